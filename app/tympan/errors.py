@@ -1,0 +1,119 @@
+"""What can go wrong outside of Tympan. Every message is a sentence fit for the screen.
+
+    TympanError
+    ├── ModelError
+    │   ├── UnknownModel      no such id in the catalogue, or nothing at that address
+    │   ├── BadModel          a manifest, config or tensor that does not fit
+    │   ├── CorruptFile       the bytes are not the bytes that the manifest names
+    │   └── DownloadFailed    the network or the server said no
+    ├── AudioError
+    │   ├── BadAudio          a file that holds no audio the browser can decode
+    │   ├── MicrophoneDenied  permission refused, or no microphone
+    │   └── TooSlow           audio arrives faster than this machine can transcribe
+    ├── GpuError
+    │   ├── NoWebGPU          the browser offers no adapter
+    │   ├── GpuLimit          the adapter is too small for this model
+    │   ├── GpuFault          the driver refused a shader or a buffer
+    │   └── DeviceLost        the GPU went away
+    └── BadOption             a query parameter or an argument that means nothing
+
+A mistake of our own is an `assert` with the shapes in it, never one of these.
+"""
+
+from __future__ import annotations
+
+
+class TympanError(Exception):
+    """The root: `str(error)` is the sentence for the screen, `error.kind` the class's name."""
+
+    @property
+    def kind(self) -> str:
+        return type(self).__name__
+
+
+class ModelError(TympanError):
+    """The model cannot be used."""
+
+
+class UnknownModel(ModelError):
+    def __init__(self, model: str, known: tuple[str, ...] = ()) -> None:
+        self.model, self.known = model, known
+        hint = f" The catalogue has: {', '.join(known)}." if known else ""
+        super().__init__(f"There is no model “{model}”.{hint}")
+
+
+class BadModel(ModelError):
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"The model cannot be read: {reason}.")
+
+
+class CorruptFile(ModelError):
+    def __init__(self, path: str, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"The model file {path} is damaged: {reason}. Reload the page to fetch it again.")
+
+
+class DownloadFailed(ModelError):
+    def __init__(self, url: str, reason: str) -> None:
+        self.url, self.reason = url, reason
+        super().__init__(f"Could not download {url}: {reason}.")
+
+
+class AudioError(TympanError):
+    """The sound cannot be used."""
+
+
+class BadAudio(AudioError):
+    def __init__(self, name: str, reason: str) -> None:
+        self.name, self.reason = name, reason
+        super().__init__(f"“{name}” cannot be transcribed: {reason}.")
+
+
+class MicrophoneDenied(AudioError):
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"The microphone cannot be used: {reason}.")
+
+
+class TooSlow(AudioError):
+    def __init__(self, backlog_s: float) -> None:
+        self.backlog_s = backlog_s
+        super().__init__(
+            f"This machine is {backlog_s:.0f} seconds behind the voice, so listening has stopped. "
+            "What was heard is transcribed to its end."
+        )
+
+
+class GpuError(TympanError):
+    """The GPU cannot be used."""
+
+
+class NoWebGPU(GpuError):
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"This browser offers no WebGPU: {reason}. The numpy backend works without it, more slowly.")
+
+
+class GpuLimit(GpuError):
+    def __init__(self, limit: str, needed: int, offered: int) -> None:
+        self.limit, self.needed, self.offered = limit, needed, offered
+        super().__init__(f"This GPU is too small for the model: {limit} is {offered}, {needed} is needed.")
+
+
+class GpuFault(GpuError):
+    def __init__(self, label: str, reason: str) -> None:
+        self.label, self.reason = label, reason
+        super().__init__(f"The GPU driver refused {label}: {reason}")
+
+
+class DeviceLost(GpuError):
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"The GPU was taken away ({reason}). Load the model again to go on.")
+
+
+class BadOption(TympanError):
+    def __init__(self, option: str, value: str, allowed: tuple[str, ...]) -> None:
+        self.option, self.value, self.allowed = option, value, allowed
+        super().__init__(f"{option} cannot be “{value}”; it is one of: {', '.join(allowed)}.")
