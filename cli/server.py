@@ -1,0 +1,143 @@
+"""A plain static host on this machine: right MIME types, byte ranges, and no special headers."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from errno import EADDRINUSE
+from functools import partial
+from http import HTTPStatus
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from cli.errors import CommandError
+
+HOST = "127.0.0.1"
+DEFAULT_PORT = 8000
+
+MIME_TYPES = {
+    ".css": "text/css",
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".mjs": "text/javascript",
+    ".py": "text/plain",
+    ".safetensors": "application/octet-stream",
+    ".toml": "application/toml",
+    ".wasm": "application/wasm",
+    ".wav": "audio/wav",
+    ".wgsl": "text/plain",
+    ".whl": "application/zip",
+    ".zip": "application/zip",
+}
+
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+
+
+@contextmanager
+def serving(folder: Path, port: int = 0, mounts: Mapping[str, Path] | None = None) -> Iterator[str]:
+    """Serve `folder` in the background for the length of the `with` block, and yield its address.
+
+    port: 0 takes any free one. mounts: further folders by the path they appear under, as in {"/model/": folder}.
+    Yields "http://localhost:PORT". Raises CommandError when the port is in use or not allowed.
+    """
+    server = _listen(folder, port, mounts or {})
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://localhost:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def serve_forever(folder: Path, port: int = DEFAULT_PORT) -> None:
+    """Serve `folder` until interrupted, printing the address. Raises CommandError as `serving` does."""
+    with _listen(folder, port, {}) as server:
+        print(f"http://localhost:{server.server_port}", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
+
+
+def _listen(folder: Path, port: int, mounts: Mapping[str, Path]) -> ThreadingHTTPServer:
+    handler = partial(_Handler, directory=str(folder), mounts=mounts)
+    try:
+        return _Server((HOST, port), handler)
+    except (OSError, OverflowError) as error:
+        if isinstance(error, OSError) and error.errno == EADDRINUSE:
+            raise CommandError(f"Port {port} is in use; choose another with --port.") from error
+        raise CommandError(f"Port {port} cannot be used: {error}.") from error
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False  # a browser's idle keep-alive connection must not hold up the end
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A browser that closes a connection half-way is no news."""
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    extensions_map = MIME_TYPES
+
+    def __init__(self, *args: Any, directory: str, mounts: Mapping[str, Path]) -> None:
+        self.mounts = mounts
+        super().__init__(*args, directory=directory)
+
+    def translate_path(self, path: str) -> str:
+        site = self.directory
+        for prefix, folder in self.mounts.items():
+            if path.startswith(prefix):
+                self.directory, path = str(folder), path[len(prefix) - 1 :]
+                break
+        try:
+            return super().translate_path(path)
+        finally:
+            self.directory = site
+
+    def end_headers(self) -> None:
+        self.send_header("Cache-Control", "no-cache")  # kept, but asked for again: an edit shows at once
+        super().end_headers()
+
+    def send_head(self) -> BytesIO | BinaryIO | None:
+        wanted = _RANGE.fullmatch(self.headers.get("Range", ""))
+        path = Path(self.translate_path(self.path))
+        if wanted is None or not any(wanted.groups()) or not path.is_file():
+            return super().send_head()
+        return self._send_range(path, *wanted.groups())
+
+    def _send_range(self, path: Path, first: str, last: str) -> BytesIO | None:
+        """Answer `first`-`last` (both inclusive), or the final `last` bytes when there is no `first`."""
+        size = path.stat().st_size
+        start = int(first) if first else max(0, size - int(last))
+        stop = min(size, int(last) + 1) if first and last else size
+        if start >= stop:
+            self.send_response(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
+            self.send_header("Content-Range", f"bytes */{size}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return None
+        with path.open("rb") as file:
+            file.seek(start)
+            part = file.read(stop - start)
+        self.send_response(HTTPStatus.PARTIAL_CONTENT)
+        self.send_header("Content-Type", self.guess_type(path))
+        self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        return BytesIO(part)
+
+    def list_directory(self, path: Any) -> None:
+        """A folder without an index is not found, as on any static host."""
+        self.send_error(HTTPStatus.NOT_FOUND)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing: the terminal belongs to the command."""

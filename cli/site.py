@@ -1,0 +1,127 @@
+"""The static site: every file the page fetches, laid out in one folder that any host can serve.
+
+dist/
+    index.html ...         static/, as it is
+    pyscript.toml          the engine's PyScript configuration
+    tympan.zip             the package `tympan` with its shaders, unpacked by the engine's worker
+    app/                   main.py and engine.py; browser/ for the page's own MicroPython thread
+    vendor/pyodide/        the runtime and the wheels, beside the lock file that names them
+    vendor/pyscript/       PyScript's own modules
+    vendor/micropython/    the page's own interpreter
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+from cli.errors import CommandError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+PYODIDE_FILES = ("pyodide.mjs", "pyodide.asm.js", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json")
+MICROPYTHON_FILES = ("micropython.mjs", "micropython.wasm")
+PYSCRIPT_SUFFIXES = (".js", ".css")
+
+ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the oldest date a zip can hold: the same sources give the same bytes
+ZIP_MODE = 0o644 << 16
+
+
+def build(dist: Path, root: Path = ROOT) -> None:
+    """Make `dist` the site of the sources in `root`.
+
+    A file that is already right keeps its time stamp, so that browsers keep their cached copy; whatever else
+    is found in `dist` is removed.
+
+    Raises CommandError when a vendored part has not been installed.
+    """
+    site = _plan(root)
+    for name, content in site.items():
+        _write(dist / name, content)
+    for path in sorted(dist.rglob("*"), reverse=True):
+        if path.is_dir():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path.relative_to(dist).as_posix() not in site:
+            path.unlink()
+
+
+def is_stale(dist: Path, root: Path = ROOT) -> bool:
+    """Whether `build(dist, root)` would change anything. Raises CommandError as `build` does."""
+    site = _plan(root)
+    found = {path.relative_to(dist).as_posix() for path in dist.rglob("*") if path.is_file()}
+    return found != set(site) or any(not _holds(dist / name, content) for name, content in site.items())
+
+
+def _plan(root: Path) -> dict[str, Path | bytes]:
+    """Every file of the site: its address, and the file or the bytes it is made of."""
+    modules = root / "node_modules"
+    wheels = root / ".cache" / "pyodide"
+    site: dict[str, Path | bytes] = {}
+    for path in _files(root / "static"):
+        site[path.relative_to(root / "static").as_posix()] = path
+    for path in sorted((root / "app").glob("*.py")):
+        site[f"app/{path.name}"] = path
+    for path in sorted((root / "app" / "tympan" / "browser").glob("*.py")):
+        site[f"app/browser/{path.name}"] = path
+    site["pyscript.toml"] = root / "pyscript.toml"
+    site["tympan.zip"] = _library(root)
+    for name in PYODIDE_FILES:
+        site[f"vendor/pyodide/{name}"] = _installed(modules / "pyodide" / name)
+    for path in sorted(_installed(wheels).glob("*.whl")):
+        site[f"vendor/pyodide/{path.name}"] = path
+    for path in sorted(_installed(modules / "@pyscript" / "core" / "dist").iterdir()):
+        if path.suffix in PYSCRIPT_SUFFIXES:
+            site[f"vendor/pyscript/{path.name}"] = path
+    for name in MICROPYTHON_FILES:
+        path = modules / "@micropython" / "micropython-webassembly-pyscript" / name
+        site[f"vendor/micropython/{name}"] = _installed(path)
+    return site
+
+
+def _library(root: Path) -> bytes:
+    """The package `tympan` as a zip, with the shaders at `tympan/shaders`."""
+    package, shaders = root / "app" / "tympan", root / "shaders"
+    members = {f"tympan/{path.relative_to(package).as_posix()}": path for path in _files(package)}
+    members |= {f"tympan/shaders/{path.name}": path for path in sorted(shaders.glob("*.wgsl"))}
+    target = BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, path in sorted(members.items()):
+            entry = zipfile.ZipInfo(name, ZIP_DATE)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = ZIP_MODE
+            archive.writestr(entry, path.read_bytes())
+    return target.getvalue()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            yield path
+
+
+def _installed(path: Path) -> Path:
+    if not path.exists():
+        raise CommandError(f"{path} is missing; ./serve installs it.")
+    return path
+
+
+def _write(path: Path, content: Path | bytes) -> None:
+    if _holds(path, content):
+        return
+    for parent in path.parents:
+        if parent.is_file():  # an older site had a file where this one has a folder
+            parent.unlink()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
+
+
+def _holds(path: Path, content: Path | bytes) -> bool:
+    """Whether `path` already holds `content`, looking at the sizes before the bytes."""
+    if not path.is_file():
+        return False
+    if isinstance(content, bytes):
+        return path.read_bytes() == content
+    return path.stat().st_size == content.stat().st_size and path.read_bytes() == content.read_bytes()
