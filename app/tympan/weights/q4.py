@@ -18,14 +18,17 @@ from numpy.typing import NDArray
 from tympan.errors import BadModel
 
 BLOCK = 32
-GGUF_BLOCK_BYTES = 18
+GGUF_BLOCK_BYTES = 18  # a float16 scale, then 16 bytes of nibbles
+
+_CHUNK = 1 << 18  # elements quantized at a time, so that the temporaries stay in the cache
 
 
 @dataclass(frozen=True)
 class Q4Matrix:
     """A matrix (n, k) of Q4 blocks along k; where k is no multiple of 32 the last block ends in zeros.
 
-    q4: uint8 (n, ceil(k / 32), 16). scale: float16 (n, ceil(k / 32)). Raises BadModel on any other shape.
+    q4: uint8 (n, ceil(k / 32), 16). scale: float16 (n, ceil(k / 32)), finite.
+    Raises BadModel on any other shape, and on a scale that is not finite.
     """
 
     q4: NDArray[np.uint8]
@@ -38,6 +41,8 @@ class Q4Matrix:
             raise BadModel(f"Q4 blocks of shape {self.q4.shape} {self.q4.dtype} do not hold rows of {self.k}")
         if self.scale.shape != self.q4.shape[:2] or self.scale.dtype != np.float16:
             raise BadModel(f"Q4 scales of shape {self.scale.shape} {self.scale.dtype} do not fit {self.q4.shape}")
+        if not np.isfinite(self.scale).all():
+            raise BadModel(f"a Q4 scale of a matrix {self.shape} is not finite")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -53,3 +58,51 @@ class Q4Matrix:
     def dequantize(self) -> NDArray[np.float32]:
         """The whole matrix in float32: (n, k)."""
         return np.ascontiguousarray(self.rows(slice(None)))
+
+
+def quantize(matrix: NDArray[np.float32]) -> Q4Matrix:
+    """Round a matrix to Q4, block by block along its rows.
+
+    matrix: float32 (n, k); where k is no multiple of 32 the last block is filled with zeros.
+    Returns the same matrix, each value within half a scale of what it was (a whole scale opposite the block's m).
+    Raises BadModel when a value is not finite, or so large that its scale has no float16.
+    Source: ggml-org/ggml src/ggml-quants.c, quantize_row_q4_0_ref.
+    """
+    n, k = matrix.shape
+    n_blocks = -(-k // BLOCK)
+    q4 = np.empty((n, n_blocks, BLOCK // 2), np.uint8)
+    scale = np.empty((n, n_blocks), np.float16)
+    n_rows = max(1, _CHUNK // max(k, 1))
+    for first in range(0, n, n_rows):
+        rows = slice(first, first + n_rows)
+        padded = np.pad(matrix[rows], ((0, 0), (0, n_blocks * BLOCK - k)))
+        q4[rows], scale[rows] = _quantize_blocks(padded.reshape(-1, n_blocks, BLOCK))
+    return Q4Matrix(q4, scale, k)
+
+
+def _quantize_blocks(blocks: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
+    """blocks: float32 (n, n_blocks, 32). Returns nibbles (n, n_blocks, 16) and scales (n, n_blocks)."""
+    largest = np.abs(blocks).argmax(axis=-1, keepdims=True)  # the first one, where two are as large
+    exact = np.take_along_axis(blocks, largest, axis=-1) / np.float32(-8)
+    with np.errstate(over="ignore"):  # Q4Matrix refuses the infinity
+        scale = exact.astype(np.float16)
+    # The nibbles come from the scale before its rounding, as in ggml. Where it rounds to zero they are 8.
+    inverse = np.divide(1, exact, out=np.zeros_like(exact), where=scale != 0)
+    nibbles = np.minimum((blocks * inverse + np.float32(8.5)).astype(np.uint8), 15)
+    return nibbles[..., : BLOCK // 2] | nibbles[..., BLOCK // 2 :] << 4, scale[..., 0]
+
+
+def from_gguf(blocks: NDArray[np.uint8], k: int) -> Q4Matrix:
+    """Read GGUF's Q4_0 blocks: nothing is rounded, scales and nibbles only part ways.
+
+    blocks: uint8 (n, ceil(k / 32), 18). Raises BadModel on any other shape, and on a scale that is not finite.
+    """
+    if blocks.ndim != 3 or blocks.shape[2] != GGUF_BLOCK_BYTES or blocks.dtype != np.uint8:
+        raise BadModel(f"{blocks.shape} {blocks.dtype} are no Q4_0 blocks")
+    scale = np.ascontiguousarray(blocks[..., :2]).view("<f2")[..., 0]
+    return Q4Matrix(np.ascontiguousarray(blocks[..., 2:]), scale, k)
+
+
+def to_gguf(matrix: Q4Matrix) -> NDArray[np.uint8]:
+    """Write GGUF's Q4_0 blocks: uint8 (n, ceil(k / 32), 18)."""
+    return np.concatenate([matrix.scale[..., None].astype("<f2").view(np.uint8), matrix.q4], axis=-1)

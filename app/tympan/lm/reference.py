@@ -1,0 +1,129 @@
+"""The transformer in plain numpy: slow, short, and the definition of what every other backend computes.
+
+Source: kyutai-labs/moshi@e6a55d2 moshi/models/lm.py, moshi/modules/transformer.py and gating.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+
+from tympan.arrays import Float32, Int32, linear, softmax
+from tympan.config import LMConfig
+from tympan.lm.backend import Step
+from tympan.lm.weights import LayerWeights, LMWeights
+from tympan.rope import Rotation
+from tympan.weights.q4 import Q4Matrix
+from tympan.weights.tensors import Matrix
+
+NORM_EPSILON = np.float32(1e-8)
+
+
+@dataclass
+class State:
+    """One stream: a ring of rotated keys and of values a layer, and what was said last."""
+
+    keys: Float32  # (n_layers, S, H, D)
+    values: Float32  # (n_layers, S, H, D)
+    token: int  # the text token that the next step reads
+    position: int = 0
+
+    @classmethod
+    def new(cls, config: LMConfig) -> State:
+        sizes = config.transformer
+        ring = np.zeros((sizes.n_layers, sizes.context, sizes.n_heads, sizes.head_width), np.float32)
+        return cls(ring, ring.copy(), token=config.text_card)
+
+
+@dataclass(frozen=True)
+class Done:
+    """A step that was over when it was started."""
+
+    step: Step
+
+    def __await__(self) -> Generator[None, None, Step]:
+        yield from ()
+        return self.step
+
+
+class Reference:
+    """The numpy backend. Q4 matrices are spread out to float32 once, so it needs the memory of a float32 model."""
+
+    name = "numpy"
+
+    def __init__(self, config: LMConfig, weights: LMWeights) -> None:
+        self.config = config
+        self.embeddings = [_dense(table) for table in weights.embeddings]
+        self.text_embedding = _dense(weights.text_embedding)
+        self.layers = [
+            LayerWeights(
+                norm1=layer.norm1,
+                in_proj=_dense(layer.in_proj),
+                out_proj=_dense(layer.out_proj),
+                norm2=layer.norm2,
+                linear_in=_dense(layer.linear_in),
+                linear_out=_dense(layer.linear_out),
+            )
+            for layer in weights.layers
+        ]
+        self.out_norm = weights.out_norm
+        self.text_linear = _dense(weights.text_linear)
+        self.extra_heads = np.stack(weights.extra_heads) if weights.extra_heads else None
+
+    def new_state(self) -> State:
+        return State.new(self.config)
+
+    def close(self) -> None:
+        """Nothing to give back: numpy's memory goes with the object."""
+
+    def step(self, state: State, codes: Int32 | None, *, want_logits: bool = False) -> Done:
+        """See `Backend.step`."""
+        if codes is None:
+            codes = np.full(self.config.n_codebooks, self.config.card, np.int32)
+        assert codes.shape == (self.config.n_codebooks,), codes.shape
+        x = self.text_embedding[state.token].copy()
+        for table, code in zip(self.embeddings, codes, strict=True):
+            x += table[code]
+        for i in range(self.config.transformer.n_layers):
+            x = self._layer(state, i, x)
+        state.position += 1
+
+        y = rms_norm(x, self.out_norm)
+        logits = linear(y, self.text_linear)
+        state.token = int(logits.argmax())
+        heads = None if self.extra_heads is None else softmax(self.extra_heads @ y)
+        return Done(Step(state.token, logits if want_logits else None, heads))
+
+    def _layer(self, state: State, i: int, x: Float32) -> Float32:
+        sizes, layer = self.config.transformer, self.layers[i]
+        q, k, v = linear(rms_norm(x, layer.norm1), layer.in_proj).reshape(3, 1, sizes.n_heads, sizes.head_width)
+        rotation = Rotation.at(state.position, 1, sizes.head_width, sizes.max_period)
+        slot, n_keys = state.position % sizes.context, min(state.position + 1, sizes.context)
+        state.keys[i, slot], state.values[i, slot] = rotation.apply(k)[0], v[0]
+        x = x + linear(attention(rotation.apply(q)[0], state.keys[i, :n_keys], state.values[i, :n_keys]), layer.out_proj)
+
+        gate, value = np.split(linear(rms_norm(x, layer.norm2), layer.linear_in), 2)
+        return x + linear(silu(gate) * value, layer.linear_out)
+
+
+def attention(q: Float32, keys: Float32, values: Float32) -> Float32:
+    """One query over a ring: q (H, D), keys and values (N, H, D) in any order -> float32 (H * D,)."""
+    scores = np.einsum("hd,nhd->hn", q, keys) * np.float32(1 / sqrt(q.shape[-1]))
+    return np.einsum("hn,nhd->hd", softmax(scores), values).reshape(-1)
+
+
+def rms_norm(x: Float32, alpha: Float32) -> Float32:
+    """x * alpha / sqrt(mean(x^2) + 1e-8) over (d,): float32 (d,)."""
+    return x * (alpha / np.sqrt(NORM_EPSILON + np.square(x).mean()))
+
+
+def silu(x: Float32) -> Float32:
+    """x / (1 + exp(-x)): float32, same shape."""
+    return x / (1 + np.exp(-np.maximum(x, -88)))  # exp(88) is the last one that float32 can hold
+
+
+def _dense(matrix: Matrix) -> Float32:
+    return matrix.dequantize() if isinstance(matrix, Q4Matrix) else matrix

@@ -1,0 +1,70 @@
+"""The causal streaming convolution, channels last, so that a window of samples is one row of a matrix.
+
+Source: kyutai-labs/moshi@e6a55d2 moshi/modules/conv.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tympan.arrays import Float32, linear
+from tympan.weights.tensors import Tensors
+
+
+@dataclass(frozen=True)
+class ConvWeights:
+    kernel: Float32  # (C_out, kernel_size * C_in): taps in time order, the channels of one tap side by side
+    bias: Float32 | None  # (C_out,)
+    n_channels: int  # C_in
+    stride: int
+    replicate: bool = False  # what lies before the first sample: its copies, or zeros
+
+    @property
+    def n_history(self) -> int:
+        """Samples before the first one that the first output sees."""
+        return self.kernel.shape[1] // self.n_channels - self.stride
+
+    @classmethod
+    def take(
+        cls, tensors: Tensors, name: str, c_out: int, c_in: int, kernel_size: int, stride: int = 1, *, bias: bool = True
+    ) -> ConvWeights:
+        """Read `name.weight` (C_out, C_in, kernel_size) and `name.bias` (C_out,). Raises BadModel."""
+        weight = tensors.dense(f"{name}.weight", c_out, c_in, kernel_size)
+        return cls(
+            kernel=np.ascontiguousarray(weight.transpose(0, 2, 1)).reshape(c_out, kernel_size * c_in),
+            bias=tensors.dense(f"{name}.bias", c_out) if bias else None,
+            n_channels=c_in,
+            stride=stride,
+            replicate=not bias,
+        )
+
+
+@dataclass
+class ConvState:
+    history: Float32 | None = None  # (n_history, C_in), the newest inputs; None before the first call
+
+
+def conv(weights: ConvWeights, state: ConvState, x: Float32) -> Float32:
+    """Convolve the next samples: x float32 (L, C_in), L a multiple of the stride -> float32 (L / stride, C_out).
+
+    A whole clip is one call with a fresh state: there is no padding on the right.
+    """
+    assert x.ndim == 2 and x.shape[1] == weights.n_channels and len(x) % weights.stride == 0, (x.shape, weights.stride)
+    if state.history is None:
+        first = x[:1] if weights.replicate else np.zeros_like(x[:1])
+        state.history = np.repeat(first, weights.n_history, axis=0)
+    samples = np.concatenate([state.history, x])
+    state.history = samples[len(x) :].copy()
+    y = linear(_windows(samples, weights), weights.kernel)
+    return y if weights.bias is None else y + weights.bias
+
+
+def _windows(samples: Float32, weights: ConvWeights) -> Float32:
+    """The inputs of each output as rows: (n, C_in) -> (L / stride, kernel_size * C_in)."""
+    width = weights.kernel.shape[1]
+    if width == weights.n_channels:
+        return samples
+    windows = np.lib.stride_tricks.sliding_window_view(samples.reshape(-1), width)
+    return np.ascontiguousarray(windows[:: weights.stride * weights.n_channels])

@@ -1,0 +1,91 @@
+"""The Mimi encoder: one frame of 80 ms in, one code of every codebook out.
+
+SEANet (25 Hz) -> transformer (25 Hz) -> a convolution of stride 2 (12.5 Hz) -> split residual quantization.
+Source: kyutai-labs/moshi@e6a55d2 moshi/models/compression.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tympan.arrays import Float32, Int32
+from tympan.config import FRAME_SAMPLES, MimiConfig
+from tympan.errors import BadModel
+from tympan.mimi.conv import ConvState, ConvWeights, conv
+from tympan.mimi.quantizer import SplitQuantizer
+from tympan.mimi.seanet import SeanetState, SeanetWeights, seanet
+from tympan.weights.tensors import Tensors
+from tympan.mimi.transformer import LayerWeights, TransformerState, take_layers, transformer, transformer_step
+
+
+@dataclass(frozen=True)
+class MimiWeights:
+    seanet: SeanetWeights
+    layers: tuple[LayerWeights, ...]
+    downsample: ConvWeights
+    quantizer: SplitQuantizer
+
+    @classmethod
+    def from_tensors(cls, config: MimiConfig, tensors: Mapping[str, NDArray[np.generic]]) -> MimiWeights:
+        """Pick the encoder out of a checkpoint; whatever else it holds (a decoder) is left alone.
+
+        tensors: official name -> array of any float type. Raises BadModel.
+        """
+        first_linear = tensors.get("encoder_transformer.transformer.layers.0.linear1.weight")
+        if first_linear is None:
+            raise BadModel("the Mimi file holds no encoder transformer under the official names")
+        named, d = Tensors(tensors), config.transformer.d
+        return cls(
+            seanet=SeanetWeights.take(config, named),
+            layers=take_layers(config.transformer, named, hidden=len(first_linear)),
+            downsample=ConvWeights.take(named, "downsample.conv.conv.conv", d, d, 4, stride=2, bias=False),
+            quantizer=SplitQuantizer.take(config, named),
+        )
+
+
+@dataclass
+class MimiState:
+    seanet: SeanetState
+    transformer: TransformerState
+    downsample: ConvState
+
+
+class Mimi:
+    """The encoder. `step` continues a stream; calling it encodes a whole clip."""
+
+    def __init__(self, config: MimiConfig, weights: MimiWeights) -> None:
+        self.config, self.weights = config, weights
+
+    def new_state(self) -> MimiState:
+        """A fresh stream."""
+        transformer = TransformerState.new(self.config.transformer)
+        return MimiState(SeanetState.new(self.weights.seanet), transformer, ConvState())
+
+    def step(self, state: MimiState, frame: Float32) -> Int32:
+        """Encode the next frame of a stream: float32 (1920,) in [-1, 1] at 24 kHz -> codes int32 (K,)."""
+        return self.weights.quantizer.encode(self.step_latent(state, frame))[0]
+
+    def step_latent(self, state: MimiState, frame: Float32) -> Float32:
+        """The latent before quantization of the next frame: float32 (1920,) -> (1, d)."""
+        assert frame.shape == (FRAME_SAMPLES,), frame.shape
+        x = seanet(self.weights.seanet, state.seanet, frame[:, None])
+        x = transformer_step(self.config.transformer, self.weights.layers, state.transformer, x)
+        return conv(self.weights.downsample, state.downsample, x)
+
+    def __call__(self, pcm: Float32) -> Int32:
+        """Encode a whole clip: float32 (n_samples,) -> codes int32 (T, K), its last frame filled up with silence.
+
+        Equal to the stream only until the transformer's ring is full; see `transformer_step`.
+        """
+        return self.weights.quantizer.encode(self.latent(pcm))
+
+    def latent(self, pcm: Float32) -> Float32:
+        """The latents of a whole clip: float32 (n_samples,) -> (T, d)."""
+        state, samples = self.new_state(), np.pad(pcm, (0, -len(pcm) % FRAME_SAMPLES))
+        x = seanet(self.weights.seanet, state.seanet, samples[:, None])
+        x = transformer(self.config.transformer, self.weights.layers, x)
+        return conv(self.weights.downsample, state.downsample, x)

@@ -1,0 +1,90 @@
+"""SEANet: from samples at 24 kHz to vectors at 25 Hz, by residual blocks and strided convolutions.
+
+Source: kyutai-labs/moshi@e6a55d2 moshi/modules/seanet.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tympan.arrays import Float32
+from tympan.config import MimiConfig
+from tympan.mimi.conv import ConvState, ConvWeights, conv
+from tympan.weights.tensors import Tensors
+
+
+@dataclass(frozen=True)
+class StageWeights:
+    """x + narrow(ELU(wide(ELU(x)))), then ELU and a strided convolution that doubles the channels."""
+
+    wide: ConvWeights
+    narrow: ConvWeights
+    down: ConvWeights
+
+
+@dataclass(frozen=True)
+class SeanetWeights:
+    first: ConvWeights
+    stages: tuple[StageWeights, ...]
+    last: ConvWeights
+
+    @classmethod
+    def take(cls, config: MimiConfig, tensors: Tensors) -> SeanetWeights:
+        """Read `encoder.model.N`: N counts the layers of the official module list, ELUs included. Raises BadModel."""
+        channels, n = config.n_filters, 1
+        first = ConvWeights.take(tensors, "encoder.model.0.conv.conv", channels, 1, config.kernel_size)
+        stages = []
+        for ratio in config.ratios:
+            block, inner = f"encoder.model.{n}.block", channels // config.compress
+            stages.append(
+                StageWeights(
+                    wide=ConvWeights.take(
+                        tensors, f"{block}.1.conv.conv", inner, channels, config.residual_kernel_size
+                    ),
+                    narrow=ConvWeights.take(tensors, f"{block}.3.conv.conv", channels, inner, 1),
+                    down=ConvWeights.take(
+                        tensors, f"encoder.model.{n + 2}.conv.conv", 2 * channels, channels, 2 * ratio, ratio
+                    ),
+                )
+            )
+            channels, n = 2 * channels, n + 3
+        last = ConvWeights.take(
+            tensors, f"encoder.model.{n + 1}.conv.conv", config.transformer.d, channels, config.last_kernel_size
+        )
+        return cls(first, tuple(stages), last)
+
+
+@dataclass
+class StageState:
+    wide: ConvState
+    narrow: ConvState
+    down: ConvState
+
+
+@dataclass
+class SeanetState:
+    first: ConvState
+    stages: tuple[StageState, ...]
+    last: ConvState
+
+    @classmethod
+    def new(cls, weights: SeanetWeights) -> SeanetState:
+        stages = tuple(StageState(ConvState(), ConvState(), ConvState()) for _ in weights.stages)
+        return cls(ConvState(), stages, ConvState())
+
+
+def seanet(weights: SeanetWeights, state: SeanetState, samples: Float32) -> Float32:
+    """Encode the next samples: float32 (L, 1), L a multiple of 960 -> float32 (L / 960, d)."""
+    x = conv(weights.first, state.first, samples)
+    for stage, stage_state in zip(weights.stages, state.stages, strict=True):
+        inner = conv(stage.wide, stage_state.wide, elu(x))
+        x = x + conv(stage.narrow, stage_state.narrow, elu(inner))
+        x = conv(stage.down, stage_state.down, elu(x))
+    return conv(weights.last, state.last, elu(x))
+
+
+def elu(x: Float32) -> Float32:
+    """x where positive, exp(x) - 1 elsewhere: float32, same shape."""
+    return np.maximum(x, 0) + np.expm1(np.minimum(x, 0))

@@ -1,0 +1,67 @@
+"""Captions from words: SubRip, WebVTT and JSON.
+
+Source: W3C WebVTT; SubRip differs by its counter and its decimal comma.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from tympan.text.words import Word
+
+LONGEST_LINE = 42  # characters: what fits a caption line at a common size
+LONGEST_CUE_S = 6.0
+PAUSE_S = 0.8  # a pause this long ends a cue
+
+
+def srt(words: Sequence[Word]) -> str:
+    """The words as a SubRip file."""
+    cues = [
+        f"{n}\n{_clock(cue[0].start, ',')} --> {_clock(cue[-1].end, ',')}\n{_text(cue)}\n"
+        for n, cue in enumerate(_cues(words), start=1)
+    ]
+    return "\n".join(cues)
+
+
+def vtt(words: Sequence[Word]) -> str:
+    """The words as a WebVTT file."""
+    cues = [
+        f"\n{_clock(cue[0].start, '.')} --> {_clock(cue[-1].end, '.')}\n{_escape(_text(cue))}\n" for cue in _cues(words)
+    ]
+    return "WEBVTT\n" + "".join(cues)
+
+
+def to_json(words: Sequence[Word]) -> str:
+    """The words as a JSON list of {text, start, end}."""
+    return json.dumps([word.to_json() for word in words], ensure_ascii=False, indent=2)
+
+
+def _cues(words: Sequence[Word]) -> Iterator[list[Word]]:
+    """Group words into lines that can be read."""
+    cue: list[Word] = []
+    for word in words:
+        if cue and (
+            len(_text([*cue, word])) > LONGEST_LINE
+            or word.end - cue[0].start > LONGEST_CUE_S
+            or word.start - cue[-1].end > PAUSE_S
+        ):
+            yield cue
+            cue = []
+        cue.append(word)
+    if cue:
+        yield cue
+
+
+def _text(words: Sequence[Word]) -> str:
+    return " ".join(word.text for word in words)
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _clock(seconds: float, point: str) -> str:
+    """00:01:02,345"""
+    ms = round(seconds * 1000)
+    return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}{point}{ms % 1000:03}"
