@@ -84,11 +84,11 @@ def _quantize_blocks(blocks: NDArray[np.float32]) -> tuple[NDArray[np.uint8], ND
     """blocks: float32 (n, n_blocks, 32). Returns nibbles (n, n_blocks, 16) and scales (n, n_blocks)."""
     largest = np.abs(blocks).argmax(axis=-1, keepdims=True)  # the first one, where two are as large
     exact = np.take_along_axis(blocks, largest, axis=-1) / np.float32(-8)
-    with np.errstate(over="ignore"):  # Q4Matrix refuses the infinity
+    with np.errstate(over="ignore", invalid="ignore"):  # Q4Matrix refuses what is not finite
         scale = exact.astype(np.float16)
-    # The nibbles come from the scale before its rounding, as in ggml. Where it rounds to zero they are 8.
-    inverse = np.divide(1, exact, out=np.zeros_like(exact), where=scale != 0)
-    nibbles = np.minimum((blocks * inverse + np.float32(8.5)).astype(np.uint8), 15)
+        # The nibbles come from the scale before its rounding, as in ggml. Where it rounds to zero they are 8.
+        inverse = np.divide(1, exact, out=np.zeros_like(exact), where=scale != 0)
+        nibbles = np.minimum((blocks * inverse + np.float32(8.5)).astype(np.uint8), 15)
     return nibbles[..., : BLOCK // 2] | nibbles[..., BLOCK // 2 :] << 4, scale[..., 0]
 
 

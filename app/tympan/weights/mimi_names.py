@@ -1,0 +1,124 @@
+"""Finds Mimi's encoder in a checkpoint, whatever names and row order it was published with.
+
+Three spellings of one set of tensors are read, and turned into the first:
+
+    official   encoder_transformer.transformer.layers.0.self_attn.in_proj_weight
+    PyTorch    encoder_transformer.transformer.layers.0.self_attn.in_projs.0.weight
+    HF         encoder_transformer.layers.0.self_attn.{q,k,v}_proj.weight
+
+HF, the layout of Hugging Face's *transformers*, also reorders the rows of q and k, because it rotates the two halves of
+a head against each other and not neighbouring pairs. Reading it without undoing that gives wrong codes, in silence.
+Sources: kyutai-labs/moshi@e6a55d2 moshi/modules/{seanet,transformer}.py;
+huggingface/transformers@15ea02a src/transformers/models/mimi/convert_mimi_checkpoint_to_pytorch.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from tympan.config import MimiConfig
+from tympan.errors import BadModel
+from tympan.weights.safetensors import Tensor
+
+_HF_MARK = "encoder_transformer.layers.0.self_attn.q_proj.weight"
+
+# Official part -> HF part, applied in this order.
+_HF_PARTS = (
+    ("conv.conv.conv.", "conv."),
+    ("conv.conv.", "conv."),
+    ("encoder.model.", "encoder.layers."),
+    ("encoder_transformer.transformer.", "encoder_transformer."),
+    ("linear1.", "mlp.fc1."),
+    ("linear2.", "mlp.fc2."),
+    ("self_attn.out_proj.", "self_attn.o_proj."),
+    ("norm1.", "input_layernorm."),
+    ("norm2.", "post_attention_layernorm."),
+    ("layer_scale_1.", "self_attn_layer_scale."),
+    ("layer_scale_2.", "mlp_layer_scale."),
+    ("rvq_first.", "semantic_residual_vector_quantizer."),
+    ("rvq_rest.", "acoustic_residual_vector_quantizer."),
+    ("vq.layers.", "layers."),
+    ("_codebook.", "codebook."),
+    ("embedding_sum", "embed_sum"),
+)
+
+
+def encoder_tensors(tensors: Mapping[str, Tensor], config: MimiConfig) -> Iterator[tuple[str, Tensor]]:
+    """Pick what the encoder needs: no decoder, and no codebook beyond `config.n_codebooks`.
+
+    tensors: a checkpoint in any of the three spellings, in the dtype it was stored in.
+    Yields (official name, tensor), one at a time so that a large checkpoint is never decoded whole.
+    Raises BadModel when a tensor is missing.
+    """
+    is_hf = _HF_MARK in tensors
+    for name in encoder_names(config):
+        if is_hf and name.endswith("in_proj_weight"):
+            yield name, _in_proj_from_hf(tensors, _hf_name(name), config.transformer.n_heads)
+        else:
+            yield name, _get(tensors, _hf_name(name) if is_hf else _published_name(tensors, name))
+
+
+def encoder_names(config: MimiConfig) -> Iterator[str]:
+    """The official names of the encoder's tensors, in the order in which the audio meets them."""
+    yield from _conv("encoder.model.0.conv")
+    last = 2 + 3 * len(config.ratios)  # a stage is three layers: the block, ELU, the strided conv
+    for block in range(1, last - 1, 3):
+        yield from _conv(f"encoder.model.{block}.block.1.conv")
+        yield from _conv(f"encoder.model.{block}.block.3.conv")
+        yield from _conv(f"encoder.model.{block + 2}.conv")
+    yield from _conv(f"encoder.model.{last}.conv")
+    for i in range(config.transformer.n_layers):
+        layer = f"encoder_transformer.transformer.layers.{i}."
+        yield from (layer + "norm1.weight", layer + "norm1.bias")
+        yield from (layer + "self_attn.in_proj_weight", layer + "self_attn.out_proj.weight")
+        yield layer + "layer_scale_1.scale"
+        yield from (layer + "norm2.weight", layer + "norm2.bias")
+        yield from (layer + "linear1.weight", layer + "linear2.weight")
+        yield layer + "layer_scale_2.scale"
+    yield "downsample.conv.conv.conv.weight"
+    yield from _residual_quantizer("quantizer.rvq_first", 1)
+    yield from _residual_quantizer("quantizer.rvq_rest", config.n_codebooks - 1)
+
+
+def _conv(name: str) -> tuple[str, str]:
+    return f"{name}.conv.weight", f"{name}.conv.bias"
+
+
+def _residual_quantizer(name: str, n_codebooks: int) -> Iterator[str]:
+    yield f"{name}.input_proj.weight"
+    for level in range(n_codebooks):
+        yield f"{name}.vq.layers.{level}._codebook.embedding_sum"
+        yield f"{name}.vq.layers.{level}._codebook.cluster_usage"
+
+
+def _published_name(tensors: Mapping[str, Tensor], name: str) -> str:
+    """`name`, or PyTorch's own spelling of it where the checkpoint has that one."""
+    alias = name.replace("in_proj_weight", "in_projs.0.weight").replace("out_proj.", "out_projs.0.")
+    return alias if alias in tensors else name
+
+
+def _hf_name(name: str) -> str:
+    for official, hf in _HF_PARTS:
+        name = name.replace(official, hf)
+    return name
+
+
+def _in_proj_from_hf(tensors: Mapping[str, Tensor], name: str, n_heads: int) -> Tensor:
+    q, k, v = (_get(tensors, name.replace("in_proj_weight", f"{part}_proj.weight")) for part in "qkv")
+    return np.concatenate([_interleave(q, n_heads), _interleave(k, n_heads), v])
+
+
+def _interleave(half_split: Tensor, n_heads: int) -> Tensor:
+    """Undo HF's row order. half_split: (d, d), row j * D/2 + i of a head; returns it as row 2i + j, j in {0, 1}."""
+    d = half_split.shape[0]
+    if d % (2 * n_heads):
+        raise BadModel(f"a projection of {d} rows cannot be split into {n_heads} rotary heads")
+    return half_split.reshape(n_heads, 2, d // n_heads // 2, -1).swapaxes(1, 2).reshape(half_split.shape)
+
+
+def _get(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+    if name not in tensors:
+        raise BadModel(f"the Mimi checkpoint has no tensor {name}")
+    return tensors[name]

@@ -1,0 +1,147 @@
+"""Reads safetensors files without copying: the arrays are views of the buffer.
+
+    8 bytes     n, little endian
+    n bytes     JSON: name -> {"dtype", "shape", "data_offsets": [begin, end]}, and "__metadata__"
+    the rest    the tensors one after the other, without gaps
+
+Source: huggingface/safetensors README.md, Format. Written here because the page has no wheel of that package, and
+because a file from anywhere may say anything in its header.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any, NoReturn, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tympan.errors import BadModel
+
+BytesLike: TypeAlias = bytes | bytearray | memoryview
+Tensor: TypeAlias = NDArray[np.generic]
+
+_LENGTH_BYTES = 8
+_MAX_HEADER_BYTES = 100_000_000
+_MAX_DIMS = 8
+_MAX_ELEMENTS = 2**31 - 1  # what the page, a 32-bit machine, can address
+
+_DTYPES = {
+    "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
+    "I64": "<i8", "F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Entry:
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int  # bytes after the header
+    end: int
+
+
+class SafetensorsFile(Mapping[str, Tensor]):
+    """The tensors of one file by name, each decoded when it is asked for.
+
+    F32, F16 and the integers come as views of the buffer, BF16 as a float32 copy with the same values.
+    """
+
+    def __init__(self, buffer: BytesLike, path: str) -> None:
+        """buffer: the whole file. path: its name in messages. Raises BadModel when its header is not sound."""
+        self._buffer = memoryview(buffer).cast("B")
+        self._entries, self._data_start = _parse_header(self._buffer, path)
+
+    def __getitem__(self, name: str) -> Tensor:
+        entry = self._entries[name]
+        stored = np.frombuffer(
+            self._buffer, _DTYPES[entry.dtype], count=prod(entry.shape), offset=self._data_start + entry.begin
+        )
+        if entry.dtype == "BF16":  # the upper half of a float32
+            stored = (stored.astype(np.uint32) << 16).view(np.float32)
+        return stored.reshape(entry.shape)
+
+    def __contains__(self, name: object) -> bool:  # Mapping's own would decode the tensor
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def read(buffer: BytesLike, path: str) -> dict[str, Tensor]:
+    """All tensors of a file, as `SafetensorsFile` decodes them.
+
+    buffer: the whole file. path: its name in messages. Raises BadModel when its header is not sound.
+    """
+    return dict(SafetensorsFile(buffer, path))
+
+
+def _parse_header(buffer: memoryview, path: str) -> tuple[dict[str, _Entry], int]:
+    """Returns the entries in the order of their data, and where the data begins. Raises BadModel."""
+
+    def refuse(reason: str) -> NoReturn:
+        raise BadModel(f"{path} is no sound safetensors file: {reason}")
+
+    if len(buffer) < _LENGTH_BYTES:
+        refuse(f"it is {len(buffer)} bytes long")
+    n_header_bytes = int.from_bytes(buffer[:_LENGTH_BYTES], "little")
+    data_start = _LENGTH_BYTES + n_header_bytes
+    if n_header_bytes > _MAX_HEADER_BYTES or data_start > len(buffer):
+        refuse(f"its header of {n_header_bytes} bytes does not fit into {len(buffer)}")
+    try:
+        header = json.loads(str(buffer[_LENGTH_BYTES:data_start], "utf-8"), object_pairs_hook=_without_repeats)
+    except (ValueError, RecursionError) as error:
+        refuse(f"its header is not JSON ({error})")
+    if not isinstance(header, dict):
+        refuse("its header is not a JSON object")
+    header.pop("__metadata__", None)
+
+    entries: dict[str, _Entry] = {}
+    for name, value in header.items():
+        try:
+            entries[name] = _entry(value)
+        except ValueError as error:
+            refuse(f"the entry of {name[:80]!r} {error}")
+    entries = dict(sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)))
+    end = 0
+    for name, entry in entries.items():
+        if entry.begin != end:
+            refuse(f"{name[:80]!r} begins at byte {entry.begin}, the tensor before it ends at {end}")
+        end = entry.end
+    if data_start + end != len(buffer):
+        refuse(f"its header tells of {data_start + end} bytes, it has {len(buffer)}")
+    return entries, data_start
+
+
+def _entry(value: Any) -> _Entry:
+    """Check one tensor's entry. Raises ValueError with a predicate: "has ..."."""
+    if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "data_offsets"}:
+        raise ValueError("has other keys than dtype, shape and data_offsets")
+    dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
+        raise ValueError(f"has the unknown dtype {str(dtype)[:20]!r}")
+    if not _are_sizes(shape) or len(shape) > _MAX_DIMS or prod(max(dim, 1) for dim in shape) > _MAX_ELEMENTS:
+        raise ValueError("has an impossible shape")
+    if not _are_sizes(offsets) or len(offsets) != 2:
+        raise ValueError("has data_offsets that are not two positions")
+    begin, end = offsets
+    n_bytes = prod(shape) * np.dtype(_DTYPES[dtype]).itemsize
+    if end - begin != n_bytes:
+        raise ValueError(f"spans {end - begin} bytes, {dtype} of shape {shape} takes {n_bytes}")
+    return _Entry(dtype, tuple(shape), begin, end)
+
+
+def _are_sizes(values: Any) -> bool:
+    return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
+        raise ValueError("a key appears twice")
+    return unique
