@@ -60,10 +60,10 @@ class WordBuilder:
             return closed
         if token == self._padding_id:
             return self._close(now_s)
-        closed = self._close(now_s) if self._tokenizer.begins_word(token) else []
+        unmarked_s = self._seconds(self._n_steps - 1)  # where a 0 would have stood: a step before the first piece
+        closed = self._close(unmarked_s) if self._tokenizer.begins_word(token) else []
         if not self._pieces:
-            # Without a 0 of its own a word begins where one would have stood: a step before its first piece.
-            self._start_s = self._seconds(self._n_steps - 1) if self._boundary_s is None else self._boundary_s
+            self._start_s = unmarked_s if self._boundary_s is None else self._boundary_s
             self._boundary_s = None
             self._end_newest(self._start_s)
         self._pieces.append(token)

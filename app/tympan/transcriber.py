@@ -1,0 +1,214 @@
+"""THE MAIN PATH: sound -> frame -> codes -> token -> word.
+
+A `Transcriber` is a model that is ready; a `Stream` is one recording going through it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from math import ceil
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from tympan.arrays import Float32, Int32
+from tympan.config import FRAME_S, FRAME_SAMPLES, SAMPLE_RATE_HZ
+from tympan.lm.backend import Backend, Step
+from tympan.mimi.encoder import Mimi
+from tympan.text.tokenizer import Tokenizer
+from tympan.text.words import Word, WordBuilder
+
+FLUSH_S = 0.24  # silence after the text delay that is always given to the model, for words that come a little late
+LONGEST_FLUSH_S = 1.0  # and the most that it gets while it is still speaking
+
+
+class Trace(Enum):
+    """What a stream keeps besides its words."""
+
+    NONE = ""
+    TOKENS = "1"
+    LOGITS = "logits"
+
+
+@dataclass
+class Transcript:
+    """What was heard. Times in seconds; codes, tokens and logits only where a trace was asked for."""
+
+    text: str = ""
+    words: list[Word] = field(default_factory=list)
+    seconds: float = 0.0  # of audio
+    frames: int = 0  # of audio, the last one filled up with silence
+    timing: dict[str, float] = field(default_factory=dict)
+    codes: list[list[int]] | None = None  # (T, K), the silence after the audio included
+    tokens: list[int] | None = None  # one a step: step 0 reads the initial tokens, step s reads frame s - 1
+    logits: list[list[float]] | None = None  # (steps, V)
+
+    def to_json(self) -> dict[str, Any]:
+        traces = {"codes": self.codes, "tokens": self.tokens, "logits": self.logits}
+        return {
+            "text": self.text,
+            "words": [word.to_json() for word in self.words],
+            "seconds": self.seconds,
+            "frames": self.frames,
+            "timing": self.timing,
+            **{name: trace for name, trace in traces.items() if trace is not None},
+        }
+
+
+@dataclass
+class Clock:
+    """Where the time of a stream goes."""
+
+    n_frames: int = 0
+    mimi_s: float = 0.0
+    lm_s: float = 0.0
+    started_s: float = field(default_factory=perf_counter)
+
+    def to_json(self, audio_s: float) -> dict[str, float]:
+        """Mean milliseconds a frame, seconds in all, and seconds spent for a second of audio."""
+        elapsed_s = perf_counter() - self.started_s
+        return {
+            "mimi_ms": round(self.mimi_s / max(self.n_frames, 1) * 1000, 2),
+            "lm_ms": round(self.lm_s / max(self.n_frames, 1) * 1000, 2),
+            "elapsed_s": round(elapsed_s, 3),
+            "real_time_factor": round(elapsed_s / max(audio_s, FRAME_S), 3),
+        }
+
+
+class Transcriber:
+    """A model that is ready: the Mimi encoder, the transformer on some backend, and the tokenizer."""
+
+    def __init__(self, mimi: Mimi, lm: Backend, tokenizer: Tokenizer) -> None:
+        self.mimi, self.lm, self.tokenizer = mimi, lm, tokenizer
+
+    @classmethod
+    async def load(
+        cls, model: str = "demo", backend: str = "auto", on_progress: Callable[[int, int], None] | None = None
+    ) -> Transcriber:
+        """Download a model and make it ready.
+
+        model: an id of the catalogue or the URL of a model directory. backend: auto, webgpu or numpy.
+        on_progress: called with bytes done and bytes in all. Raises ModelError, GpuError or BadOption.
+        """
+        from tympan.loading import load  # it knows the browser; this module does not
+
+        return await load(model, backend, on_progress)
+
+    def stream(self, *, n_ahead: int = 0, trace: Trace = Trace.NONE) -> Stream:
+        """Begin a recording. n_ahead: how many steps may run before the first one's word is waited for."""
+        return Stream(self, n_ahead, trace)
+
+    async def transcribe(self, pcm: Float32, *, trace: Trace = Trace.NONE) -> Transcript:
+        """Transcribe a whole recording: float32 (n_samples,) in [-1, 1], mono at 24 kHz."""
+        stream = self.stream(n_ahead=4, trace=trace)
+        await stream.feed(pcm)
+        return await stream.finish()
+
+
+class Stream:
+    """One recording on its way through the model."""
+
+    def __init__(self, transcriber: Transcriber, n_ahead: int, trace: Trace) -> None:
+        self._mimi, self._lm = transcriber.mimi, transcriber.lm
+        self._tokenizer = transcriber.tokenizer
+        self._mimi_state, self._lm_state = self._mimi.new_state(), self._lm.new_state()
+        self._words = WordBuilder(self._lm.config, self._tokenizer)
+        self._pending: deque[Awaitable[Step]] = deque()  # steps under way, oldest first
+        self._n_ahead, self._trace = n_ahead, trace
+        self._rest = np.zeros(0, np.float32)  # samples that do not fill a frame yet
+        self._n_samples = 0
+        self._begun = False
+        self._clock = Clock()
+        self._tokens: list[int] = []
+        self._codes: list[Int32] = []
+        self._logits: list[Float32] = []
+
+    @property
+    def seconds(self) -> float:
+        """How much audio has come in."""
+        return self._n_samples / SAMPLE_RATE_HZ
+
+    @property
+    def partial(self) -> str:
+        """The word that is being said, as far as it is known."""
+        return self._words.partial
+
+    async def feed(self, pcm: Float32) -> list[Word]:
+        """Take the next samples, float32 (n,) in [-1, 1] at 24 kHz; return the words that they complete."""
+        self._n_samples += len(pcm)
+        samples = np.concatenate([self._rest, pcm])
+        n_frames = len(samples) // FRAME_SAMPLES
+        words: list[Word] = []
+        for frame in samples[: n_frames * FRAME_SAMPLES].reshape(n_frames, FRAME_SAMPLES):
+            words += await self._step(frame)
+        self._rest = samples[n_frames * FRAME_SAMPLES :]
+        return words
+
+    async def finish(self) -> Transcript:
+        """The recording is over: bring the last word out."""
+        if len(self._rest):
+            await self._step(np.pad(self._rest, (0, FRAME_SAMPLES - len(self._rest))))
+        delay_s = self._lm.config.delay_s
+        for n in range(ceil((delay_s + LONGEST_FLUSH_S) / FRAME_S)):
+            if n >= ceil((delay_s + FLUSH_S) / FRAME_S) and self._tokens[-1] == self._lm.config.padding_id:
+                break
+            await self._step(np.zeros(FRAME_SAMPLES, np.float32))
+            await self._drain(n_ahead=0)
+        self._words.finish(self.seconds)
+        return self._transcript()
+
+    async def _begin(self) -> None:
+        """Step 0 reads the initial tokens; some models want silence before the first sound."""
+        self._begun = True
+        self._say(None)
+        for _ in range(ceil(self._lm.config.silence_prefix_s / FRAME_S - 1e-6)):
+            await self._step(np.zeros(FRAME_SAMPLES, np.float32))
+
+    async def _step(self, frame: Float32) -> list[Word]:
+        """One 80 ms frame, float32 (1920,): through Mimi, through the transformer, to words."""
+        if not self._begun:
+            await self._begin()
+        begun_s = perf_counter()
+        codes = self._mimi.step(self._mimi_state, frame)
+        encoded_s = perf_counter()
+        self._say(codes)
+        words = await self._drain(self._n_ahead)
+        self._clock.n_frames += 1
+        self._clock.mimi_s += encoded_s - begun_s
+        self._clock.lm_s += perf_counter() - encoded_s
+        return words
+
+    def _say(self, codes: Int32 | None) -> None:
+        """Start the step of the transformer that reads `codes`."""
+        step = self._lm.step(self._lm_state, codes, want_logits=self._trace is Trace.LOGITS)
+        self._pending.append(step)
+        if codes is not None and self._trace is not Trace.NONE:
+            self._codes.append(codes)
+
+    async def _drain(self, n_ahead: int) -> list[Word]:
+        """Await the oldest steps until `n_ahead` are left; return the words that they complete."""
+        words: list[Word] = []
+        while len(self._pending) > n_ahead:
+            step = await self._pending.popleft()
+            self._tokens.append(step.token)
+            if step.logits is not None:
+                self._logits.append(step.logits)
+            words += self._words.push(step.token)
+        return words
+
+    def _transcript(self) -> Transcript:
+        traced = self._trace is not Trace.NONE
+        return Transcript(
+            text=self._tokenizer.decode(self._tokens),
+            words=self._words.words,
+            seconds=round(self.seconds, 3),
+            frames=ceil(self._n_samples / FRAME_SAMPLES),
+            timing=self._clock.to_json(self.seconds),
+            codes=[codes.tolist() for codes in self._codes] if traced else None,
+            tokens=self._tokens if traced else None,
+            logits=[logits.tolist() for logits in self._logits] if self._trace is Trace.LOGITS else None,
+        )
