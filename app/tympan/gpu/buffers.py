@@ -1,0 +1,147 @@
+"""Buffers: weights uploaded once, a block of small inputs written each step, a ring of results read back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tympan.errors import GpuFault
+from tympan.gpu.device import Device
+from tympan.gpu.webapi import JsException, Uint8Array, js_object
+
+WORD_BYTES = 4  # copies and mappings are in whole words
+SECTION_BYTES = 256  # the largest minStorageBufferOffsetAlignment that WebGPU allows
+MAP_READ = 1  # GPUMapMode.READ
+
+
+class Usage(IntFlag):
+    """GPUBufferUsage, as far as Tympan uses it."""
+
+    MAP_READ = 1
+    COPY_SRC = 4
+    COPY_DST = 8
+    STORAGE = 128
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """Memory of the device, or a part of it. `resource` is a GPUBufferBinding."""
+
+    label: str
+    n_bytes: int
+    handle: Any
+    resource: Any
+
+    @classmethod
+    def new(
+        cls, device: Device, label: str, n_bytes: int, usage: Usage = Usage.STORAGE, *, mapped: bool = False
+    ) -> Buffer:
+        """A buffer of zeros of at least `n_bytes` bytes. Raises GpuFault when its memory cannot be mapped."""
+        n_bytes = align(n_bytes, WORD_BYTES)
+        descriptor = {"label": label, "size": n_bytes, "usage": int(usage), "mappedAtCreation": mapped}
+        try:
+            handle = device.handle.createBuffer(js_object(descriptor))
+        except JsException as error:
+            raise GpuFault(label, str(error)) from error
+        return cls(label, n_bytes, handle, js_object({"buffer": handle}))
+
+    def section(self, label: str, offset: int, n_bytes: int) -> Buffer:
+        """A part of this buffer, to be bound alone. offset: bytes, a multiple of SECTION_BYTES."""
+        resource = js_object({"buffer": self.handle, "offset": offset, "size": n_bytes})
+        return Buffer(f"{self.label}.{label}", n_bytes, self.handle, resource)
+
+    def destroy(self) -> None:
+        self.handle.destroy()
+
+
+def align(n_bytes: int, multiple: int) -> int:
+    """`n_bytes` rounded up to a multiple."""
+    return -(-n_bytes // multiple) * multiple
+
+
+def upload(device: Device, label: str, arrays: Iterable[NDArray[Any]], usage: Usage = Usage.STORAGE) -> Buffer:
+    """Put arrays, one after another and without gaps, into one new buffer.
+
+    arrays: any dtype; each is copied once, straight into the mapped memory. Zeros fill the buffer up to a whole word.
+    Raises GpuFault when there is no memory.
+    """
+    parts = [np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in arrays]
+    buffer = Buffer.new(device, label, sum(part.nbytes for part in parts), usage, mapped=True)
+    mapped, start = buffer.handle.getMappedRange(), 0
+    for part in parts:
+        Uint8Array.new(mapped, start, part.nbytes).assign(part)
+        start += part.nbytes
+    buffer.handle.unmap()
+    return buffer
+
+
+class InputBlock:
+    """Small host arrays that reach the device together, in one write.
+
+    `host[name]` is the array to fill in, `device[name]` the buffer to bind.
+    """
+
+    def __init__(self, device: Device, label: str, **arrays: NDArray[Any]) -> None:
+        """arrays: name -> the first content, which fixes dtype and shape."""
+        starts = np.cumsum([0] + [align(max(array.nbytes, WORD_BYTES), SECTION_BYTES) for array in arrays.values()])
+        self._bytes = np.zeros(starts[-1], np.uint8)
+        self._buffer = Buffer.new(device, label, self._bytes.nbytes, Usage.STORAGE | Usage.COPY_DST)
+        self._queue = device.handle.queue
+        self._outgoing = Uint8Array.new(self._bytes.nbytes)
+        self.host: dict[str, NDArray[Any]] = {}
+        self.device: dict[str, Buffer] = {}
+        for (name, array), start in zip(arrays.items(), starts.tolist(), strict=False):
+            view = self._bytes[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+            view[...] = array
+            self.host[name] = view
+            self.device[name] = self._buffer.section(name, start, max(array.nbytes, WORD_BYTES))
+
+    def write(self) -> None:
+        """Send the host arrays to the device, ahead of all that is submitted later."""
+        self._outgoing.assign(self._bytes)
+        self._queue.writeBuffer(self._buffer.handle, 0, self._outgoing)
+
+
+class Readback:
+    """A ring of staging buffers: each carries one result to the CPU and is free again when that was read."""
+
+    def __init__(self, device: Device, label: str, n_bytes: int, n_slots: int) -> None:
+        self._device = device
+        usage = Usage.MAP_READ | Usage.COPY_DST
+        self._slots = [Buffer.new(device, f"{label}{i}", n_bytes, usage) for i in range(n_slots)]
+        self._free = deque(self._slots)
+
+    def take(self) -> Buffer:
+        """A free slot, to be the target of copies and then to be read. It is a mistake to take more than there are."""
+        assert self._free, f"{len(self._slots)} results are on their way; await one of them first"
+        return self._free.popleft()
+
+    async def read(self, slot: Buffer, n_bytes: int) -> NDArray[np.uint8]:
+        """Wait for the GPU and take the first `n_bytes` bytes of a slot: uint8 (n_bytes,). The slot is free again.
+
+        Raises DeviceLost or GpuFault.
+        """
+        content = np.empty(n_bytes, np.uint8)
+        try:
+            await slot.handle.mapAsync(MAP_READ, 0, n_bytes)
+            slot.handle.getMappedRange(0, n_bytes).assign_to(content)
+        except JsException as error:
+            await asyncio.sleep(0)  # the news of a lost device may come one turn after the failed mapping
+            self._device.check()
+            raise GpuFault(slot.label, str(error)) from error
+        finally:
+            slot.handle.unmap()
+            self._free.append(slot)
+        self._device.check()
+        return content
+
+    def destroy(self) -> None:
+        for slot in self._slots:
+            slot.destroy()

@@ -1,0 +1,112 @@
+"""The GPU: an adapter, a device with the limits a model needs, and everything that can go wrong with them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tympan.errors import DeviceLost, GpuError, GpuFault, GpuLimit, NoWebGPU
+from tympan.gpu.webapi import JsException, create_proxy, js_object, navigator
+
+SOFTWARE_VENDORS = ("google",)  # SwiftShader
+ERROR_SCOPES = ("internal", "out-of-memory", "validation")
+
+
+@dataclass(frozen=True)
+class AdapterInfo:
+    """What the browser tells about the GPU. Any text may be empty: browsers hide what could tell people apart."""
+
+    vendor: str
+    architecture: str
+    description: str
+    is_software: bool  # a CPU plays the GPU; Chromium falls back to that in silence
+
+    @classmethod
+    def of(cls, adapter: Any) -> AdapterInfo:
+        info = adapter.info
+        is_fallback = getattr(info, "isFallbackAdapter", False) or getattr(adapter, "isFallbackAdapter", False)
+        return cls(
+            vendor=info.vendor,
+            architecture=info.architecture,
+            description=info.description,
+            is_software=bool(is_fallback) or info.vendor in SOFTWARE_VENDORS,
+        )
+
+
+class Device:
+    """One GPUDevice. The first thing the driver reports is kept, and `check` raises it from then on."""
+
+    def __init__(self, handle: Any, info: AdapterInfo) -> None:
+        self.handle = handle
+        self.info = info
+        self._fault: GpuError | None = None
+        self._on_error = create_proxy(self._keep_uncaptured)
+        handle.addEventListener("uncapturederror", self._on_error)
+        self._loss = asyncio.ensure_future(self._keep_loss())
+
+    @classmethod
+    async def request(cls, needs: Mapping[str, int], label: str = "tympan") -> Device:
+        """Ask the browser for its fastest GPU.
+
+        needs: WebGPU limit name -> the least value that will do.
+        Raises NoWebGPU without an adapter, GpuLimit when it is too small, GpuFault when it gives no device.
+        """
+        gpu = getattr(navigator, "gpu", None)
+        if gpu is None:
+            raise NoWebGPU("navigator.gpu is missing")
+        adapter = await gpu.requestAdapter(js_object({"powerPreference": "high-performance"}))
+        if adapter is None:
+            raise NoWebGPU("it has no adapter")
+        for limit, needed in needs.items():
+            offered = int(getattr(adapter.limits, limit))
+            if offered < needed:
+                raise GpuLimit(limit, needed, offered)
+        try:
+            handle = await adapter.requestDevice(js_object({"label": label, "requiredLimits": needs}))
+        except JsException as error:
+            raise GpuFault("the device", str(error)) from error
+        return cls(handle, AdapterInfo.of(adapter))
+
+    def check(self) -> None:
+        """Raise DeviceLost or GpuFault when the driver has reported one since the device was made."""
+        if self._fault is not None:
+            raise self._fault
+
+    @asynccontextmanager
+    async def guard(self, label: str) -> AsyncIterator[None]:
+        """Raise GpuFault with the driver's words when the body makes an object that the driver refuses."""
+        for scope in ERROR_SCOPES:
+            self.handle.pushErrorScope(scope)
+        failure: JsException | None = None
+        try:
+            yield
+        except JsException as error:
+            failure = error
+        finally:
+            reports = [await self.handle.popErrorScope() for _ in ERROR_SCOPES]
+        self.check()
+        for report in reports:
+            if report is not None:
+                raise GpuFault(label, report.message) from failure
+        if failure is not None:
+            raise GpuFault(label, str(failure)) from failure
+
+    def close(self) -> None:
+        """Give the device and all its memory back."""
+        self.handle.removeEventListener("uncapturederror", self._on_error)
+        self._on_error.destroy()
+        self._loss.cancel()
+        self.handle.destroy()
+
+    def _keep(self, fault: GpuError) -> None:
+        self._fault = self._fault or fault
+
+    def _keep_uncaptured(self, event: Any) -> None:
+        self._keep(GpuFault("a command", event.error.message))
+
+    async def _keep_loss(self) -> None:
+        info = await self.handle.lost
+        self._keep(DeviceLost(info.message or info.reason))

@@ -1,0 +1,118 @@
+"""Kernels: WGSL modules compiled once, bound once, and dispatched many times in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tympan
+from tympan.gpu.buffers import Buffer
+from tympan.gpu.device import Device
+from tympan.gpu.webapi import Array, js_object
+
+Constant = int | float
+
+
+@dataclass(frozen=True)
+class Dispatch:
+    """A kernel with its buffers: the unit of work of a pass."""
+
+    label: str
+    pipeline: Any
+    bind_group: Any
+    n_workgroups: int
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Bytes that move from one buffer to another after the pass."""
+
+    source: Buffer
+    target: Buffer
+    offset: int  # bytes into the target
+    n_bytes: int
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A compiled shader with its `override` constants and its grid."""
+
+    device: Device
+    label: str
+    pipeline: Any
+    layout: Any
+    n_workgroups: int
+
+    def on(self, label: str, *buffers: Buffer) -> Dispatch:
+        """Bind buffers in the order of the shader's bindings. `label` names the work, as in `lm.layer3.in_proj`."""
+        entries = [{"binding": i, "resource": buffer.resource} for i, buffer in enumerate(buffers)]
+        bind_group = self.device.handle.createBindGroup(
+            js_object({"label": label, "layout": self.layout, "entries": entries})
+        )
+        return Dispatch(label, self.pipeline, bind_group, self.n_workgroups)
+
+
+class Compiler:
+    """Compiles the shaders of the library, each set of constants once."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self._kernels: dict[tuple[str, int, tuple[tuple[str, Constant], ...]], Kernel] = {}
+
+    async def compile(self, shader: str, n_workgroups: int, **constants: Constant) -> Kernel:
+        """The kernel of `shaders/<shader>.wgsl`.
+
+        n_workgroups: the grid, along x. constants: the values of the shader's `override` declarations.
+        Raises GpuFault with the driver's words.
+        """
+        key = (shader, n_workgroups, tuple(sorted(constants.items())))
+        if key not in self._kernels:
+            self._kernels[key] = await compile_source(self.device, shader, source_of(shader), n_workgroups, constants)
+        return self._kernels[key]
+
+
+async def compile_source(
+    device: Device, label: str, source: str, n_workgroups: int, constants: dict[str, Constant]
+) -> Kernel:
+    """Compile WGSL text with an entry point `main`. Raises GpuFault with the driver's words."""
+    async with device.guard(f"the shader {label}"):
+        module = device.handle.createShaderModule(js_object({"label": label, "code": source}))
+        stage = {"module": module, "entryPoint": "main", "constants": constants}
+        pipeline = await device.handle.createComputePipelineAsync(
+            js_object({"label": label, "layout": "auto", "compute": stage})
+        )
+    return Kernel(device, label, pipeline, pipeline.getBindGroupLayout(0), n_workgroups)
+
+
+def source_of(shader: str) -> str:
+    """The text of a shader: from inside the package in a page, from the repository otherwise."""
+    package = Path(tympan.__file__).parent
+    folder = package / "shaders"
+    if not folder.is_dir():
+        folder = package.parents[1] / "shaders"
+    return (folder / f"{shader}.wgsl").read_text(encoding="utf-8")
+
+
+class Queue:
+    """Submits work: one encoder, one compute pass, one command buffer each time."""
+
+    def __init__(self, device: Device, label: str) -> None:
+        self._device = device.handle
+        self._encoder = js_object({"label": label})
+        self._commands = Array.of(None)
+
+    def submit(self, dispatches: Sequence[Dispatch], copies: Sequence[Copy] = ()) -> None:
+        """Start the dispatches in order, then the copies, and return at once."""
+        encoder = self._device.createCommandEncoder(self._encoder)
+        compute = encoder.beginComputePass(self._encoder)
+        for dispatch in dispatches:
+            compute.setPipeline(dispatch.pipeline)
+            compute.setBindGroup(0, dispatch.bind_group)
+            compute.dispatchWorkgroups(dispatch.n_workgroups)
+        compute.end()
+        for copy in copies:
+            encoder.copyBufferToBuffer(copy.source.handle, 0, copy.target.handle, copy.offset, copy.n_bytes)
+        self._commands[0] = encoder.finish()
+        self._device.queue.submit(self._commands)

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.shaders.conftest import RunKernel
+from tympan.arrays import Float32
+
+LOWEST = np.finfo(np.float32).min
+
+
+def argmax(run_kernel: RunKernel, logits: Float32) -> int:
+    _, token = run_kernel("argmax", logits, np.array([99_999], np.uint32), n=logits.size)
+    return int(token[0])
+
+
+@pytest.mark.parametrize("n", [1, 63, 64, 65, 2000, 8000])
+def test_argmax(run_kernel: RunKernel, rng: np.random.Generator, n: int) -> None:
+    logits = rng.standard_normal(n, np.float32)
+
+    assert argmax(run_kernel, logits) == logits.argmax()
+
+
+@pytest.mark.parametrize("winners", [[0, 1], [63, 64], [3, 67, 199], [130, 66, 129], [199]])
+def test_the_lowest_index_wins_a_tie(run_kernel: RunKernel, winners: list[int]) -> None:
+    logits = np.full(200, -5, np.float32)
+    logits[winners] = -1
+
+    assert argmax(run_kernel, logits) == min(winners)
+
+
+@pytest.mark.parametrize("value", [LOWEST, -1e9, 0, 1e30])
+def test_equal_logits(run_kernel: RunKernel, value: float) -> None:
+    assert argmax(run_kernel, np.full(70, value, np.float32)) == 0
