@@ -21,7 +21,8 @@ class Http:
 
     async def read(self, path: str, on_bytes: Callable[[int], None]) -> bytes:
         """Download one file, as `Source` says. Raises DownloadFailed, or UnknownModel when there is no manifest."""
-        return await _download(self.url + path, on_bytes, missing=UnknownModel(self.url) if path == MANIFEST_NAME else None)
+        url = self.url + path
+        return await _download(url, on_bytes, missing=UnknownModel(self.url) if path == MANIFEST_NAME else None)
 
 
 async def resolve(model: str, page_url: str, catalogue_url: str) -> Http:

@@ -1,8 +1,10 @@
 """`model.json`, the table of contents of a model directory.
 
-    {"format": "tympan/1", "name": "demo", "title": ..., "languages": ["en"], "licence": ..., "source": ..., "notes": ...,
-     "config": {the official config.json}, "mimi_config": {the official Mimi config},
+    {"format": "tympan/1", "name": "demo", "title": ..., "languages": ["en"], "licence": ..., "source": ...,
+     "notes": ..., "config": {the official config.json}, "mimi_config": {the official Mimi config},
      "files": [{"path": "lm-00001.safetensors", "role": "lm", "bytes": 123, "sha256": ...}, ...]}
+
+Everything in it is checked here, once; whoever holds a `Manifest` may trust it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,133 @@
+"""Turns an official checkpoint into a model directory that the page can load.
+
+    config.json, model.safetensors      ->  model.json
+    (F32, F16 or BF16, one or shards)       lm-00001.safetensors ...     matrices in Q4, all else in float32
+    Mimi's safetensors                      mimi-00001.safetensors ...   the encoder alone
+    the SentencePiece model                 tokenizer.model
+
+What `config.json` does not say is taken as the official loader takes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantize.checkpoint import Checkpoint, TensorsOnDisk
+from quantize.shards import describe, write_shards
+from tympan.config import MimiConfig
+from tympan.errors import BadModel, BadOption
+from tympan.lm.weights import LMWeights
+from tympan.mimi.encoder import MimiWeights
+from tympan.weights import q4
+from tympan.weights.manifest import MANIFEST_NAME, Manifest
+from tympan.weights.mimi_names import encoder_tensors
+from tympan.weights.safetensors import Tensor
+
+Format: TypeAlias = Literal["q4_0", "f32"]
+
+_TOKENIZER_NAME = "tokenizer.model"
+_LM_PREFIXES = ("emb.", "text_emb.", "transformer.layers.", "out_norm.", "text_linear.", "extra_heads.")
+
+
+@dataclass(frozen=True)
+class About:
+    """What a manifest says of a model beyond its numbers; `Manifest` tells what each means."""
+
+    title: str = ""  # empty: the name of the model directory
+    languages: tuple[str, ...] = ()
+    licence: str = "not stated"
+    source: str = ""  # empty: the name of the checkpoint directory
+    notes: str = ""
+
+
+def quantize(source: Path, dest: Path, format: Format = "q4_0", about: About | None = None) -> None:
+    """Convert a checkpoint, tensor by tensor: no more than one of them and one shard is in memory.
+
+    source: an official checkpoint directory. dest: a new or empty folder, or a model directory to replace; nothing
+    in it changes before the new model is complete. format: "q4_0" quantizes the matrices, "f32" keeps every value.
+    about: what the manifest is to say of the model.
+    Raises BadModel when the checkpoint cannot be used, BadOption when `dest` is neither.
+    """
+    dest = dest.resolve()
+    if dest.exists() and not (dest.is_dir() and (_is_model(dest) or not any(dest.iterdir()))):
+        raise BadOption("The destination", str(dest), ("a new folder", "an empty folder", "a model directory"))
+    about = about or About()
+    about = replace(about, title=about.title or dest.name, source=about.source or source.resolve().name)
+    checkpoint = Checkpoint.open(source)
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{dest.name}-", dir=dest.parent) as unfinished:
+        _write_model(checkpoint, Path(unfinished), format, dest.name, about)
+        _replace(dest, Path(unfinished))
+
+
+def _write_model(checkpoint: Checkpoint, folder: Path, format: Format, name: str, about: About) -> None:
+    lm_files = write_shards(folder, "lm", _lm_tensors(checkpoint, format))
+    mimi_files = write_shards(folder, "mimi", _mimi_tensors(checkpoint))
+    (folder / _TOKENIZER_NAME).write_bytes(checkpoint.tokenizer)
+    manifest = Manifest(
+        name=name,
+        title=about.title,
+        languages=about.languages,
+        licence=about.licence,
+        source=about.source,
+        notes=about.notes,
+        config_json=checkpoint.config,
+        mimi_config_json=checkpoint.mimi_config,
+        files=(*lm_files, *mimi_files, describe(folder / _TOKENIZER_NAME, "tokenizer")),
+    )
+    # Loading them finds a tensor that is missing or has another shape before the page does.
+    LMWeights.from_tensors(manifest.lm_config, TensorsOnDisk(folder / file.path for file in lm_files))
+    MimiWeights.from_tensors(manifest.mimi_config, TensorsOnDisk(folder / file.path for file in mimi_files))
+    (folder / MANIFEST_NAME).write_text(manifest.serialize(), "utf-8")
+
+
+def _lm_tensors(checkpoint: Checkpoint, format: Format) -> Iterator[tuple[str, Tensor]]:
+    for name in checkpoint.lm:
+        if not name.startswith(_LM_PREFIXES):
+            raise BadModel(f"the tensor {name} is no part of a speech-to-text transformer")
+        tensor = _finite_float32(name, checkpoint.lm[name])
+        if format == "f32" or tensor.ndim != 2 or name.startswith("extra_heads."):
+            yield name, tensor
+            continue
+        try:
+            matrix = q4.quantize(tensor)
+        except BadModel as error:
+            raise BadModel(f"{name} cannot be quantized: {error.reason}") from error
+        yield f"{name}.q4", matrix.q4
+        yield f"{name}.scale", matrix.scale
+
+
+def _mimi_tensors(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
+    """Mimi stays as exact as it was stored: a float16 as it is, anything else in float32."""
+    config = MimiConfig.from_json(checkpoint.mimi_config, int(checkpoint.config["n_q"]))
+    for name, tensor in encoder_tensors(checkpoint.mimi, config):
+        values = _finite_float32(name, tensor)
+        yield name, tensor if tensor.dtype == np.float16 else values
+
+
+def _finite_float32(name: str, tensor: Tensor) -> NDArray[np.float32]:
+    values = tensor.astype(np.float32, copy=False)
+    if not np.isfinite(values).all():
+        raise BadModel(f"the tensor {name} holds a value that is not finite")
+    return values
+
+
+def _is_model(folder: Path) -> bool:
+    return (folder / MANIFEST_NAME).is_file()
+
+
+def _replace(dest: Path, finished: Path) -> None:
+    """Move a complete model to `dest`: the manifest goes first and comes last, so that half a model is none."""
+    dest.mkdir(exist_ok=True)
+    (dest / MANIFEST_NAME).unlink(missing_ok=True)
+    for stale in (*dest.glob("lm-*.safetensors"), *dest.glob("mimi-*.safetensors")):
+        stale.unlink()
+    for path in sorted(finished.iterdir(), key=lambda path: path.name == MANIFEST_NAME):
+        path.replace(dest / path.name)

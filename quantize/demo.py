@@ -1,0 +1,60 @@
+"""Replaces the model that the site comes with, and its entry in the catalogue:
+
+    python -m quantize.demo CHECKPOINT
+
+CHECKPOINT is what `train/` leaves: an official checkpoint directory, and beside the weights a `metrics.json`, one
+{"wer": ...} for each test set. The error rates in the model's description are read from there, never typed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from quantize.catalogue import write_catalogue
+from quantize.convert import About, quantize
+from tympan.errors import TympanError
+
+MODELS = Path(__file__).parents[1] / "static" / "models"
+
+_TEST_SETS = {
+    "train": "the voices it was trained on",
+    "heldout_voice": "other voices of the same synthesizers",
+    "joe": "a Piper voice, new sentences",
+    "human_sent": "people, sentences",
+    "human_digits": "people, digits",
+    "human_words": "people, single words",
+}
+
+
+def make_demo(checkpoint: Path, models: Path) -> None:
+    """Quantize the demo checkpoint into `models`/demo and write `models`/catalogue.json. Raises TympanError."""
+    metrics = json.loads((checkpoint / "metrics.json").read_text("utf-8"))
+    rates = "; ".join(
+        f"{voices} {metrics[test_set]['wer']:.0%}" for test_set, voices in _TEST_SETS.items() if test_set in metrics
+    )
+    about = About(
+        title="Tympan demo, English",
+        languages=("en",),
+        licence="the same as Tympan's own",
+        source="trained for Tympan on synthetic speech alone (RHVoice, flite, espeak-ng, Piper), no human recording",
+        notes="A small model that shows that every part works. It knows synthetic voices and fails on human ones. "
+        f"Word error rate before quantization: {rates}.",
+    )
+    quantize(checkpoint, models / "demo", about=about)
+    write_catalogue(models)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m quantize.demo", description="Replace the site's demo model.")
+    parser.add_argument("checkpoint", type=Path, help="an official checkpoint directory with a metrics.json")
+    try:
+        make_demo(parser.parse_args().checkpoint, MODELS)
+    except (TympanError, OSError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
