@@ -4,7 +4,7 @@ dist/
     index.html ...         static/, as it is
     pyscript.toml          the engine's PyScript configuration
     tympan.zip             the package `tympan` with its shaders, unpacked by the engine's worker
-    app/                   main.py and engine.py; browser/ for the page's own MicroPython thread
+    app/                   main.py and engine.py; of the package what the page's own MicroPython thread imports
     vendor/pyodide/        the runtime and the wheels, beside the lock file that names them
     vendor/pyscript/       PyScript's own modules
     vendor/micropython/    the page's own interpreter
@@ -64,8 +64,9 @@ def _plan(root: Path) -> dict[str, Path | bytes]:
         site[path.relative_to(root / "static").as_posix()] = path
     for path in sorted((root / "app").glob("*.py")):
         site[f"app/{path.name}"] = path
-    for path in sorted((root / "app" / "tympan" / "browser").glob("*.py")):
-        site[f"app/browser/{path.name}"] = path
+    package = root / "app" / "tympan"
+    for path in [package / "errors.py", *sorted((package / "browser").glob("*.py"))]:
+        site[path.relative_to(root).as_posix()] = path
     site["pyscript.toml"] = root / "pyscript.toml"
     site["tympan.zip"] = _library(root)
     for name in PYODIDE_FILES:
