@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from tympan.config import LMConfig, MimiConfig
 from tympan.errors import BadModel
 from tympan.weights.safetensors import SafetensorsFile, Tensor
 
@@ -50,6 +53,11 @@ class TensorsOnDisk(Mapping[str, Tensor]):
         # A new mapping for every tensor: one for all would keep the whole checkpoint resident.
         return _map(self._paths[name])[name]
 
+    def stand_ins(self) -> dict[str, Tensor]:
+        """Zeros in float32 of every tensor's shape. They take no memory: nobody writes to their pages."""
+        files = {path: _map(path) for path in set(self._paths.values())}
+        return {name: np.zeros(files[path].shape(name), np.float32) for name, path in self._paths.items()}
+
     def __contains__(self, name: object) -> bool:
         return name in self._paths
 
@@ -64,8 +72,8 @@ class TensorsOnDisk(Mapping[str, Tensor]):
 class Checkpoint:
     """An open checkpoint; no tensor is in memory yet."""
 
-    config: dict[str, Any]
-    mimi_config: dict[str, Any]
+    config_json: dict[str, Any]
+    mimi_config_json: dict[str, Any]
     lm: TensorsOnDisk
     mimi: TensorsOnDisk
     tokenizer: bytes
@@ -77,14 +85,22 @@ class Checkpoint:
         Raises BadModel when a file that `config.json` names is missing or is not what it should be.
         """
         config = _read_json(folder, "config.json")
-        mimi_config = _read_json(folder, config["mimi_config_name"]) if config.get("mimi_config_name") else _MIMI_CONFIG
+        mimi_config_name = config.get("mimi_config_name")
         return cls(
-            config=config,
-            mimi_config=mimi_config,
+            config_json=config,
+            mimi_config_json=_read_json(folder, mimi_config_name) if mimi_config_name else _MIMI_CONFIG,
             lm=TensorsOnDisk(_lm_paths(folder, config.get("moshi_name", _MOSHI_NAME))),
             mimi=TensorsOnDisk([_path(folder, config.get("mimi_name", _MIMI_NAME))]),
             tokenizer=_path(folder, config.get("tokenizer_name", _TOKENIZER_NAME)).read_bytes(),
         )
+
+    @property
+    def lm_config(self) -> LMConfig:
+        return LMConfig.from_json(self.config_json)
+
+    @property
+    def mimi_config(self) -> MimiConfig:
+        return MimiConfig.from_json(self.mimi_config_json, self.lm_config.n_codebooks)
 
 
 def _lm_paths(folder: Path, name: str) -> list[Path]:

@@ -19,9 +19,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from quantize.checkpoint import Checkpoint, TensorsOnDisk
+from quantize.checkpoint import Checkpoint
 from quantize.shards import describe, write_shards
-from tympan.config import MimiConfig
 from tympan.errors import BadModel, BadOption
 from tympan.lm.weights import LMWeights
 from tympan.mimi.encoder import MimiWeights
@@ -61,10 +60,21 @@ def quantize(source: Path, dest: Path, format: Format = "q4_0", about: About | N
     about = about or About()
     about = replace(about, title=about.title or dest.name, source=about.source or source.resolve().name)
     checkpoint = Checkpoint.open(source)
+    _check_shapes(checkpoint)
     dest.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{dest.name}-", dir=dest.parent) as unfinished:
         _write_model(checkpoint, Path(unfinished), format, dest.name, about)
         _replace(dest, Path(unfinished))
+
+
+def _check_shapes(checkpoint: Checkpoint) -> None:
+    """Raise BadModel now, and not in the page, when a tensor is missing, unknown or of another shape."""
+    for name in checkpoint.lm:
+        if not name.startswith(_LM_PREFIXES):
+            raise BadModel(f"the tensor {name} is no part of a speech-to-text transformer")
+    LMWeights.from_tensors(checkpoint.lm_config, checkpoint.lm.stand_ins())
+    mimi = dict(encoder_tensors(checkpoint.mimi.stand_ins(), checkpoint.mimi_config))
+    MimiWeights.from_tensors(checkpoint.mimi_config, mimi)
 
 
 def _write_model(checkpoint: Checkpoint, folder: Path, format: Format, name: str, about: About) -> None:
@@ -78,20 +88,15 @@ def _write_model(checkpoint: Checkpoint, folder: Path, format: Format, name: str
         licence=about.licence,
         source=about.source,
         notes=about.notes,
-        config_json=checkpoint.config,
-        mimi_config_json=checkpoint.mimi_config,
+        config_json=checkpoint.config_json,
+        mimi_config_json=checkpoint.mimi_config_json,
         files=(*lm_files, *mimi_files, describe(folder / _TOKENIZER_NAME, "tokenizer")),
     )
-    # Loading them finds a tensor that is missing or has another shape before the page does.
-    LMWeights.from_tensors(manifest.lm_config, TensorsOnDisk(folder / file.path for file in lm_files))
-    MimiWeights.from_tensors(manifest.mimi_config, TensorsOnDisk(folder / file.path for file in mimi_files))
     (folder / MANIFEST_NAME).write_text(manifest.serialize(), "utf-8")
 
 
 def _lm_tensors(checkpoint: Checkpoint, format: Format) -> Iterator[tuple[str, Tensor]]:
     for name in checkpoint.lm:
-        if not name.startswith(_LM_PREFIXES):
-            raise BadModel(f"the tensor {name} is no part of a speech-to-text transformer")
         tensor = _finite_float32(name, checkpoint.lm[name])
         if format == "f32" or tensor.ndim != 2 or name.startswith("extra_heads."):
             yield name, tensor
@@ -106,8 +111,7 @@ def _lm_tensors(checkpoint: Checkpoint, format: Format) -> Iterator[tuple[str, T
 
 def _mimi_tensors(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
     """Mimi stays as exact as it was stored: a float16 as it is, anything else in float32."""
-    config = MimiConfig.from_json(checkpoint.mimi_config, int(checkpoint.config["n_q"]))
-    for name, tensor in encoder_tensors(checkpoint.mimi, config):
+    for name, tensor in encoder_tensors(checkpoint.mimi, checkpoint.mimi_config):
         values = _finite_float32(name, tensor)
         yield name, tensor if tensor.dtype == np.float16 else values
 

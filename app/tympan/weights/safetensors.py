@@ -63,6 +63,9 @@ class SafetensorsFile(Mapping[str, Tensor]):
             stored = (stored.astype(np.uint32) << 16).view(np.float32)
         return stored.reshape(entry.shape)
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._entries[name].shape
+
     def __contains__(self, name: object) -> bool:  # Mapping's own would decode the tensor
         return name in self._entries
 
