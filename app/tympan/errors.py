@@ -18,9 +18,8 @@
     └── BadOption             a query parameter or an argument that means nothing
 
 A mistake of our own is an `assert` with the shapes in it, never one of these.
+MicroPython imports this module too, so it imports nothing itself.
 """
-
-from __future__ import annotations
 
 
 class TympanError(Exception):

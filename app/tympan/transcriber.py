@@ -6,7 +6,7 @@ A `Transcriber` is a model that is ready; a `Stream` is one recording going thro
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from enum import Enum
 from math import ceil
@@ -84,19 +84,6 @@ class Transcriber:
 
     def __init__(self, mimi: Mimi, lm: Backend, tokenizer: Tokenizer) -> None:
         self.mimi, self.lm, self.tokenizer = mimi, lm, tokenizer
-
-    @classmethod
-    async def load(
-        cls, model: str = "demo", backend: str = "auto", on_progress: Callable[[int, int], None] | None = None
-    ) -> Transcriber:
-        """Download a model and make it ready.
-
-        model: an id of the catalogue or the URL of a model directory. backend: auto, webgpu or numpy.
-        on_progress: called with bytes done and bytes in all. Raises ModelError, GpuError or BadOption.
-        """
-        from tympan.loading import load  # it knows the browser; this module does not
-
-        return await load(model, backend, on_progress)
 
     def stream(self, *, n_ahead: int = 0, trace: Trace = Trace.NONE) -> Stream:
         """Begin a recording. n_ahead: how many steps may run before the first one's word is waited for."""

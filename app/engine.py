@@ -1,0 +1,119 @@
+"""The worker's entry: the model and the recording that goes through it, offered to the page as functions.
+
+Every function answers with a JSON text: {"value": ...}, or {"error": {"kind", "message"}} for a person to read. PyScript
+would let an exception vanish here, and the caller wait for ever. Progress and words are posted as messages.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from traceback import print_exc
+from typing import Any
+
+import numpy as np
+from js import Object, postMessage
+from pyodide.ffi import JsProxy, to_js
+
+from tympan.errors import BadOption, TympanError
+from tympan.loading import Loaded, load
+from tympan.session import Heard, Session
+from tympan.transcriber import Trace
+from tympan.weights.catalogue import CATALOGUE_NAME
+from tympan.weights.download import resolve
+
+__export__ = ["abandon", "begin", "feed", "finish", "hear", "open_model"]
+
+FILE_STEPS_AHEAD = 4
+
+model: Loaded | None = None
+session: Session | None = None
+
+
+def answers(function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[str]]:
+    """Make what a function returns or raises a JSON text."""
+
+    @wraps(function)
+    async def answer(*arguments: Any) -> str:
+        try:
+            return json.dumps({"value": await function(*arguments)})
+        except TympanError as error:
+            return json.dumps({"error": {"kind": error.kind, "message": str(error)}})
+        except Exception as error:
+            print_exc()
+            message = f"Something went wrong inside Tympan ({type(error).__name__}: {error})."
+            return json.dumps({"error": {"kind": "Bug", "message": message}})
+
+    return answer
+
+
+def tell(kind: str, **facts: Any) -> None:
+    """Post a message to the page."""
+    postMessage(to_js({"kind": kind, **facts}, dict_converter=Object.fromEntries))
+
+
+@answers
+async def open_model(name: str, backend: str, page_url: str) -> dict[str, Any]:
+    """Load the model that the page's address asks for, in place of the one before; tell what it is."""
+    global model
+    if model is not None:
+        model.transcriber.lm.close()
+        model = None
+    model = await load(
+        await resolve(name, page_url, f"{page_url}models/{CATALOGUE_NAME}"),
+        backend,
+        on_progress=lambda done_bytes, total_bytes: tell("progress", done=done_bytes, total=total_bytes),
+    )
+    manifest = model.manifest
+    return {
+        "title": manifest.title,
+        "languages": manifest.languages,
+        "licence": manifest.licence,
+        "notes": manifest.notes,
+        "bytes": manifest.n_bytes,
+        "backend": model.transcriber.lm.name,
+    }
+
+
+@answers
+async def begin(rate_hz: int, live: bool, trace: str) -> None:
+    """Begin a recording. rate_hz: of the samples to come. live: words at once, rather than the most frames a second."""
+    global session
+    assert model is not None
+    if trace not in [known.value for known in Trace]:
+        raise BadOption("trace", trace, tuple(known.value for known in Trace if known.value))
+    session = Session(
+        model.transcriber, rate_hz, n_ahead=0 if live else FILE_STEPS_AHEAD, trace=Trace(trace), on_heard=_tell_heard
+    )
+
+
+def _tell_heard(heard: Heard) -> None:
+    words = [word.to_json() for word in heard.words]
+    tell("heard", words=words, partial=heard.partial, seconds=heard.seconds, backlog_s=heard.backlog_s)
+
+
+@answers
+async def hear(samples: JsProxy) -> None:
+    """Take samples of a voice: a Float32Array."""
+    assert session is not None
+    session.hear(np.asarray(samples.to_py(), dtype=np.float32))
+
+
+@answers
+async def feed(samples: JsProxy) -> None:
+    """Take samples of a file, a Float32Array; answers when there is room for more."""
+    assert session is not None
+    await session.feed(np.asarray(samples.to_py(), dtype=np.float32))
+
+
+@answers
+async def finish() -> dict[str, Any]:
+    """End the recording and give its transcript."""
+    assert session is not None
+    return (await session.finish()).to_json()
+
+
+@answers
+async def abandon() -> None:
+    """Forget the recording, after an error."""
+    if session is not None:
+        session.abandon()

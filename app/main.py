@@ -1,0 +1,162 @@
+"""The page's own thread (MicroPython): buttons to engine, engine to transcript. Wiring only."""
+
+import asyncio
+import json
+
+from pyscript import window
+from tympan.browser.engine import Engine, EngineError
+from tympan.browser.files import RATE_HZ, decode
+from tympan.browser.microphone import Microphone
+from tympan.browser.view import View
+from tympan.errors import TympanError
+
+CHUNK_SAMPLES = 2 * RATE_HZ  # of a file, handed to the engine at once
+
+NUMPY = ("backend", "numpy", "Use the CPU instead.")
+DEMO = ("model", "", "Load the demo model instead.")
+WAYS_OUT = {"NoWebGPU": NUMPY, "GpuLimit": NUMPY, "GpuFault": NUMPY, "UnknownModel": DEMO, "BadModel": DEMO}
+
+
+class Page:
+    """Does one thing at a time: load a model, listen to a voice, or transcribe a file."""
+
+    def __init__(self):
+        self.view = View(on_button=self.press, on_file=lambda file: asyncio.create_task(self.transcribe(file)))
+        self.query = window.URLSearchParams.new(window.location.search)
+        self.trace = self.query.get("trace") or ""
+        self.engine = None
+        self.turn = asyncio.Lock()  # whoever holds it uses the engine
+        self.stop = asyncio.Event()  # the button was pressed while something was going on
+        self.total_s = 0  # length of the file that is being transcribed
+
+    async def open(self):
+        """Start the engine and load the model that the address asks for."""
+        self.view.show_state("idle", "Starting the engine…")
+        self.engine = await Engine.start(on_message=self.receive)
+        self.view.show_state("loading", "Loading the model…")
+        page_url = window.URL.new(".", window.location.href).href
+        try:
+            model = await self.engine.open_model(self.query.get("model") or "", self.query.get("backend") or "auto", page_url)
+        except EngineError as error:
+            self.fail(error)
+            window.tympan.open(failure(error), None)
+            return
+        self.view.show_model(model)
+        self.rest("ready", "Ready")
+        window.tympan.open(success(model), self.transcribe)
+
+    async def transcribe(self, source):
+        """Transcribe a File, a Blob or an address; answers with JSON, as the engine does."""
+        async with self.turn:
+            self.begin("transcribing", "Reading the sound…")
+            try:
+                samples = await decode(source)
+                self.total_s = samples.length / RATE_HZ
+                await self.engine.begin(RATE_HZ, False, self.trace)
+                for start in range(0, samples.length, CHUNK_SAMPLES):
+                    if self.stop.is_set():
+                        break
+                    await self.engine.feed(samples.slice(start, start + CHUNK_SAMPLES))
+                transcript = await self.engine.finish()
+            except (TympanError, EngineError) as error:
+                await self.engine.abandon()
+                self.rest("ready")
+                self.fail(error)
+                return failure(error)
+            self.show(transcript)
+            return success(transcript)
+
+    async def listen(self):
+        """Transcribe the microphone until the button is pressed again."""
+        async with self.turn:
+            self.begin("ready", "Waiting for the microphone…")
+            try:
+                microphone = await Microphone.open()
+                await self.engine.begin(microphone.rate_hz, True, self.trace)
+                self.view.show_state("listening", "Listening")
+                self.view.enable(microphone=True, file=False)
+                trouble = await self.pass_on(microphone)
+                self.view.show_state("transcribing", "Finishing…")
+                self.show(await self.engine.finish())
+            except (TympanError, EngineError) as error:
+                await self.engine.abandon()
+                trouble = error
+            if trouble:
+                self.rest("ready")
+                self.fail(trouble)
+
+    async def pass_on(self, microphone):
+        """Pass samples on until the button is pressed, the device is gone or the engine has had enough: its error, or None."""
+        troubles = []
+
+        async def hear(samples):
+            try:
+                await self.engine.hear(samples)
+            except EngineError as error:
+                troubles.append(error)
+                self.stop.set()
+
+        microphone.start(lambda samples: asyncio.create_task(hear(samples)), on_end=self.stop.set)
+        await self.stop.wait()
+        await microphone.close()
+        return troubles[0] if troubles else None
+
+    def press(self):
+        """The button: listen, or stop what is going on."""
+        if self.view.state in ("listening", "transcribing"):
+            self.stop.set()
+        else:
+            asyncio.create_task(self.listen())
+
+    def receive(self, message):
+        """A message of the engine: how far the download is, or what was heard."""
+        if message.kind == "progress":
+            self.view.show_download(message.done, message.total)
+        elif message.kind == "heard":
+            self.view.show_words([word.text for word in message.words], message.partial)
+            self.view.show_heard(message.seconds, self.total_s, message.backlog_s)
+
+    def begin(self, state, status):
+        self.stop.clear()
+        self.total_s = 0
+        self.view.clear()
+        self.view.show_state(state, status)
+        self.view.enable(microphone=state == "transcribing", file=False)
+
+    def show(self, transcript):
+        """The end of a recording."""
+        self.view.show_transcript(transcript["text"])
+        timing = transcript["timing"]
+        self.rest(
+            "ready",
+            f"{transcript['seconds']:.1f} s of sound in {timing['elapsed_s']:.1f} s "
+            f"(Mimi {timing['mimi_ms']:.0f} ms and transformer {timing['lm_ms']:.0f} ms a frame)",
+        )
+
+    def rest(self, state, status=""):
+        self.view.hide_progress()
+        self.view.show_state(state, status)
+        self.view.enable(microphone=True, file=True)
+
+    def fail(self, error):
+        self.view.hide_progress()
+        self.view.show_state("error")
+        way_out = WAYS_OUT.get(getattr(error, "kind", ""))
+        if way_out:
+            key, value, text = way_out
+            query = window.URLSearchParams.new(window.location.search)
+            query.set(key, value)
+            self.view.show_error(str(error), f"?{query.toString()}", text)
+        else:
+            self.view.show_error(str(error))
+
+
+def success(value):
+    return json.dumps({"value": value})
+
+
+def failure(error):
+    return json.dumps({"error": {"kind": error.kind, "message": str(error)}})
+
+
+asyncio.create_task(Page().open())

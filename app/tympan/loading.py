@@ -1,0 +1,58 @@
+"""From the name of a model to a `Transcriber` that is ready: download, check, put on a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tympan.config import LMConfig
+from tympan.errors import BadOption
+from tympan.lm.backend import Backend
+from tympan.lm.weights import LMWeights
+from tympan.mimi.encoder import Mimi, MimiWeights
+from tympan.text.tokenizer import Tokenizer
+from tympan.transcriber import Transcriber
+from tympan.weights.manifest import Manifest
+from tympan.weights.model import ModelFiles, Source, read_model
+
+BACKENDS = ("auto", "webgpu", "numpy")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    transcriber: Transcriber
+    manifest: Manifest
+
+
+async def load(
+    source: Source, backend: str = "auto", on_progress: Callable[[int, int], None] | None = None
+) -> Loaded:
+    """Read a model from `source` and make it ready.
+
+    backend: one of BACKENDS; `auto` is WebGPU. on_progress: called with the bytes that are there and the bytes there
+    will be. Raises ModelError, GpuError or BadOption.
+    """
+    if backend not in BACKENDS:
+        raise BadOption("backend", backend, BACKENDS)
+    files = await read_model(source, on_progress)
+    return Loaded(await assemble(files, backend), files.manifest)
+
+
+async def assemble(files: ModelFiles, backend: str) -> Transcriber:
+    """Build the parts of a model that has been read. Raises BadModel or GpuError."""
+    mimi_config, lm_config = files.manifest.mimi_config, files.manifest.lm_config
+    tokenizer = Tokenizer.from_bytes(files.tokenizer)
+    mimi = Mimi(mimi_config, MimiWeights.from_tensors(mimi_config, files.mimi))
+    lm = await _open_backend(backend, lm_config, LMWeights.from_tensors(lm_config, files.lm))
+    return Transcriber(mimi, lm, tokenizer)
+
+
+async def _open_backend(backend: str, config: LMConfig, weights: LMWeights) -> Backend:
+    # Imported here: only one of them is needed, and the WebGPU one exists in a browser alone.
+    if backend == "numpy":
+        from tympan.lm.reference import Reference
+
+        return Reference(config, weights)
+    from tympan.lm.webgpu import WebGPUBackend
+
+    return await WebGPUBackend.create(config, weights)

@@ -1,0 +1,116 @@
+"""A recording that comes in while it is being transcribed: a bounded queue in front of a `Stream`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tympan.arrays import Float32
+from tympan.config import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from tympan.errors import TooSlow
+from tympan.resample import Resampler
+from tympan.text.words import Word
+from tympan.transcriber import Stream, Transcriber, Trace, Transcript
+
+FILE_BACKLOG_S = 4.0  # a file is handed over no faster than this, to keep it out of memory twice
+LONGEST_BACKLOG_S = 60.0  # a voice cannot wait: this far behind, listening ends
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What one more piece of audio brought."""
+
+    words: Sequence[Word]  # new and complete
+    partial: str  # the word that is being said
+    seconds: float  # of audio transcribed
+    backlog_s: float  # of audio waiting
+
+
+class Session:
+    """Feeds a stream from a queue and tells `on_heard` about every frame."""
+
+    def __init__(
+        self,
+        transcriber: Transcriber,
+        rate_hz: int = SAMPLE_RATE_HZ,
+        *,
+        n_ahead: int = 0,
+        trace: Trace = Trace.NONE,
+        on_heard: Callable[[Heard], None] = lambda heard: None,
+    ) -> None:
+        """rate_hz: of what comes in. n_ahead, trace: as in `Transcriber.stream`."""
+        self._stream: Stream = transcriber.stream(n_ahead=n_ahead, trace=trace)
+        self._resampler = Resampler(rate_hz, SAMPLE_RATE_HZ) if rate_hz != SAMPLE_RATE_HZ else None
+        self._on_heard, self._rate_hz = on_heard, rate_hz
+        self._queue: deque[Float32] = deque()
+        self._n_queued = 0  # samples at the rate they came in
+        self._changed = asyncio.Event()  # something came in or went out
+        self._ended = False
+        self._pump = asyncio.ensure_future(self._run())
+
+    @property
+    def backlog_s(self) -> float:
+        """Seconds of audio that wait to be transcribed."""
+        return self._n_queued / self._rate_hz
+
+    def hear(self, samples: Float32) -> None:
+        """Take samples of a live voice, float32 (n,) in [-1, 1]. Raises TooSlow when the machine cannot follow."""
+        self._check()
+        if self.backlog_s > LONGEST_BACKLOG_S:
+            raise TooSlow(self.backlog_s)
+        self._put(samples)
+
+    async def feed(self, samples: Float32) -> None:
+        """Take samples of a file, float32 (n,) in [-1, 1], and wait until most of what came before is transcribed."""
+        self._check()
+        self._put(samples)
+        while self.backlog_s > FILE_BACKLOG_S and not self._pump.done():
+            self._changed.clear()
+            await self._changed.wait()
+        self._check()
+
+    async def finish(self) -> Transcript:
+        """The recording is over: wait for its last word."""
+        self._ended = True
+        self._changed.set()
+        await self._pump
+        return await self._stream.finish()
+
+    def abandon(self) -> None:
+        """Stop at once and forget the recording."""
+        self._pump.cancel()
+
+    def _put(self, samples: Float32) -> None:
+        self._queue.append(samples)
+        self._n_queued += len(samples)
+        self._changed.set()
+
+    def _check(self) -> None:
+        """Raise what ended the pump, if anything did."""
+        if self._pump.done():
+            self._pump.result()
+
+    async def _run(self) -> None:
+        try:
+            while self._queue or not self._ended:
+                if not self._queue:
+                    self._changed.clear()
+                    await self._changed.wait()
+                    continue
+                samples = self._queue.popleft()
+                for start in range(0, len(samples), FRAME_SAMPLES):
+                    piece = samples[start : start + FRAME_SAMPLES]
+                    self._n_queued -= len(piece)
+                    await self._transcribe(piece if self._resampler is None else self._resampler(piece))
+            if self._resampler is not None:
+                await self._transcribe(self._resampler.flush())
+        finally:
+            self._changed.set()  # nobody may go on waiting for a pump that has stopped
+
+    async def _transcribe(self, samples: Float32) -> None:
+        words = await self._stream.feed(samples)
+        self._changed.set()
+        self._on_heard(Heard(words, self._stream.partial, self._stream.seconds, self.backlog_s))
+        await asyncio.sleep(0)  # lets the page's messages in between two frames
