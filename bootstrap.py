@@ -155,7 +155,7 @@ def fetch(wanted: Mapping[str, str], folder: Path, sources: Mapping[str, Source]
 
 
 def install_chromium() -> None:
-    """See that there is a browser for the tests. Raises CommandError, saying what to install, when there can be none."""
+    """See to a browser for the tests. Raises CommandError, saying what to install, when there can be none."""
     try:
         chromium.find()
     except CommandError:

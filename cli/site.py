@@ -20,6 +20,7 @@ from pathlib import Path
 from cli.errors import CommandError
 
 ROOT = Path(__file__).resolve().parents[1]
+DIST = ROOT / "dist"
 
 PYODIDE_FILES = ("pyodide.mjs", "pyodide.asm.js", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json")
 MICROPYTHON_FILES = ("micropython.mjs", "micropython.wasm")
@@ -46,13 +47,6 @@ def build(dist: Path, root: Path = ROOT) -> None:
                 path.rmdir()
         elif path.relative_to(dist).as_posix() not in site:
             path.unlink()
-
-
-def is_stale(dist: Path, root: Path = ROOT) -> bool:
-    """Whether `build(dist, root)` would change anything. Raises CommandError as `build` does."""
-    site = _plan(root)
-    found = {path.relative_to(dist).as_posix() for path in dist.rglob("*") if path.is_file()}
-    return found != set(site) or any(not _holds(dist / name, content) for name, content in site.items())
 
 
 def _plan(root: Path) -> dict[str, Path | bytes]:

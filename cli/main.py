@@ -1,0 +1,115 @@
+"""The command `tympan`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from cli.errors import CommandError
+from cli.server import DEFAULT_PORT, serve_forever
+from cli.site import DIST, build
+from tympan.errors import TympanError
+
+FAILED = 1
+INTERRUPTED = 130  # as a shell reports it
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit status: 0 when all was done, 1 when not all was; misuse exits with 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        return 0 if options.run(options) else FAILED
+    except (CommandError, TympanError) as error:
+        print(f"tympan: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line; the usage is a --help away."""
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="tympan", description="Speech-to-text that runs whole inside a web page.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    command = commands.add_parser("build", help="build the static site into dist/")
+    command.set_defaults(run=_build)
+
+    command = commands.add_parser("serve", help="build the site and serve it on this machine")
+    command.add_argument("--port", type=int, default=DEFAULT_PORT, help="default: %(default)s")
+    command.set_defaults(run=_serve)
+
+    _add_transcribe(commands.add_parser("transcribe", help="transcribe audio files in a headless browser"))
+    _add_quantize(commands.add_parser("quantize", help="turn an official checkpoint into a model directory"))
+    return parser
+
+
+def _add_transcribe(command: argparse.ArgumentParser) -> None:
+    command.description = "Transcribe audio files, in any format the browser decodes, and print what they say."
+    command.add_argument("files", metavar="FILE", type=Path, nargs="+")
+    command.add_argument("--format", default="txt", choices=("txt", "srt", "vtt", "json"), help="default: %(default)s")
+    command.add_argument("--model", default="", help="a name of the site's catalogue, a model directory, or its URL")
+    command.add_argument("--backend", default="auto", choices=("auto", "webgpu", "numpy"), help="default: %(default)s")
+    command.add_argument(
+        "--trace",
+        nargs="?",
+        const="1",
+        default="",
+        choices=("logits",),
+        help="with --format json: the codes and tokens of every frame too, or these and the logits",
+    )
+    command.set_defaults(run=_transcribe)
+
+
+def _add_quantize(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Turn an official checkpoint directory (config.json, the transformer's and Mimi's safetensors, the "
+        "SentencePiece model) into a model directory that the page loads."
+    )
+    command.add_argument("source", metavar="SOURCE", type=Path, help="the checkpoint directory")
+    command.add_argument("dest", metavar="DEST", type=Path, help="the model directory to write")
+    command.add_argument(
+        "--format",
+        default="q4_0",
+        choices=("q4_0", "f32"),
+        help="q4_0: matrices in 4 bits; f32: everything as it is (default: %(default)s)",
+    )
+    command.set_defaults(run=_quantize)
+
+
+def _build(options: argparse.Namespace) -> bool:
+    build(DIST)
+    return True
+
+
+def _serve(options: argparse.Namespace) -> bool:
+    build(DIST)
+    serve_forever(DIST, options.port)
+    return True
+
+
+# The two below import late: a browser's driver and numpy take longer to load than the other commands take to run.
+
+
+def _transcribe(options: argparse.Namespace) -> bool:
+    from cli.transcribe import Options, transcribe
+
+    return transcribe(options.files, Options(options.format, options.model, options.backend, options.trace))
+
+
+def _quantize(options: argparse.Namespace) -> bool:
+    from quantize.convert import quantize
+
+    quantize(options.source, options.dest, options.format)
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

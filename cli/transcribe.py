@@ -1,0 +1,115 @@
+"""Transcribes files by driving the built page in a headless browser: what the page hears is what is printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import urlencode
+
+from playwright.sync_api import Page
+
+from cli.browser import opened
+from cli.errors import CommandError
+from cli.server import serving
+from cli.site import DIST, build
+from tympan.text.captions import srt, vtt
+from tympan.text.words import Word
+from tympan.weights.manifest import MANIFEST_NAME
+
+Result: TypeAlias = dict[str, Any]  # what `window.tympan.transcribe` resolves with
+
+MODEL_PATH = "/local-model/"  # where a model folder of this machine appears beside the site
+READY_TIMEOUT_S = 900  # a large model may come over a slow line; nothing at all within this is a page that hangs
+
+PRINTERS: dict[str, Callable[[Result], str]] = {
+    "txt": lambda result: f"{result['text']}\n",
+    "srt": lambda result: srt(_words(result)),
+    "vtt": lambda result: vtt(_words(result)),
+}
+FORMATS = (*PRINTERS, "json")
+
+# The page's promises, with the sentence of a rejection beside the value: across the browser's wall an Error would
+# arrive wrapped in a stack trace.
+_READY = """
+([seconds]) => Promise.race([
+    window.tympan.ready.then(() => null, error => error.message),
+    new Promise(resolve => setTimeout(resolve, 1000 * seconds, `The page is not ready after ${seconds} s.`)),
+])
+"""
+_TRANSCRIBE = """
+input => window.tympan.transcribe(input.files[0]).then(value => ({ value }), error => ({ error: error.message }))
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """model: an id, a folder or an address, empty for the default model. trace: "", "1" or "logits"."""
+
+    format: str = "txt"
+    model: str = ""
+    backend: str = "auto"
+    trace: str = ""
+
+
+def transcribe(files: Sequence[Path], options: Options) -> bool:
+    """Transcribe files one by one, and print what each one says.
+
+    Returns whether every file went well: one that did not has its line on stderr, and the others are still done.
+    Raises CommandError when a file is missing, or nothing can be transcribed at all.
+    """
+    for file in files:
+        if not file.is_file():
+            raise CommandError(f"{file}: there is no such file.")
+    results: list[Result] = []
+    with _page(options) as page:
+        for file in files:
+            try:
+                result = _transcribe(page, file)
+            except CommandError as error:
+                print(f"tympan: {file}: {error}", file=sys.stderr)
+                continue
+            results.append(result)
+            if options.format in PRINTERS:
+                sys.stdout.write(PRINTERS[options.format](result))
+                sys.stdout.flush()
+    if options.format == "json" and results:
+        print(json.dumps(results if len(files) > 1 else results[0], ensure_ascii=False))
+    return len(results) == len(files)
+
+
+@contextmanager
+def _page(options: Options) -> Iterator[Page]:
+    """The page with its model loaded. Raises CommandError with the page's own sentence when it cannot be."""
+    model, mounts = options.model, {}
+    if Path(model).is_dir() and model:
+        if not (Path(model) / MANIFEST_NAME).is_file():
+            raise CommandError(f"{model} is not a model directory: it holds no {MANIFEST_NAME}.")
+        model, mounts = MODEL_PATH, {MODEL_PATH: Path(model)}
+    build(DIST)
+    with serving(DIST, mounts=mounts) as url:
+        query = {"model": model, "backend": options.backend, "trace": options.trace}
+        with opened(f"{url}/?{urlencode({key: value for key, value in query.items() if value})}") as page:
+            if failure := page.evaluate(_READY, [READY_TIMEOUT_S]):
+                raise CommandError(failure)
+            yield page
+
+
+def _transcribe(page: Page, file: Path) -> Result:
+    """Hand one file to the page. Returns what the page makes of it; `file` is added to the keys."""
+    chooser = page.evaluate_handle("Object.assign(document.createElement('input'), { type: 'file' })").as_element()
+    assert chooser is not None
+    chooser.set_input_files(file)
+    answer = page.evaluate(_TRANSCRIBE, chooser)
+    chooser.dispose()
+    if "error" in answer:
+        raise CommandError(answer["error"])
+    return {"file": str(file), **answer["value"]}
+
+
+def _words(result: Result) -> list[Word]:
+    return [Word(word["text"], word["start"], word["end"]) for word in result["words"]]
