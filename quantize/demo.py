@@ -38,7 +38,7 @@ def make_demo(checkpoint: Path, models: Path) -> None:
     about = About(
         title="Tympan demo, English",
         languages=("en",),
-        licence="the same as Tympan's own",
+        licence="Apache-2.0",
         source="trained for Tympan on synthetic speech alone (RHVoice, flite, espeak-ng, Piper), no human recording",
         notes="A small model that shows that every part works. It knows synthetic voices and fails on human ones. "
         f"Word error rate before quantization: {rates}.",

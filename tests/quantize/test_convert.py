@@ -1,0 +1,219 @@
+"""From an official checkpoint to a model directory, and what is refused on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import TensorSpec, serialize_file
+from safetensors.numpy import load_file, save_file
+
+from quantize.checkpoint import Checkpoint
+from quantize.convert import About, quantize
+from quantize.shards import SHARD_BYTES, write_shards
+from tympan.errors import BadModel, BadOption
+from tympan.lm.weights import LMWeights
+from tympan.weights import q4
+from tympan.weights.model import Folder, ModelFiles, read_model
+from tympan.weights.q4 import Q4Matrix
+from tympan.weights.safetensors import Tensor
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "a"
+LM = load_file(GOLDEN / "model.safetensors")
+MIMI = load_file(GOLDEN / "mimi.safetensors")
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A copy of the golden checkpoint that a test may change."""
+    names = ("config.json", "mimi_config.json", "model.safetensors", "mimi.safetensors", "tokenizer.model")
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    for name in names:
+        shutil.copy(GOLDEN / name, folder)
+    return folder
+
+
+def edit_config(checkpoint: Path, **changes: object) -> None:
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(config | changes))
+
+
+def read(folder: Path) -> ModelFiles:
+    return asyncio.run(read_model(Folder(folder)))
+
+
+def save_bfloat16(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Cut float32 tensors down to bfloat16, store them, and return what is left of them."""
+    cut = {name: (tensor.view(np.uint32) >> 16).astype(np.uint16) for name, tensor in tensors.items()}
+    specs = {
+        name: TensorSpec(dtype="bfloat16", shape=list(bits.shape), data_ptr=bits.ctypes.data, data_len=bits.nbytes)
+        for name, bits in cut.items()
+    }
+    serialize_file(specs, path)
+    return {name: (bits.astype(np.uint32) << 16).view(np.float32) for name, bits in cut.items()}
+
+
+def is_matrix(name: str) -> bool:
+    return LM[name].ndim == 2 and not name.startswith("extra_heads")
+
+
+def test_f32_keeps_every_value(tmp_path: Path) -> None:
+    quantize(GOLDEN, tmp_path / "a", "f32")
+    files = read(tmp_path / "a")
+    assert files.lm.keys() == LM.keys()
+    assert all(np.array_equal(files.lm[name], LM[name]) for name in LM)
+    assert all(np.array_equal(tensor, MIMI[name]) for name, tensor in files.mimi.items())
+
+
+def test_q4_0_quantizes_the_matrices_and_nothing_else(tmp_path: Path) -> None:
+    quantize(GOLDEN, tmp_path / "a")
+    lm = dict(read(tmp_path / "a").lm)
+    for name, tensor in LM.items():
+        if is_matrix(name):
+            expected = q4.quantize(tensor)
+            assert np.array_equal(lm.pop(f"{name}.q4"), expected.q4), name
+            assert np.array_equal(lm.pop(f"{name}.scale"), expected.scale), name
+        else:
+            assert np.array_equal(lm.pop(name), tensor), name
+    assert not lm
+
+
+def test_q4_0_loads_as_the_weights_of_a_transformer(tmp_path: Path) -> None:
+    quantize(GOLDEN, tmp_path / "a")
+    files = read(tmp_path / "a")
+    weights = LMWeights.from_tensors(files.manifest.lm_config, files.lm)
+    assert isinstance(weights.text_linear, Q4Matrix)
+    assert isinstance(weights.layers[0].in_proj, Q4Matrix)
+    assert weights.text_linear.shape == (256, 128)
+
+
+def test_bfloat16_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
+    cut = save_bfloat16(LM, checkpoint / "model.safetensors")
+    quantize(checkpoint, tmp_path / "a", "f32")
+    lm = read(tmp_path / "a").lm
+    assert all(np.array_equal(lm[name], cut[name]) for name in cut)
+
+
+def test_mimi_in_float16_stays_so(checkpoint: Path, tmp_path: Path) -> None:
+    halves = {name: tensor.astype(np.float16) if "codebook" not in name else tensor for name, tensor in MIMI.items()}
+    save_file(halves, checkpoint / "mimi.safetensors")
+    quantize(checkpoint, tmp_path / "a")
+    for name, tensor in read(tmp_path / "a").mimi.items():
+        assert tensor.dtype == halves[name].dtype
+        assert np.array_equal(tensor, halves[name])
+
+
+def test_checkpoint_in_shards(checkpoint: Path, tmp_path: Path) -> None:
+    weight_map = {name: f"model-0000{1 + i % 3}-of-00003.safetensors" for i, name in enumerate(LM)}
+    for shard in set(weight_map.values()):
+        save_file({name: LM[name] for name in LM if weight_map[name] == shard}, checkpoint / shard)
+    (checkpoint / "model.safetensors").unlink()
+    (checkpoint / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    quantize(checkpoint, tmp_path / "a", "f32")
+    assert read(tmp_path / "a").lm.keys() == LM.keys()
+
+
+def test_mimi_config_defaults_to_the_full_size(checkpoint: Path) -> None:
+    edit_config(checkpoint, mimi_config_name=None)
+    mimi = Checkpoint.open(checkpoint).mimi_config
+    assert (mimi.n_filters, mimi.transformer.d, mimi.transformer.n_layers, mimi.n_bins) == (64, 512, 8, 2048)
+
+
+def test_manifest_says_what_it_is_told(tmp_path: Path) -> None:
+    quantize(GOLDEN, tmp_path / "a", about=About(title="Random", languages=("en",), licence="none", notes="useless"))
+    manifest = read(tmp_path / "a").manifest
+    assert (manifest.name, manifest.title, manifest.languages) == ("a", "Random", ("en",))
+    assert (manifest.licence, manifest.source, manifest.notes) == ("none", "a", "useless")
+
+
+def test_shards_are_bounded_and_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit_bytes = 100_000
+    monkeypatch.setattr("quantize.shards.SHARD_BYTES", limit_bytes)
+    tensors: dict[str, Tensor] = {f"layer.{i}.weight": np.full((i, 100), i, np.float32) for i in range(1, 80)}
+    tensors["large"] = np.zeros(2 * limit_bytes, np.uint8)
+    tensors["last"] = np.zeros(1, np.uint8)
+    files = write_shards(tmp_path, "lm", tensors.items())
+    assert [file.path for file in files] == [f"lm-{i:05}.safetensors" for i in range(1, len(files) + 1)]
+    restored: dict[str, Tensor] = {}
+    for file in files:
+        shard = load_file(tmp_path / file.path)
+        assert (tmp_path / file.path).stat().st_size == file.n_bytes
+        assert file.n_bytes <= limit_bytes or list(shard) == ["large"]
+        restored |= shard
+    assert all(np.array_equal(restored[name], tensor) for name, tensor in tensors.items())
+    assert SHARD_BYTES == 64 * 1024 * 1024
+
+
+def test_model_directory_is_replaced(checkpoint: Path, tmp_path: Path) -> None:
+    dest = tmp_path / "a"
+    quantize(checkpoint, dest, "f32")
+    (dest / "lm-00002.safetensors").write_bytes(b"left over")
+    (dest / "README.md").write_text("by hand")
+    quantize(checkpoint, dest, "q4_0")
+    present = sorted(path.name for path in dest.iterdir())
+    assert present == ["README.md", "lm-00001.safetensors", "mimi-00001.safetensors", "model.json", "tokenizer.model"]
+    assert "text_linear.weight.q4" in read(dest).lm
+
+
+def test_folder_with_something_else_is_left_alone(checkpoint: Path, tmp_path: Path) -> None:
+    dest = tmp_path / "holiday"
+    dest.mkdir()
+    (dest / "photo.jpg").write_bytes(b"sea")
+    with pytest.raises(BadOption, match="holiday"):
+        quantize(checkpoint, dest)
+    with pytest.raises(BadOption):
+        quantize(checkpoint, dest / "photo.jpg")
+    assert [path.name for path in dest.iterdir()] == ["photo.jpg"]
+
+
+def test_failure_changes_nothing(checkpoint: Path, tmp_path: Path) -> None:
+    dest = tmp_path / "models" / "a"
+    quantize(checkpoint, dest)
+    before = {path.name: path.read_bytes() for path in dest.iterdir()}
+    broken = LM | {"out_norm.alpha": np.full_like(LM["out_norm.alpha"], np.nan)}
+    save_file(broken, checkpoint / "model.safetensors")
+    with pytest.raises(BadModel, match=r"out_norm\.alpha holds a value that is not finite"):
+        quantize(checkpoint, dest)
+    assert {path.name: path.read_bytes() for path in dest.iterdir()} == before
+    assert [path.name for path in dest.parent.iterdir()] == ["a"]
+
+
+def without(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {other: tensor for other, tensor in tensors.items() if other != name}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "reason"),
+    [
+        (without(LM, "emb.3.weight"), r"emb\.3\.weight is missing"),
+        (LM | {"emb.3.weight": LM["emb.3.weight"][:-1].copy()}, r"emb\.3\.weight has shape \(128, 128\)"),
+        (LM | {"depformer.layers.0.weight": LM["emb.0.weight"]}, "no part of a speech-to-text transformer"),
+        (LM | {"emb.3.weight": LM["emb.3.weight"] * np.float32(1e9)}, r"emb\.3\.weight cannot be quantized"),
+    ],
+    ids=["missing", "shape", "unknown", "too large"],
+)
+def test_tensors_that_do_not_fit_are_named(
+    checkpoint: Path, tmp_path: Path, tensors: dict[str, Tensor], reason: str
+) -> None:
+    save_file(tensors, checkpoint / "model.safetensors")
+    with pytest.raises(BadModel, match=reason):
+        quantize(checkpoint, tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("name", ["config.json", "mimi_config.json", "model.safetensors", "mimi.safetensors"])
+def test_damaged_file_is_named(checkpoint: Path, tmp_path: Path, name: str) -> None:
+    (checkpoint / name).write_bytes(b"{nothing")
+    with pytest.raises(BadModel, match=name):
+        quantize(checkpoint, tmp_path / "a")
+    (checkpoint / name).write_bytes(b"")
+    with pytest.raises(BadModel, match=name):
+        quantize(checkpoint, tmp_path / "a")
+    (checkpoint / name).unlink()
+    with pytest.raises(BadModel, match=name):
+        quantize(checkpoint, tmp_path / "a")

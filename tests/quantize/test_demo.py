@@ -1,0 +1,41 @@
+"""The demo model that is in the repository, and the command that makes it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+
+from quantize.catalogue import write_catalogue
+from quantize.demo import MODELS, make_demo
+from tympan.weights.catalogue import Catalogue
+from tympan.weights.model import Folder, read_model
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "a"
+
+
+def test_the_demo_model_is_whole_and_small() -> None:
+    files = asyncio.run(read_model(Folder(MODELS / "demo")))
+    assert files.manifest.name == "demo"
+    assert files.manifest.n_bytes < 16 << 20
+    assert "text_linear.weight.q4" in files.lm
+
+
+def test_the_catalogue_is_what_the_manifests_say(tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    shutil.copy(MODELS / "demo" / "model.json", tmp_path / "demo")
+    write_catalogue(tmp_path)
+    written = (tmp_path / "catalogue.json").read_text()
+    assert written == (MODELS / "catalogue.json").read_text()
+    catalogue = Catalogue.parse(written.encode(), "https://example.org/models/catalogue.json")
+    assert catalogue.model_url("") == "https://example.org/models/demo"
+
+
+def test_error_rates_come_from_the_metrics(tmp_path: Path) -> None:
+    checkpoint = Path(shutil.copytree(GOLDEN, tmp_path / "checkpoint"))
+    (checkpoint / "metrics.json").write_text(json.dumps({"joe": {"wer": 0.123}, "human_sent": {"wer": 1.04}}))
+    make_demo(checkpoint, tmp_path)
+    entry = json.loads((tmp_path / "catalogue.json").read_text())["models"][0]
+    assert entry["id"] == "demo"
+    assert entry["notes"].endswith("a Piper voice, new sentences 12%; people, sentences 104%.")
