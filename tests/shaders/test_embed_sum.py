@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.shaders.conftest import RunKernel
-from tests.shaders.q4 import random_q4
+from tympan.weights.q4 import quantize
 
 TOLERANCE = 1e-6
 TEXT_ROW, N_TEXT_ROWS = 21, 12
@@ -19,7 +19,7 @@ TOKEN = np.array([N_TEXT_ROWS - 1], np.uint32)
 def test_embed_sum(
     run_kernel: RunKernel, rng: np.random.Generator, d: int, has_text: bool, accumulate: bool, q4: bool
 ) -> None:
-    tables = random_q4(rng, TEXT_ROW + N_TEXT_ROWS, d)
+    tables = quantize(rng.standard_normal((TEXT_ROW + N_TEXT_ROWS, d), np.float32))
     buffers = (tables.q4, tables.scale) if q4 else (tables.dequantize(),)
     before = rng.standard_normal(d, np.float32)
 

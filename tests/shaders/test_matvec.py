@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from tests.shaders.conftest import RunKernel
-from tests.shaders.q4 import random_q4
 from tympan.arrays import Float32
-from tympan.weights.q4 import BLOCK
+from tympan.weights.q4 import BLOCK, quantize
 
 TOLERANCE = 1e-5  # of the largest |y|
 
@@ -32,7 +31,7 @@ def test_f32(run_kernel: RunKernel, rng: np.random.Generator, n: int, k: int, ac
 @pytest.mark.parametrize("accumulate", [False, True])
 @pytest.mark.parametrize(("n", "k"), [*SIZES, (3, 33)])
 def test_q4(run_kernel: RunKernel, rng: np.random.Generator, n: int, k: int, accumulate: bool) -> None:
-    w = random_q4(rng, n, k)
+    w = quantize(rng.standard_normal((n, k), np.float32))
     x, before = rng.standard_normal(k, np.float32), rng.standard_normal(n, np.float32)
     padded = np.pad(x, (0, -k % BLOCK))
 
@@ -42,7 +41,7 @@ def test_q4(run_kernel: RunKernel, rng: np.random.Generator, n: int, k: int, acc
 
 
 def test_q4_writes_no_row_past_the_last(run_kernel: RunKernel, rng: np.random.Generator) -> None:
-    w = random_q4(rng, 5, 32)
+    w = quantize(rng.standard_normal((5, 32), np.float32))
 
     *_, y = run_kernel("matvec_q4", w.q4, w.scale, np.ones(32, np.float32), np.full(16, 7, np.float32), n=5, k=32)
 

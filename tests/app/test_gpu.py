@@ -1,0 +1,135 @@
+"""The door to WebGPU: what it asks for, and what it makes of the driver's refusals."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+from playwright.sync_api import Error
+
+from tests.conftest import PyodidePage
+from tympan.errors import NoWebGPU
+from tympan.gpu.device import Device
+
+DEVICE = """
+import numpy as np
+from tympan.gpu.buffers import Buffer, InputBlock, Readback, Usage, upload
+from tympan.gpu.device import Device
+from tympan.gpu.kernel import Copy, Queue, compile_source
+
+device = await Device.request({})
+"""
+
+
+def test_cpython_has_no_gpu() -> None:
+    with pytest.raises(NoWebGPU, match="navigator"):
+        asyncio.run(Device.request({}))
+
+
+def test_the_software_adapter_is_recognised(pyodide_page: PyodidePage) -> None:
+    vendor, is_software = pyodide_page.run(f"{DEVICE}\ndevice.info.vendor, device.info.is_software")
+
+    assert (vendor, is_software) == ("google", True)
+
+
+def test_the_device_has_the_limits_asked_for(pyodide_page: PyodidePage) -> None:
+    source = """
+    from tympan.gpu.device import Device
+
+    device = await Device.request({"maxBufferSize": 300_000_000})
+    device.handle.limits.maxBufferSize
+    """
+    assert pyodide_page.run(source) == 300_000_000
+
+
+def test_a_limit_out_of_reach_is_named(pyodide_page: PyodidePage) -> None:
+    source = """
+    from tympan.gpu.device import Device
+
+    await Device.request({"maxBufferSize": 1 << 50})
+    """
+    with pytest.raises(Error, match=r"GpuLimit: .* maxBufferSize is \d+, 1125899906842624 is needed"):
+        pyodide_page.run(source)
+
+
+@pytest.mark.parametrize(
+    ("shader", "words"),
+    [
+        ("fn main( {", "expected"),
+        ("@compute @workgroup_size(1) fn main() { let x: u32 = 1.5; }", "u32"),
+        ("@compute @workgroup_size(1) fn other() {}", "main"),
+        ("override n: u32; @compute @workgroup_size(n) fn main() {}", "n"),
+        ("@compute @workgroup_size(4096) fn main() {}", "4096"),
+    ],
+)
+def test_a_refused_shader_raises_the_words_of_the_driver(pyodide_page: PyodidePage, shader: str, words: str) -> None:
+    with pytest.raises(Error, match=f"(?s)GpuFault: The GPU driver refused the shader broken: .*{words}"):
+        pyodide_page.run(f'{DEVICE}\nawait compile_source(device, "broken", shader, 1, {{}})', shader=shader)
+
+
+def test_a_refused_buffer_raises_the_words_of_the_driver(pyodide_page: PyodidePage) -> None:
+    source = f"""{DEVICE}
+async with device.guard("too much"):
+    Buffer.new(device, "too much", 1 << 40)
+"""
+    with pytest.raises(Error, match="GpuFault: The GPU driver refused too much"):
+        pyodide_page.run(source)
+
+
+def test_a_fault_of_a_command_is_raised_by_the_next_check(pyodide_page: PyodidePage) -> None:
+    source = f"""{DEVICE}
+from asyncio import sleep
+
+small = Buffer.new(device, "small", 4, Usage.COPY_SRC)
+large = Buffer.new(device, "large", 8, Usage.COPY_DST)
+Queue(device, "faulty").submit([], [Copy(small, large, 0, 8)])
+await device.handle.queue.onSubmittedWorkDone()
+await sleep(0.1)
+device.check()
+"""
+    with pytest.raises(Error, match="GpuFault: The GPU driver refused a command"):
+        pyodide_page.run(source)
+
+
+def test_arrays_of_any_size_are_uploaded_without_gaps(pyodide_page: PyodidePage) -> None:
+    arrays = [np.arange(3, dtype=np.float16), np.arange(5, dtype=np.uint8), np.arange(6.0).reshape(2, 3).T]
+    source = f"""{DEVICE}
+buffer = upload(device, "arrays", arrays, Usage.COPY_SRC)
+readback = Readback(device, "copy", buffer.n_bytes, 1)
+slot = readback.take()
+Queue(device, "copy").submit([], [Copy(buffer, slot, 0, buffer.n_bytes)])
+await readback.read(slot, buffer.n_bytes)
+"""
+    content = pyodide_page.run(source, arrays=arrays).tobytes()
+
+    assert content == b"".join(array.tobytes() for array in arrays) + b"\0"
+
+
+def test_an_input_block_reaches_the_device_whole(pyodide_page: PyodidePage) -> None:
+    source = f"""{DEVICE}
+block = InputBlock(device, "inputs", place=np.zeros(2, np.uint32), nothing=np.zeros(0), angles=np.ones((3, 2), np.float32))
+block.host["place"][:] = 7, 8
+block.host["angles"][1] = 0.5
+block.write()
+copy = await compile_source(device, "copy", '''
+    @group(0) @binding(0) var<storage, read> place: vec2<u32>;
+    @group(0) @binding(1) var<storage, read> angles: array<vec2<f32>>;
+    @group(0) @binding(2) var<storage, read_write> copy: array<f32>;
+    @compute @workgroup_size(1) fn main() {{
+        copy[0] = f32(place.x);
+        copy[1] = f32(place.y);
+        for (var i = 0u; i < 3; i++) {{
+            copy[2 + 2 * i] = angles[i].x;
+            copy[3 + 2 * i] = angles[i].y;
+        }}
+    }}
+''', 1, {{}})
+result = Buffer.new(device, "result", 32, Usage.STORAGE | Usage.COPY_SRC)
+readback = Readback(device, "result", 32, 1)
+slot = readback.take()
+dispatch = copy.on("copy", block.device["place"], block.device["angles"], result)
+Queue(device, "copy").submit([dispatch], [Copy(result, slot, 0, 32)])
+(await readback.read(slot, 32)).view(np.float32).tolist()
+"""
+    assert pyodide_page.run(source) == [7, 8, 1, 1, 0.5, 0.5, 1, 1]

@@ -1,0 +1,257 @@
+"""The transformer on the GPU: in float32 against the official outputs, in Q4 against the numpy transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Error
+
+from tests.app.golden import golden
+from tests.conftest import PyodidePage
+from tympan.arrays import Float32, Int32
+from tympan.lm.backend import Step
+from tympan.lm.reference import Reference
+from tympan.lm.weights import LMWeights
+from tympan.weights.q4 import Q4Matrix, quantize
+from tympan.weights.tensors import Matrix
+
+LOGIT_TOLERANCE = 1e-4
+
+CREATE = """
+import numpy as np
+from tympan.lm.webgpu import N_IN_FLIGHT, WebGPUBackend
+
+backend = await WebGPUBackend.create(config, weights)
+
+async def run(backend, frames, **options):
+    state = backend.new_state()
+    return [await backend.step(state, frame, **options) for frame in frames]
+"""
+
+
+def frames() -> list[Int32 | None]:
+    """What the steps are fed: the initial tokens, then the official codes."""
+    return [None, *golden().expected["stream_codes"].T.astype(np.int32)]
+
+
+def run_in_page(page: PyodidePage, source: str, weights: LMWeights | None = None) -> Any:
+    return page.run(
+        f"{CREATE}\n{source}",
+        config=golden().lm_config,
+        weights=golden().lm_weights if weights is None else weights,
+        frames=frames(),
+    )
+
+
+def logits_of(steps: list[Step]) -> Float32:
+    return np.stack([step.logits for step in steps if step.logits is not None])
+
+
+def heads_of(steps: list[Step]) -> Float32:
+    return np.stack([step.extra_heads for step in steps if step.extra_heads is not None])
+
+
+def q4(matrix: Matrix) -> Matrix:
+    return matrix if isinstance(matrix, Q4Matrix) else quantize(matrix)
+
+
+def in_q4(weights: LMWeights) -> LMWeights:
+    """Every matrix in Q4, as a converted model has them; norms and extra heads stay dense."""
+    matrices = ("in_proj", "out_proj", "linear_in", "linear_out")
+    return replace(
+        weights,
+        embeddings=tuple(q4(table) for table in weights.embeddings),
+        text_embedding=q4(weights.text_embedding),
+        layers=tuple(
+            replace(layer, **{name: q4(getattr(layer, name)) for name in matrices}) for layer in weights.layers
+        ),
+        text_linear=q4(weights.text_linear),
+    )
+
+
+def in_both_formats(weights: LMWeights) -> LMWeights:
+    """Q4 but for what a careful quantizer keeps dense, and every other codebook."""
+    tables = tuple(q4(table) if k % 2 else table for k, table in enumerate(weights.embeddings))
+    dense = weights.text_embedding, weights.text_linear
+    return replace(in_q4(weights), embeddings=tables, text_embedding=dense[0], text_linear=dense[1])
+
+
+def reference_steps(weights: LMWeights) -> list[Step]:
+    reference = Reference(golden().lm_config, weights)
+    state = reference.new_state()
+    return [reference.step(state, frame, want_logits=True).step for frame in frames()]
+
+
+def test_float32_says_what_the_official_implementation_says(pyodide_page: PyodidePage) -> None:
+    expected = golden().expected
+    steps = run_in_page(pyodide_page, "await run(backend, frames, want_logits=True)")
+
+    assert len(steps) > 3 * golden().lm_config.transformer.context, "the ring wraps"
+    np.testing.assert_allclose(logits_of(steps), expected["primed_text_logits"], atol=LOGIT_TOLERANCE, rtol=0)
+    np.testing.assert_array_equal([step.token for step in steps], expected["primed_text_tokens"])
+    np.testing.assert_allclose(heads_of(steps), expected["primed_extra_heads"], atol=LOGIT_TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("convert", [in_q4, in_both_formats])
+def test_q4_says_what_numpy_says(pyodide_page: PyodidePage, convert: Callable[[LMWeights], LMWeights]) -> None:
+    weights = convert(golden().lm_weights)
+    steps = run_in_page(pyodide_page, "await run(backend, frames, want_logits=True)", weights)
+
+    wanted = reference_steps(weights)
+    np.testing.assert_allclose(logits_of(steps), logits_of(wanted), atol=LOGIT_TOLERANCE, rtol=0)
+    assert [step.token for step in steps] == [step.token for step in wanted]
+    np.testing.assert_allclose(heads_of(steps), heads_of(wanted), atol=LOGIT_TOLERANCE, rtol=0)
+
+
+def test_logits_come_only_when_asked_for(pyodide_page: PyodidePage) -> None:
+    steps = run_in_page(pyodide_page, "await run(backend, frames[:2])")
+
+    assert [step.logits for step in steps] == [None, None]
+
+
+def test_a_model_without_extra_heads(pyodide_page: PyodidePage) -> None:
+    step = pyodide_page.run(
+        f"{CREATE}\n(await run(backend, [None]))[0]",
+        config=replace(golden().lm_config, n_extra_heads=0),
+        weights=replace(golden().lm_weights, extra_heads=()),
+    )
+
+    assert step == Step(token=int(golden().expected["primed_text_tokens"][0]))
+
+
+def test_steps_may_be_awaited_late_and_in_any_order(pyodide_page: PyodidePage) -> None:
+    tokens = run_in_page(
+        pyodide_page,
+        """
+state, tokens = backend.new_state(), []
+for first in range(0, len(frames), N_IN_FLIGHT):
+    started = [backend.step(state, frame) for frame in frames[first : first + N_IN_FLIGHT]]
+    tokens += reversed([(await step).token for step in reversed(started)])
+tokens
+""",
+    )
+
+    assert tokens == golden().expected["primed_text_tokens"].tolist()
+
+
+def test_more_unread_steps_than_slots_are_refused_and_change_nothing(pyodide_page: PyodidePage) -> None:
+    refusal, tokens = run_in_page(
+        pyodide_page,
+        """
+state, refusal = backend.new_state(), None
+started = [backend.step(state, frame) for frame in frames[:N_IN_FLIGHT]]
+try:
+    backend.step(state, frames[N_IN_FLIGHT])
+except AssertionError as error:
+    refusal = str(error)
+tokens = [(await step).token for step in started]
+tokens.append((await backend.step(state, frames[N_IN_FLIGHT])).token)
+refusal, tokens
+""",
+    )
+
+    assert "await one of them first" in refusal
+    assert tokens == golden().expected["primed_text_tokens"][: len(tokens)].tolist()
+
+
+def test_streams_do_not_disturb_each_other(pyodide_page: PyodidePage) -> None:
+    """One stream whole, then two new ones side by side."""
+    streams = run_in_page(
+        pyodide_page,
+        """
+alone = await run(backend, frames)
+first, second = backend.new_state(), backend.new_state()
+side, by_side = [], []
+for frame in frames:
+    side.append(await backend.step(first, frame))
+    by_side.append(await backend.step(second, frame))
+[[step.token for step in steps] for steps in (alone, side, by_side)]
+""",
+    )
+
+    wanted = golden().expected["primed_text_tokens"].tolist()
+    assert streams == [wanted] * 3
+
+
+def test_a_dropped_stream_gives_its_memory_back(pyodide_page: PyodidePage) -> None:
+    """A later write to a destroyed buffer is what the driver reports."""
+    report = run_in_page(
+        pyodide_page,
+        """
+from tympan.errors import GpuFault
+
+state = backend.new_state()
+dispatches, report = state.dispatches, None
+del state
+try:
+    async with backend.device.guard("a stream"):
+        backend._queue.submit(dispatches)
+except GpuFault as error:
+    report = str(error)
+report
+""",
+    )
+
+    assert "destroyed" in report
+
+
+def test_nothing_is_created_for_a_step(pyodide_page: PyodidePage) -> None:
+    """Of all that a device can make, a step makes one encoder; it writes once and submits once."""
+    calls = run_in_page(
+        pyodide_page,
+        """
+from js import eval as js_eval
+
+state = backend.new_state()
+calls = js_eval('''
+    const calls = [];
+    for (const type of [GPUDevice, GPUQueue]) {
+        for (const name of Object.getOwnPropertyNames(type.prototype)) {
+            if (!/^(create|write|submit)/.test(name)) continue;
+            const method = type.prototype[name];
+            type.prototype[name] = function (...values) { calls.push(name); return method.apply(this, values); };
+        }
+    }
+    calls
+''')
+for frame in frames[:3]:
+    await backend.step(state, frame, want_logits=True)
+list(calls)
+""",
+    )
+
+    assert calls == ["writeBuffer", "createCommandEncoder", "submit"] * 3
+
+
+def test_a_lost_device_is_reported_by_every_later_step(pyodide_page: PyodidePage) -> None:
+    kinds = run_in_page(
+        pyodide_page,
+        """
+from tympan.errors import TympanError
+
+async def kind_of(make):
+    try:
+        await make()
+    except TympanError as error:
+        return error.kind
+
+state = backend.new_state()
+on_its_way = backend.step(state, None)
+backend.device.handle.destroy()
+[await kind_of(lambda: on_its_way), await kind_of(lambda: backend.step(state, frames[1]))]
+""",
+    )
+
+    assert kinds == ["DeviceLost", "DeviceLost"]
+
+
+def test_a_model_too_large_for_the_adapter_names_the_limit(pyodide_page: PyodidePage) -> None:
+    sizes = golden().lm_config.transformer
+    wider = replace(golden().lm_config, transformer=replace(sizes, context=1_000_000))
+
+    with pytest.raises(Error, match=r"GpuLimit: .* maxComputeWorkgroupStorageSize is \d+, 4000256 is needed"):
+        pyodide_page.run(CREATE, config=wider, weights=golden().lm_weights)
