@@ -168,15 +168,20 @@ def install_chromium() -> None:
         chromium.find()
 
 
-def _from_distribution(pyodide: Path, version: str, names: Sequence[str], into: Path) -> None:
-    """Download from where Pyodide itself would: its code holds the address, with the version to be filled in."""
-    address = re.search(r"`(https://[^`$]*)\$\{[^}]*version\}([^`]*)`", (pyodide / "pyodide.mjs").read_text())
+def distribution_address(pyodide_code: str, version: str) -> str:
+    """Where Pyodide's own code says its wheels are, as a URL that ends in a slash. Raises CommandError if nowhere."""
+    address = re.search(r"`(https://[^`$]*)\$\{[^}]*version\}([^`$]*/)`", pyodide_code)
     if address is None:
         raise CommandError("pyodide.mjs names no address")
+    return f"{address[1]}{version}{address[2]}"
+
+
+def _from_distribution(pyodide: Path, version: str, names: Sequence[str], into: Path) -> None:
+    """Download from where Pyodide itself would."""
+    address = distribution_address((pyodide / "pyodide.mjs").read_text(), version)
     for name in names:
-        url = f"{address[1]}{version}{address[2]}{name}"
         try:
-            with urllib.request.urlopen(url, timeout=TIMEOUT_S) as reply:
+            with urllib.request.urlopen(address + name, timeout=TIMEOUT_S) as reply:
                 (into / name).write_bytes(reply.read())
         except OSError as error:
             (into / name).unlink(missing_ok=True)

@@ -12,6 +12,18 @@ from cli.errors import CommandError
 ENVIRONMENT_VARIABLE = "TYMPAN_CHROMIUM"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
+GPU_NODES = ("dri/renderD*", "nvidiactl")  # under /dev, where Linux has a driver for a GPU
+# Without a screen, Chromium on Linux looks for a GPU only when it is pointed at Vulkan; and where it is, but finds no
+# GPU, the page stalls for minutes.
+GPU_FLAGS = (
+    "--enable-features=Vulkan",
+    "--use-angle=vulkan",
+    "--use-webgpu-adapter=default",
+    "--ignore-gpu-blocklist",
+    "--disable-vulkan-surface",
+)
+SOFTWARE_FLAGS = ("--use-webgpu-adapter=swiftshader",)
+
 
 def find() -> Path:
     """The browser's program: what $TYMPAN_CHROMIUM names, else the first of NAMES on the PATH.
@@ -43,13 +55,12 @@ def flags() -> list[str]:
         "--disable-quic",
         "--no-first-run",
     ]
-    if sys.platform == "linux":  # without a screen, Chromium looks for a GPU only when pointed at Vulkan
-        flags += [
-            "--enable-features=Vulkan",
-            "--use-angle=vulkan",
-            "--ignore-gpu-blocklist",
-            "--disable-vulkan-surface",
-        ]
+    if sys.platform == "linux":
+        flags += GPU_FLAGS if _has_gpu() else SOFTWARE_FLAGS
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         flags.append("--no-sandbox")  # Chromium's sandbox cannot be set up by root
     return flags
+
+
+def _has_gpu() -> bool:
+    return any(path for pattern in GPU_NODES for path in Path("/dev").glob(pattern))

@@ -19,7 +19,7 @@ INTERRUPTED = 130  # as a shell reports it
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0 when all was done, 1 when not all was; misuse exits with 2."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(_with_trace_explicit(sys.argv[1:] if arguments is None else arguments))
     try:
         return 0 if options.run(options) else FAILED
     except (CommandError, TympanError) as error:
@@ -27,6 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _with_trace_explicit(arguments: Sequence[str]) -> list[str]:
+    """Read `--trace FILE` as `--trace=1 FILE`: argparse would take the file for the option's value."""
+    following = [*arguments[1:], ""]
+    return [
+        "--trace=1" if argument == "--trace" and after != "logits" else argument
+        for argument, after in zip(arguments, following, strict=True)
+    ]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -59,10 +68,9 @@ def _add_transcribe(command: argparse.ArgumentParser) -> None:
     command.add_argument("--backend", default="auto", choices=("auto", "webgpu", "numpy"), help="default: %(default)s")
     command.add_argument(
         "--trace",
-        nargs="?",
-        const="1",
         default="",
-        choices=("logits",),
+        choices=("1", "logits"),
+        metavar="[logits]",
         help="with --format json: the codes and tokens of every frame too, or these and the logits",
     )
     command.set_defaults(run=_transcribe)
