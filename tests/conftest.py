@@ -44,7 +44,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(autouse=True)
 def _no_running_loop(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Once started, Playwright leaves its event loop marked as running. Tests without a browser may call asyncio.run."""
+    """Let tests without a browser call asyncio.run: Playwright, once started, leaves its own loop marked as running."""
     if "chromium" in request.fixturenames:
         yield
         return

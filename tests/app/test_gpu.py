@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from playwright.sync_api import Error
 
 from tests.conftest import PyodidePage
@@ -93,7 +95,11 @@ device.check()
 
 
 def test_arrays_of_any_size_are_uploaded_without_gaps(pyodide_page: PyodidePage) -> None:
-    arrays = [np.arange(3, dtype=np.float16), np.arange(5, dtype=np.uint8), np.arange(6.0).reshape(2, 3).T]
+    arrays: list[NDArray[Any]] = [
+        np.arange(3, dtype=np.float16),
+        np.arange(5, dtype=np.uint8),
+        np.arange(6.0).reshape(2, 3).T,
+    ]
     source = f"""{DEVICE}
 buffer = upload(device, "arrays", arrays, Usage.COPY_SRC)
 readback = Readback(device, "copy", buffer.n_bytes, 1)
@@ -101,14 +107,15 @@ slot = readback.take()
 Queue(device, "copy").submit([], [Copy(buffer, slot, 0, buffer.n_bytes)])
 await readback.read(slot, buffer.n_bytes)
 """
-    content = pyodide_page.run(source, arrays=arrays).tobytes()
+    content = pyodide_page.run(source, arrays=arrays)
 
-    assert content == b"".join(array.tobytes() for array in arrays) + b"\0"
+    assert content.tobytes() == b"".join(array.tobytes() for array in arrays) + b"\0"
 
 
 def test_an_input_block_reaches_the_device_whole(pyodide_page: PyodidePage) -> None:
     source = f"""{DEVICE}
-block = InputBlock(device, "inputs", place=np.zeros(2, np.uint32), nothing=np.zeros(0), angles=np.ones((3, 2), np.float32))
+place, nothing, angles = np.zeros(2, np.uint32), np.zeros(0), np.ones((3, 2), np.float32)
+block = InputBlock(device, "inputs", place=place, nothing=nothing, angles=angles)
 block.host["place"][:] = 7, 8
 block.host["angles"][1] = 0.5
 block.write()

@@ -47,6 +47,15 @@ def run_in_page(page: PyodidePage, source: str, weights: LMWeights | None = None
     )
 
 
+def official(name: str) -> Float32:
+    return golden().expected[f"primed_{name}"].astype(np.float32)
+
+
+def official_tokens() -> list[int]:
+    tokens: list[int] = golden().expected["primed_text_tokens"].tolist()
+    return tokens
+
+
 def logits_of(steps: list[Step]) -> Float32:
     return np.stack([step.logits for step in steps if step.logits is not None])
 
@@ -61,13 +70,19 @@ def q4(matrix: Matrix) -> Matrix:
 
 def in_q4(weights: LMWeights) -> LMWeights:
     """Every matrix in Q4, as a converted model has them; norms and extra heads stay dense."""
-    matrices = ("in_proj", "out_proj", "linear_in", "linear_out")
     return replace(
         weights,
         embeddings=tuple(q4(table) for table in weights.embeddings),
         text_embedding=q4(weights.text_embedding),
         layers=tuple(
-            replace(layer, **{name: q4(getattr(layer, name)) for name in matrices}) for layer in weights.layers
+            replace(
+                layer,
+                in_proj=q4(layer.in_proj),
+                out_proj=q4(layer.out_proj),
+                linear_in=q4(layer.linear_in),
+                linear_out=q4(layer.linear_out),
+            )
+            for layer in weights.layers
         ),
         text_linear=q4(weights.text_linear),
     )
@@ -75,9 +90,12 @@ def in_q4(weights: LMWeights) -> LMWeights:
 
 def in_both_formats(weights: LMWeights) -> LMWeights:
     """Q4 but for what a careful quantizer keeps dense, and every other codebook."""
-    tables = tuple(q4(table) if k % 2 else table for k, table in enumerate(weights.embeddings))
-    dense = weights.text_embedding, weights.text_linear
-    return replace(in_q4(weights), embeddings=tables, text_embedding=dense[0], text_linear=dense[1])
+    return replace(
+        in_q4(weights),
+        embeddings=tuple(q4(table) if k % 2 else table for k, table in enumerate(weights.embeddings)),
+        text_embedding=weights.text_embedding,
+        text_linear=weights.text_linear,
+    )
 
 
 def reference_steps(weights: LMWeights) -> list[Step]:
@@ -87,13 +105,12 @@ def reference_steps(weights: LMWeights) -> list[Step]:
 
 
 def test_float32_says_what_the_official_implementation_says(pyodide_page: PyodidePage) -> None:
-    expected = golden().expected
     steps = run_in_page(pyodide_page, "await run(backend, frames, want_logits=True)")
 
     assert len(steps) > 3 * golden().lm_config.transformer.context, "the ring wraps"
-    np.testing.assert_allclose(logits_of(steps), expected["primed_text_logits"], atol=LOGIT_TOLERANCE, rtol=0)
-    np.testing.assert_array_equal([step.token for step in steps], expected["primed_text_tokens"])
-    np.testing.assert_allclose(heads_of(steps), expected["primed_extra_heads"], atol=LOGIT_TOLERANCE, rtol=0)
+    np.testing.assert_allclose(logits_of(steps), official("text_logits"), atol=LOGIT_TOLERANCE, rtol=0)
+    assert [step.token for step in steps] == official_tokens()
+    np.testing.assert_allclose(heads_of(steps), official("extra_heads"), atol=LOGIT_TOLERANCE, rtol=0)
 
 
 @pytest.mark.parametrize("convert", [in_q4, in_both_formats])
@@ -120,7 +137,7 @@ def test_a_model_without_extra_heads(pyodide_page: PyodidePage) -> None:
         weights=replace(golden().lm_weights, extra_heads=()),
     )
 
-    assert step == Step(token=int(golden().expected["primed_text_tokens"][0]))
+    assert step == Step(token=official_tokens()[0])
 
 
 def test_steps_may_be_awaited_late_and_in_any_order(pyodide_page: PyodidePage) -> None:
@@ -135,7 +152,7 @@ tokens
 """,
     )
 
-    assert tokens == golden().expected["primed_text_tokens"].tolist()
+    assert tokens == official_tokens()
 
 
 def test_more_unread_steps_than_slots_are_refused_and_change_nothing(pyodide_page: PyodidePage) -> None:
@@ -155,7 +172,7 @@ refusal, tokens
     )
 
     assert "await one of them first" in refusal
-    assert tokens == golden().expected["primed_text_tokens"][: len(tokens)].tolist()
+    assert tokens == official_tokens()[: len(tokens)]
 
 
 def test_streams_do_not_disturb_each_other(pyodide_page: PyodidePage) -> None:
@@ -173,8 +190,7 @@ for frame in frames:
 """,
     )
 
-    wanted = golden().expected["primed_text_tokens"].tolist()
-    assert streams == [wanted] * 3
+    assert streams == [official_tokens()] * 3
 
 
 def test_a_dropped_stream_gives_its_memory_back(pyodide_page: PyodidePage) -> None:

@@ -32,8 +32,12 @@ class Linear:
 
     @classmethod
     async def load(cls, compiler: Compiler, label: str, matrix: Matrix, *, accumulate: bool = False) -> Linear:
-        make = kernels.matvec_q4 if isinstance(matrix, Q4Matrix) else kernels.matvec_f32
-        kernel = await make(compiler, *matrix.shape, accumulate=accumulate)
+        n, k = matrix.shape
+        lanes = kernels.Lanes.best_on(compiler.device.info)
+        if isinstance(matrix, Q4Matrix):
+            kernel = await kernels.matvec_q4(compiler, n, k, n_lanes=lanes.q4, accumulate=accumulate)
+        else:
+            kernel = await kernels.matvec_f32(compiler, n, k, n_lanes=lanes.f32, accumulate=accumulate)
         return cls(label, kernel, _upload(compiler.device, label, [matrix]))
 
     def on(self, x: Buffer, y: Buffer) -> Dispatch:
@@ -136,11 +140,20 @@ class Vectors:
 
     @classmethod
     def new(cls, device: Device, config: LMConfig, h: int) -> Vectors:
-        d = config.transformer.d
-        sizes = dict(x=d, normed=d, qkv=3 * d, attended=d, inner=2 * h, hidden=h, logits=config.text_card)
-        sizes["head_logits"] = config.n_extra_heads * config.extra_head_width
-        usage = Usage.STORAGE | Usage.COPY_SRC
-        return cls(**{name: Buffer.new(device, f"lm.{name}", _vector_bytes(n), usage) for name, n in sizes.items()})
+        def zeros(name: str, n: int, usage: Usage = Usage.STORAGE) -> Buffer:
+            return Buffer.new(device, f"lm.{name}", F32_BYTES * max(BLOCK, align(n, BLOCK)), usage)
+
+        d, readable = config.transformer.d, Usage.STORAGE | Usage.COPY_SRC
+        return cls(
+            x=zeros("x", d),
+            normed=zeros("normed", d),
+            qkv=zeros("qkv", 3 * d),
+            attended=zeros("attended", d),
+            inner=zeros("inner", 2 * h),
+            hidden=zeros("hidden", h),
+            logits=zeros("logits", config.text_card, readable),
+            head_logits=zeros("head_logits", config.n_extra_heads * config.extra_head_width, readable),
+        )
 
 
 @dataclass(frozen=True)
@@ -178,9 +191,7 @@ class Model:
         heads = weights.extra_heads
         return cls(
             tables=await Tables.load(compiler, config, weights),
-            layers=tuple(
-                [await Layer.load(compiler, f"lm.layer{i}", layer) for i, layer in enumerate(weights.layers)]
-            ),
+            layers=tuple([await Layer.load(compiler, f"lm.layer{i}", layer) for i, layer in enumerate(weights.layers)]),
             out_norm=await Norm.load(compiler, "lm.out_norm", weights.out_norm),
             text_linear=await Linear.load(compiler, "lm.text_linear", weights.text_linear),
             extra_heads=await Linear.load(compiler, "lm.extra_heads", np.concatenate(heads)) if heads else None,
@@ -251,10 +262,6 @@ def _parts(matrices: Sequence[Matrix]) -> list[list[NDArray[Any]]]:
     blocks: list[NDArray[Any]] = [matrix.q4 for matrix in matrices if isinstance(matrix, Q4Matrix)]
     scales: list[NDArray[Any]] = [matrix.scale for matrix in matrices if isinstance(matrix, Q4Matrix)]
     return [part for part in (dense, blocks, scales) if part]
-
-
-def _vector_bytes(n: int) -> int:
-    return F32_BYTES * max(BLOCK, align(n, BLOCK))
 
 
 def _ring_bytes(config: LMConfig) -> int:

@@ -74,15 +74,14 @@ class WebGPUBackend:
         """A fresh stream. Its memory on the GPU goes when the last reference to it does."""
         return State(self.device, self.config, self._model, self._inputs)
 
-    def step(
-        self, state: State, codes: Int32 | None, *, want_logits: bool = False
-    ) -> Coroutine[Any, Any, Step]:
+    def step(self, state: State, codes: Int32 | None, *, want_logits: bool = False) -> Coroutine[Any, Any, Step]:
         """See `Backend.step`. Raises DeviceLost or GpuFault, here or when awaited."""
         self.device.check()
         config, vectors = self.config, self._model.vectors
         if codes is None:
             codes = np.full(config.n_codebooks, config.card, np.int32)
-        assert codes.shape == (config.n_codebooks,) and 0 <= codes.min() and codes.max() <= config.card, codes
+        assert codes.shape == (config.n_codebooks,), codes.shape
+        assert codes.min() >= 0 and codes.max() <= config.card, codes  # noqa: PT018 - no test
 
         slot = state.readback.take()
         self._write_inputs(state.position, codes)
