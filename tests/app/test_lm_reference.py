@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app.golden import golden
+from tests.app.golden import golden
 from tympan.arrays import Int32
 from tympan.config import LMConfig
 from tympan.errors import BadModel

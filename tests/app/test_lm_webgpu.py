@@ -40,7 +40,7 @@ def frames() -> list[Int32 | None]:
 
 def run_in_page(page: PyodidePage, source: str, weights: LMWeights | None = None) -> Any:
     return page.run(
-        f"{CREATE}\n{source}",
+        f"{CREATE}\n{source}\nbackend.close()\nresult",
         config=golden().lm_config,
         weights=golden().lm_weights if weights is None else weights,
         frames=frames(),
@@ -105,7 +105,7 @@ def reference_steps(weights: LMWeights) -> list[Step]:
 
 
 def test_float32_says_what_the_official_implementation_says(pyodide_page: PyodidePage) -> None:
-    steps = run_in_page(pyodide_page, "await run(backend, frames, want_logits=True)")
+    steps = run_in_page(pyodide_page, "result = await run(backend, frames, want_logits=True)")
 
     assert len(steps) > 3 * golden().lm_config.transformer.context, "the ring wraps"
     np.testing.assert_allclose(logits_of(steps), official("text_logits"), atol=LOGIT_TOLERANCE, rtol=0)
@@ -116,7 +116,7 @@ def test_float32_says_what_the_official_implementation_says(pyodide_page: Pyodid
 @pytest.mark.parametrize("convert", [in_q4, in_both_formats])
 def test_q4_says_what_numpy_says(pyodide_page: PyodidePage, convert: Callable[[LMWeights], LMWeights]) -> None:
     weights = convert(golden().lm_weights)
-    steps = run_in_page(pyodide_page, "await run(backend, frames, want_logits=True)", weights)
+    steps = run_in_page(pyodide_page, "result = await run(backend, frames, want_logits=True)", weights)
 
     wanted = reference_steps(weights)
     np.testing.assert_allclose(logits_of(steps), logits_of(wanted), atol=LOGIT_TOLERANCE, rtol=0)
@@ -125,14 +125,14 @@ def test_q4_says_what_numpy_says(pyodide_page: PyodidePage, convert: Callable[[L
 
 
 def test_logits_come_only_when_asked_for(pyodide_page: PyodidePage) -> None:
-    steps = run_in_page(pyodide_page, "await run(backend, frames[:2])")
+    steps = run_in_page(pyodide_page, "result = await run(backend, frames[:2])")
 
     assert [step.logits for step in steps] == [None, None]
 
 
 def test_a_model_without_extra_heads(pyodide_page: PyodidePage) -> None:
     step = pyodide_page.run(
-        f"{CREATE}\n(await run(backend, [None]))[0]",
+        f"{CREATE}\nstep, = await run(backend, [None])\nbackend.close()\nstep",
         config=replace(golden().lm_config, n_extra_heads=0),
         weights=replace(golden().lm_weights, extra_heads=()),
     )
@@ -148,7 +148,7 @@ state, tokens = backend.new_state(), []
 for first in range(0, len(frames), N_IN_FLIGHT):
     started = [backend.step(state, frame) for frame in frames[first : first + N_IN_FLIGHT]]
     tokens += reversed([(await step).token for step in reversed(started)])
-tokens
+result = tokens
 """,
     )
 
@@ -167,7 +167,7 @@ except AssertionError as error:
     refusal = str(error)
 tokens = [(await step).token for step in started]
 tokens.append((await backend.step(state, frames[N_IN_FLIGHT])).token)
-refusal, tokens
+result = refusal, tokens
 """,
     )
 
@@ -186,7 +186,7 @@ side, by_side = [], []
 for frame in frames:
     side.append(await backend.step(first, frame))
     by_side.append(await backend.step(second, frame))
-[[step.token for step in steps] for steps in (alone, side, by_side)]
+result = [[step.token for step in steps] for steps in (alone, side, by_side)]
 """,
     )
 
@@ -208,7 +208,7 @@ try:
         backend._queue.submit(dispatches)
 except GpuFault as error:
     report = str(error)
-report
+result = report
 """,
     )
 
@@ -216,27 +216,27 @@ report
 
 
 def test_nothing_is_created_for_a_step(pyodide_page: PyodidePage) -> None:
-    """Of all that a device can make, a step makes one encoder; it writes once and submits once."""
+    """Of all that a device can make, a step makes one encoder. It writes once and submits once."""
     calls = run_in_page(
         pyodide_page,
         """
 from js import eval as js_eval
 
 state = backend.new_state()
-calls = js_eval('''
+calls = js_eval('''(device) => {
     const calls = [];
-    for (const type of [GPUDevice, GPUQueue]) {
-        for (const name of Object.getOwnPropertyNames(type.prototype)) {
+    for (const object of [device, device.queue]) {
+        for (const name of Object.getOwnPropertyNames(Object.getPrototypeOf(object))) {
             if (!/^(create|write|submit)/.test(name)) continue;
-            const method = type.prototype[name];
-            type.prototype[name] = function (...values) { calls.push(name); return method.apply(this, values); };
+            const method = object[name];
+            object[name] = function (...values) { calls.push(name); return method.apply(this, values); };
         }
     }
-    calls
-''')
+    return calls;
+}''')(backend.device.handle)
 for frame in frames[:3]:
     await backend.step(state, frame, want_logits=True)
-list(calls)
+result = list(calls)
 """,
     )
 
@@ -258,7 +258,7 @@ async def kind_of(make):
 state = backend.new_state()
 on_its_way = backend.step(state, None)
 backend.device.handle.destroy()
-[await kind_of(lambda: on_its_way), await kind_of(lambda: backend.step(state, frames[1]))]
+result = [await kind_of(lambda: on_its_way), await kind_of(lambda: backend.step(state, frames[1]))]
 """,
     )
 

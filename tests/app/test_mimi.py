@@ -9,7 +9,7 @@ from math import erf as exact_erf
 import numpy as np
 import pytest
 
-from app.golden import GOLDEN, golden
+from tests.app.golden import GOLDEN, golden
 from tympan.arrays import Float32, Int32
 from tympan.config import FRAME_SAMPLES
 from tympan.errors import BadModel

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sentencepiece import SentencePieceProcessor
 
-from app.golden import GOLDEN, golden
+from tests.app.golden import GOLDEN, golden
 from tympan.config import FRAME_S
 from tympan.errors import BadModel
 from tympan.text import captions

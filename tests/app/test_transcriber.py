@@ -1,0 +1,186 @@
+"""The main path under CPython: whole recordings, streams, and recordings that come in while they are transcribed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+
+from tests.app.golden import GOLDEN, golden
+from tympan.arrays import Float32, Int32
+from tympan.config import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from tympan.errors import BadOption, DeviceLost, TooSlow
+from tympan.lm.reference import Done, Reference, State
+from tympan.loading import load
+from tympan.session import LONGEST_BACKLOG_S, Heard, Session
+from tympan.text.tokenizer import Tokenizer
+from tympan.transcriber import Trace, Transcriber, Transcript
+from tympan.weights.model import Folder
+
+T = TypeVar("T")
+DEMO = Path(__file__).parents[2] / "static" / "models" / "demo"
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(coroutine)
+
+
+@pytest.fixture(scope="module")
+def transcriber() -> Transcriber:
+    tokenizer = Tokenizer.from_bytes((GOLDEN / "tokenizer.model").read_bytes())
+    return Transcriber(golden().mimi, Reference(golden().lm_config, golden().lm_weights), tokenizer)
+
+
+@pytest.fixture(scope="module")
+def whole(transcriber: Transcriber) -> Transcript:
+    return run(transcriber.transcribe(golden().pcm, trace=Trace.LOGITS))
+
+
+def test_a_recording_gives_the_official_codes_tokens_and_logits(whole: Transcript) -> None:
+    expected = golden().expected
+    n_frames, n_steps = expected["stream_codes"].shape[1], len(expected["primed_text_tokens"])
+    assert whole.codes is not None
+    assert whole.tokens is not None
+    assert whole.logits is not None
+    np.testing.assert_array_equal(whole.codes[:n_frames], expected["stream_codes"].T)
+    np.testing.assert_array_equal(whole.tokens[:n_steps], expected["primed_text_tokens"])
+    np.testing.assert_allclose(whole.logits[:n_steps], expected["primed_text_logits"], atol=1e-4)
+    assert whole.frames == 75
+    assert whole.seconds == 6.0
+    assert len(whole.tokens) == len(whole.codes) + 1
+
+
+def test_the_text_is_what_the_tokens_say(whole: Transcript, transcriber: Transcriber) -> None:
+    assert whole.tokens is not None
+    assert whole.text == transcriber.tokenizer.decode(whole.tokens)
+    assert "".join(word.text for word in whole.words) == whole.text.replace(" ", "")
+
+
+def test_traces_are_kept_only_when_asked_for(transcriber: Transcriber) -> None:
+    plain = run(transcriber.transcribe(golden().pcm[: 10 * FRAME_SAMPLES]))
+    assert plain.codes is plain.tokens is plain.logits is None
+    assert set(plain.to_json()) == {"text", "words", "seconds", "frames", "timing"}
+
+
+@pytest.mark.parametrize("chunk", [1000, FRAME_SAMPLES, 5001])
+def test_the_result_does_not_depend_on_how_the_sound_comes_in(
+    whole: Transcript, transcriber: Transcriber, chunk: int
+) -> None:
+    async def streamed() -> Transcript:
+        stream = transcriber.stream(trace=Trace.TOKENS)
+        for start in range(0, len(golden().pcm), chunk):
+            await stream.feed(golden().pcm[start : start + chunk])
+        return await stream.finish()
+
+    result = run(streamed())
+    assert (result.tokens, result.words) == (whole.tokens, whole.words)
+
+
+def test_a_last_partial_frame_is_not_lost(transcriber: Transcriber) -> None:
+    result = run(transcriber.transcribe(golden().pcm[: 10 * FRAME_SAMPLES + 1], trace=Trace.TOKENS))
+    assert result.frames == 11
+
+
+def test_nothing_heard_is_an_empty_transcript(transcriber: Transcriber) -> None:
+    result = run(transcriber.transcribe(np.zeros(0, np.float32)))
+    assert (result.frames, result.seconds) == (0, 0.0)
+
+
+def test_the_demo_model_understands_its_own_kind_of_voice() -> None:
+    """Its weights as shipped, on the speech that the browser tests use too."""
+    import wave
+
+    from tympan.resample import Resampler
+
+    with wave.open(str(GOLDEN.parent / "speech.wav")) as file:
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768
+        resampler = Resampler(file.getframerate(), SAMPLE_RATE_HZ)
+    loaded = run(load(Folder(DEMO), "numpy"))
+    result = run(loaded.transcriber.transcribe(np.concatenate([resampler(samples), resampler.flush()])))
+    assert "can you help me with this week" in result.text
+    assert loaded.manifest.languages == ("en",)
+
+
+def test_an_unknown_backend_is_refused_before_anything_is_read() -> None:
+    with pytest.raises(BadOption, match="auto, webgpu, numpy"):
+        run(load(Folder(Path("nowhere")), "abacus"))
+
+
+def test_a_session_reports_every_frame_and_ends_like_a_stream(whole: Transcript, transcriber: Transcriber) -> None:
+    heard: list[Heard] = []
+
+    async def session() -> Transcript:
+        recording = Session(transcriber, trace=Trace.TOKENS, on_heard=heard.append)
+        await recording.feed(golden().pcm)
+        return await recording.finish()
+
+    assert run(session()).tokens == whole.tokens
+    assert len(heard) == 75
+    assert [report.seconds for report in heard] == sorted(report.seconds for report in heard)
+    assert heard[-1].backlog_s == 0
+    reported = [word.text for report in heard for word in report.words]
+    assert reported == [word.text for word in whole.words][: len(reported)]
+
+
+def test_a_session_resamples_what_comes_at_another_rate(transcriber: Transcriber) -> None:
+    async def session() -> Transcript:
+        recording = Session(transcriber, 48_000)
+        recording.hear(np.zeros(48_000, np.float32))
+        return await recording.finish()
+
+    assert run(session()).seconds == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_file_is_taken_no_faster_than_it_is_transcribed(transcriber: Transcriber) -> None:
+    async def session() -> float:
+        recording = Session(transcriber)
+        for _ in range(4):
+            await recording.feed(np.zeros(2 * SAMPLE_RATE_HZ, np.float32))
+        return recording.backlog_s
+
+    assert run(session()) <= 4.0
+
+
+def test_a_voice_that_runs_too_far_ahead_is_an_error_and_not_lost(transcriber: Transcriber) -> None:
+    n_seconds = int(LONGEST_BACKLOG_S) + 1
+
+    async def session() -> None:
+        recording = Session(transcriber)
+        for _ in range(n_seconds):
+            recording.hear(np.zeros(SAMPLE_RATE_HZ, np.float32))
+        assert recording.backlog_s == n_seconds, "all of it is kept"
+        with pytest.raises(TooSlow):
+            recording.hear(np.zeros(SAMPLE_RATE_HZ, np.float32))
+        recording.abandon()
+
+    run(session())
+
+
+class Failing(Reference):
+    """A GPU that goes away after a second."""
+
+    def step(self, state: State, codes: Int32 | None, *, want_logits: bool = False) -> Done:
+        if state.position == 12:
+            raise DeviceLost("unplugged")
+        return super().step(state, codes, want_logits=want_logits)
+
+
+def test_what_ends_a_session_reaches_whoever_feeds_it(transcriber: Transcriber) -> None:
+    broken = Transcriber(transcriber.mimi, Failing(golden().lm_config, golden().lm_weights), transcriber.tokenizer)
+    sound: Float32 = np.zeros(8 * SAMPLE_RATE_HZ, np.float32)
+
+    async def feed() -> None:
+        await Session(broken).feed(sound)
+
+    async def finish() -> None:
+        session = Session(broken)
+        session.hear(sound)
+        await session.finish()
+
+    for failing in (feed, finish):
+        with pytest.raises(DeviceLost, match="unplugged"):
+            run(failing())
