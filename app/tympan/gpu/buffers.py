@@ -16,7 +16,7 @@ from tympan.errors import GpuFault
 from tympan.gpu.device import Device
 from tympan.gpu.webapi import JsException, Uint8Array, js_object
 
-WORD_BYTES = 4  # copies and mappings are in whole words
+WORD_BYTES = 4  # of a token or a logit; copies and mappings are in whole words
 SECTION_BYTES = 256  # the largest minStorageBufferOffsetAlignment that WebGPU allows
 MAP_READ = 1  # GPUMapMode.READ
 

@@ -15,11 +15,10 @@ from tympan.gpu.buffers import Buffer, Usage, align, upload
 from tympan.gpu.device import Device
 from tympan.gpu.kernel import Compiler, Dispatch, Kernel
 from tympan.lm import kernels
+from tympan.lm.kernels import F32_BYTES
 from tympan.lm.weights import LayerWeights, LMWeights
 from tympan.weights.q4 import BLOCK, Q4Matrix
 from tympan.weights.tensors import Matrix
-
-F32_BYTES = 4
 
 
 @dataclass(frozen=True)

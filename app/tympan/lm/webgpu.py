@@ -10,7 +10,7 @@ import numpy as np
 
 from tympan.arrays import Int32, softmax
 from tympan.config import LMConfig
-from tympan.gpu.buffers import Buffer, InputBlock, Readback, Usage, upload
+from tympan.gpu.buffers import WORD_BYTES, Buffer, InputBlock, Readback, Usage, upload
 from tympan.gpu.device import Device
 from tympan.gpu.kernel import Compiler, Copy, Queue
 from tympan.lm.backend import Step
@@ -19,7 +19,6 @@ from tympan.lm.weights import LMWeights
 from tympan.rope import Rotation
 
 N_IN_FLIGHT = 8  # steps of one stream that may be started and not yet awaited
-WORD_BYTES = 4  # of a token, of a logit
 
 
 class State:
@@ -81,7 +80,8 @@ class WebGPUBackend:
         if codes is None:
             codes = np.full(config.n_codebooks, config.card, np.int32)
         assert codes.shape == (config.n_codebooks,), codes.shape
-        assert codes.min() >= 0 and codes.max() <= config.card, codes  # noqa: PT018 - no test
+        assert codes.min() >= 0, codes
+        assert codes.max() <= config.card, codes
 
         slot = state.readback.take()
         self._write_inputs(state.position, codes)
