@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import pickle
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,29 +14,36 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from cli.chromium import find
 from cli.server import serving
 from cli.site import build
 
 HARNESS = Path(__file__).parent / "page"
-CHROMIUM_FLAGS = [
-    "--enable-unsafe-webgpu",
-    "--use-webgpu-adapter=swiftshader",
+WEBGPU_FLAGS = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
+QUIET_FLAGS = (
     "--no-sandbox",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
     "--disable-quic",
-]
+)
+
+
+def chromium_options(*flags: str, webgpu: bool = True) -> dict[str, Any]:
+    """What `BrowserType.launch` takes to start this machine's Chromium, headless, with WebGPU on the CPU or none.
+
+    flags: further ones. Raises CommandError on a machine without Chromium.
+    """
+    args = [*QUIET_FLAGS, *(WEBGPU_FLAGS if webgpu else ()), *flags]
+    return {"executable_path": find(), "headless": True, "args": args}
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """Headless Chromium whose WebGPU is SwiftShader. A machine without Chromium fails."""
-    path = shutil.which("chromium")
-    assert path is not None, "Chromium is not installed (Debian: apt-get install chromium)"
+    """Headless Chromium whose WebGPU is SwiftShader."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, headless=True, args=CHROMIUM_FLAGS)
+        browser = playwright.chromium.launch(**chromium_options())
         yield browser
         browser.close()
 
