@@ -1,7 +1,7 @@
 """The worker's entry: the model and the recording that goes through it, offered to the page as functions.
 
-Every function answers with a JSON text: {"value": ...}, or {"error": {"kind", "message"}} for a person to read. PyScript
-would let an exception vanish here, and the caller wait for ever. Progress and words are posted as messages.
+Every function answers with a JSON text: {"value": ...}, or {"error": {"kind", "message"}} for a person to read.
+PyScript would let an exception vanish here, and the caller wait for ever. Progress and words are posted as messages.
 """
 
 import json

@@ -4,6 +4,7 @@ import asyncio
 import json
 
 from pyscript import window
+
 from tympan.browser.engine import Engine, EngineError
 from tympan.browser.files import RATE_HZ, decode
 from tympan.browser.microphone import Microphone
@@ -24,7 +25,7 @@ class Page:
         self.view = View(on_button=self.press, on_file=lambda file: asyncio.create_task(self.transcribe(file)))
         self.query = window.URLSearchParams.new(window.location.search)
         self.trace = self.query.get("trace") or ""
-        self.engine = None
+        self.engine = Engine(on_message=self.receive)
         self.turn = asyncio.Lock()  # whoever holds it uses the engine
         self.stop = asyncio.Event()  # the button was pressed while something was going on
         self.total_s = 0  # length of the file that is being transcribed
@@ -32,11 +33,13 @@ class Page:
     async def open(self):
         """Start the engine and load the model that the address asks for."""
         self.view.show_state("idle", "Starting the engine…")
-        self.engine = await Engine.start(on_message=self.receive)
+        await self.engine.start()
         self.view.show_state("loading", "Loading the model…")
         page_url = window.URL.new(".", window.location.href).href
         try:
-            model = await self.engine.open_model(self.query.get("model") or "", self.query.get("backend") or "auto", page_url)
+            model = await self.engine.call(
+                "open_model", self.query.get("model") or "", self.query.get("backend") or "auto", page_url
+            )
         except EngineError as error:
             self.fail(error)
             window.tympan.open(failure(error), None)
@@ -52,14 +55,14 @@ class Page:
             try:
                 samples = await decode(source)
                 self.total_s = samples.length / RATE_HZ
-                await self.engine.begin(RATE_HZ, False, self.trace)
+                await self.engine.call("begin", RATE_HZ, False, self.trace)
                 for start in range(0, samples.length, CHUNK_SAMPLES):
                     if self.stop.is_set():
                         break
-                    await self.engine.feed(samples.slice(start, start + CHUNK_SAMPLES))
-                transcript = await self.engine.finish()
+                    await self.engine.call("feed", samples.slice(start, start + CHUNK_SAMPLES))
+                transcript = await self.engine.call("finish")
             except (TympanError, EngineError) as error:
-                await self.engine.abandon()
+                await self.engine.call("abandon")
                 self.rest("ready")
                 self.fail(error)
                 return failure(error)
@@ -72,26 +75,26 @@ class Page:
             self.begin("ready", "Waiting for the microphone…")
             try:
                 microphone = await Microphone.open()
-                await self.engine.begin(microphone.rate_hz, True, self.trace)
+                await self.engine.call("begin", microphone.rate_hz, True, self.trace)
                 self.view.show_state("listening", "Listening")
                 self.view.enable(microphone=True, file=False)
                 trouble = await self.pass_on(microphone)
                 self.view.show_state("transcribing", "Finishing…")
-                self.show(await self.engine.finish())
+                self.show(await self.engine.call("finish"))
             except (TympanError, EngineError) as error:
-                await self.engine.abandon()
+                await self.engine.call("abandon")
                 trouble = error
             if trouble:
                 self.rest("ready")
                 self.fail(trouble)
 
     async def pass_on(self, microphone):
-        """Pass samples on until the button is pressed, the device is gone or the engine has had enough: its error, or None."""
+        """Pass samples on until the button is pressed or the microphone is gone; return the engine's error, if any."""
         troubles = []
 
         async def hear(samples):
             try:
-                await self.engine.hear(samples)
+                await self.engine.call("hear", samples)
             except EngineError as error:
                 troubles.append(error)
                 self.stop.set()

@@ -74,14 +74,16 @@ class MimiConfig:
         mimi: the parsed JSON. n_codebooks: how many of its codebooks the transformer listens to.
         Raises BadModel when a key is missing, has the wrong type, or asks for what Tympan does not compute.
         """
-        with _reading("the Mimi config"):
+        with _Reading("the Mimi config"):
             seanet, transformer, quantizer = mimi["seanet"], mimi["transformer"], mimi["quantizer"]
             _expect(mimi, sample_rate=SAMPLE_RATE_HZ, channels=1, frame_rate=12.5)
             _expect(seanet, causal=True, n_residual_layers=1, activation="ELU", pad_mode="constant", true_skip=True)
             _expect(transformer, causal=True, gating="none", norm="layer_norm", positional_embedding="rope")
             _expect(transformer, d_model=seanet["dimension"])
             if not 1 <= n_codebooks <= int(quantizer["n_q"]):
-                raise BadModel(f"the Mimi file holds {quantizer['n_q']} codebooks, the transformer asks for {n_codebooks}")
+                raise BadModel(
+                    f"the Mimi file holds {quantizer['n_q']} codebooks, the transformer asks for {n_codebooks}"
+                )
             return cls(
                 n_filters=int(seanet["n_filters"]),
                 ratios=tuple(int(ratio) for ratio in reversed(seanet["ratios"])),
@@ -89,9 +91,7 @@ class MimiConfig:
                 residual_kernel_size=int(seanet["residual_kernel_size"]),
                 last_kernel_size=int(seanet["last_kernel_size"]),
                 compress=int(seanet["compress"]),
-                transformer=_transformer(
-                    transformer, d="d_model", n_layers="num_layers", n_heads="num_heads"
-                ),
+                transformer=_transformer(transformer, d="d_model", n_layers="num_layers", n_heads="num_heads"),
                 quantizer_width=int(quantizer["dimension"]),
                 n_bins=int(quantizer["bins"]),
                 n_codebooks=n_codebooks,
@@ -121,7 +121,7 @@ class LMConfig:
     @classmethod
     def from_json(cls, config: Mapping[str, Any]) -> LMConfig:
         """Read the official `config.json`. Raises BadModel as `MimiConfig.from_json` does."""
-        with _reading("config.json"):
+        with _Reading("config.json"):
             _expect(config, causal=True, gating="silu", norm="rms_norm_f32", positional_embedding="rope")
             _expect(config, layer_scale=None, dep_q=0)
             if any(config.get("delays", ())):
@@ -140,7 +140,7 @@ class LMConfig:
             )
 
 
-class _reading:
+class _Reading:
     """Turn what a wrong JSON raises into BadModel with the name of the file."""
 
     def __init__(self, what: str) -> None:

@@ -24,9 +24,7 @@ class Loaded:
     manifest: Manifest
 
 
-async def load(
-    source: Source, backend: str = "auto", on_progress: Callable[[int, int], None] | None = None
-) -> Loaded:
+async def load(source: Source, backend: str = "auto", on_progress: Callable[[int, int], None] | None = None) -> Loaded:
     """Read a model from `source` and make it ready.
 
     backend: one of BACKENDS; `auto` is WebGPU. on_progress: called with the bytes that are there and the bytes there

@@ -20,7 +20,7 @@ KAISER_BETA = 9.0  # stopband below -85 dB
 class Resampler:
     """Turns samples at one rate into samples at another, chunk by chunk.
 
-    The output is the same however the input is cut. It runs behind the input by half a filter, which `flush` brings out.
+    The output is the same however the input is cut. It runs half a filter behind the input; `flush` brings that out.
     """
 
     def __init__(self, from_hz: int, to_hz: int) -> None:
@@ -54,6 +54,8 @@ class Resampler:
         """The filter of every phase: float32 (up, 2 * half_width), each of unit gain at 0 Hz."""
         phase = np.arange(self._up)[:, None] / self._up
         distance = np.arange(2 * self._half_width) - (self._half_width - 1) - phase  # in input samples
-        window = np.i0(KAISER_BETA * np.sqrt(np.maximum(0, 1 - (distance / self._half_width) ** 2))) / np.i0(KAISER_BETA)
+        window = np.i0(KAISER_BETA * np.sqrt(np.maximum(0, 1 - (distance / self._half_width) ** 2))) / np.i0(
+            KAISER_BETA
+        )
         filters = np.sinc(cutoff * distance) * window
         return (filters / filters.sum(axis=1, keepdims=True)).astype(np.float32)

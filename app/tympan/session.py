@@ -12,7 +12,7 @@ from tympan.config import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from tympan.errors import TooSlow
 from tympan.resample import Resampler
 from tympan.text.words import Word
-from tympan.transcriber import Stream, Transcriber, Trace, Transcript
+from tympan.transcriber import Stream, Trace, Transcriber, Transcript
 
 FILE_BACKLOG_S = 4.0  # a file is handed over no faster than this, to keep it out of memory twice
 LONGEST_BACKLOG_S = 60.0  # a voice cannot wait: this far behind, listening ends

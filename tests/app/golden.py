@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ class Golden:
     mimi: Mimi
     lm_config: LMConfig
     lm_weights: LMWeights
-    expected: dict[str, NDArray[np.generic]]  # described in meta.json
+    expected: dict[str, NDArray[Any]]  # described in meta.json
 
     @property
     def pcm(self) -> Float32:

@@ -35,10 +35,10 @@ def test_logits_tokens_and_extra_heads_are_the_official_ones() -> None:
     codes = expected["stream_codes"].T.astype(np.int32)
     assert len(codes) > 3 * golden().lm_config.transformer.context, "the ring wraps"
     steps = run(Reference(golden().lm_config, golden().lm_weights), codes)
-    logits = np.stack([step.logits for step in steps])
+    logits = np.array([step.logits for step in steps])
     np.testing.assert_allclose(logits, expected["primed_text_logits"], atol=LOGIT_TOLERANCE, rtol=0)
     np.testing.assert_array_equal([step.token for step in steps], expected["primed_text_tokens"])
-    heads = np.stack([step.extra_heads for step in steps])
+    heads = np.array([step.extra_heads for step in steps])
     np.testing.assert_allclose(heads, expected["primed_extra_heads"], atol=1e-5, rtol=0)
 
 

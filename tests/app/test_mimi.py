@@ -94,13 +94,14 @@ def test_extreme_input_gives_codes_within_the_codebooks(sound: str) -> None:
 def test_a_streamed_convolution_equals_the_whole_one() -> None:
     rng = np.random.default_rng(3)
     kernel = rng.standard_normal((5, 6 * 3), dtype=np.float32)
-    weights = ConvWeights(kernel, rng.standard_normal(5, dtype=np.float32), n_channels=3, stride=2)
+    bias = rng.standard_normal(5, dtype=np.float32)
+    weights = ConvWeights(kernel, bias, n_channels=3, stride=2)
     x = rng.standard_normal((24, 3), dtype=np.float32)
     state = ConvState()
     streamed = np.concatenate([conv(weights, state, part) for part in np.split(x, [2, 8, 10, 22])])
     np.testing.assert_allclose(streamed, conv(weights, ConvState(), x), atol=1e-5)
     padded = np.concatenate([np.zeros((4, 3), np.float32), x])
-    plain = [(padded[t : t + 6].reshape(-1) @ kernel.T + weights.bias) for t in range(0, 24, 2)]
+    plain = [(padded[t : t + 6].reshape(-1) @ kernel.T + bias) for t in range(0, 24, 2)]
     np.testing.assert_allclose(streamed, plain, atol=1e-5)
 
 
@@ -110,7 +111,9 @@ def test_only_the_downsampling_repeats_its_first_input() -> None:
     assert not weights.seanet.first.replicate
     x = np.random.default_rng(4).standard_normal((2, golden().mimi.config.transformer.d), dtype=np.float32)
     first = conv(weights.downsample, ConvState(), x)
-    np.testing.assert_allclose(first[0], np.concatenate([x[0], x[0], x[0], x[1]]) @ weights.downsample.kernel.T, atol=1e-5)
+    np.testing.assert_allclose(
+        first[0], np.concatenate([x[0], x[0], x[0], x[1]]) @ weights.downsample.kernel.T, atol=1e-5
+    )
 
 
 def test_erf_is_exact_to_float32() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -71,7 +72,9 @@ def test_words_start_when_the_rust_server_says(tokenizer: Tokenizer) -> None:
     assert official <= starts
 
 
-def test_a_word_is_complete_at_the_padding_after_it(sentencepiece: SentencePieceProcessor, tokenizer: Tokenizer) -> None:
+def test_a_word_is_complete_at_the_padding_after_it(
+    sentencepiece: SentencePieceProcessor, tokenizer: Tokenizer
+) -> None:
     the, le = sentencepiece.piece_to_id("▁the"), sentencepiece.piece_to_id("▁le")
     builder = WordBuilder(golden().lm_config, tokenizer)
     for token in [PAD] * 10 + [BOUNDARY, the]:
@@ -86,7 +89,9 @@ def test_a_word_is_complete_at_the_padding_after_it(sentencepiece: SentencePiece
     assert [word.text for word in builder.finish(end_s=2.0)] == ["le"]
 
 
-def test_words_without_a_boundary_between_them_are_two(sentencepiece: SentencePieceProcessor, tokenizer: Tokenizer) -> None:
+def test_words_without_a_boundary_between_them_are_two(
+    sentencepiece: SentencePieceProcessor, tokenizer: Tokenizer
+) -> None:
     the, re, le = (sentencepiece.piece_to_id(piece) for piece in ("▁the", "re", "▁le"))
     words = words_of(tokenizer, [PAD] * 10 + [BOUNDARY, the, re, le, PAD])
     assert [word.text for word in words] == ["there", "le"]
@@ -108,7 +113,7 @@ def test_times_are_monotone_for_any_tokens(tokenizer: Tokenizer) -> None:
         tokens = rng.choice([BOUNDARY, PAD, *range(4, 256)], size=200, p=[0.2, 0.3] + [0.5 / 252] * 252).tolist()
         words = words_of(tokenizer, tokens, end_s=15.0)
         assert all(word.start < word.end for word in words)
-        assert all(a.start <= b.start for a, b in zip(words, words[1:], strict=False))
+        assert all(a.start <= b.start for a, b in itertools.pairwise(words))
 
 
 WORDS = [Word("Tom", 0.4, 0.8), Word("&", 0.8, 1.2), Word("<Jerry>", 1.2, 1.76), Word("later", 3725.04, 3726.0)]

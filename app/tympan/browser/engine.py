@@ -17,41 +17,24 @@ class EngineError(Exception):
 
 
 class Engine:
-    """The worker that runs the model."""
+    """The worker that runs the model. Its functions are those that app/engine.py exports."""
 
-    def __init__(self, worker):
-        self._worker = worker
+    def __init__(self, on_message):
+        """on_message: called with every message it posts, a JS object with a `kind`."""
+        self._on_message = on_message
 
-    @classmethod
-    async def start(cls, on_message):
-        """Wait for the worker. on_message: called with every message it posts, a JS object with a `kind`."""
+    async def start(self):
+        """Wait for the worker to be there."""
         script = document.querySelector("script[name=engine]")
         while not hasattr(script, "xworker"):  # PyScript puts it there a moment after this script has started
             await asyncio.sleep(POLL_S)
-        script.xworker.addEventListener("message", lambda event: on_message(event.data))
-        return cls(await workers["engine"])
+        script.xworker.addEventListener("message", lambda event: self._on_message(event.data))
+        await workers["engine"]
 
-    async def open_model(self, name, backend, page_url):
-        return self._value(await self._worker.open_model(name, backend, page_url))
-
-    async def begin(self, rate_hz, live, trace):
-        return self._value(await self._worker.begin(rate_hz, live, trace))
-
-    async def hear(self, samples):
-        return self._value(await self._worker.hear(samples))
-
-    async def feed(self, samples):
-        return self._value(await self._worker.feed(samples))
-
-    async def finish(self):
-        return self._value(await self._worker.finish())
-
-    async def abandon(self):
-        return self._value(await self._worker.abandon())
-
-    @staticmethod
-    def _value(answer):
-        answer = json.loads(answer)
+    async def call(self, function, *arguments):
+        """Call an exported function; return its value. Raises EngineError with what a person should read."""
+        worker = await workers["engine"]
+        answer = json.loads(await getattr(worker, function)(*arguments))
         if "error" in answer:
             raise EngineError(answer["error"]["kind"], answer["error"]["message"])
         return answer["value"]

@@ -1,6 +1,7 @@
 """Files and addresses to samples: whatever the browser can decode, as mono at 24 kHz."""
 
 from pyscript import window
+
 from tympan.errors import BadAudio, DownloadFailed
 
 RATE_HZ = 24000

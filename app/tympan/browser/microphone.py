@@ -4,6 +4,7 @@ import asyncio
 
 from pyscript import window
 from pyscript.ffi import to_js
+
 from tympan.errors import MicrophoneDenied
 
 RATE_HZ = 24000
@@ -45,7 +46,7 @@ class Microphone:
 
     @staticmethod
     def _connect(stream):
-        """A context at 24 kHz with the microphone in it; at the device's own rate where the browser will not mix them."""
+        """A context at 24 kHz, or at the device's own rate where the browser refuses that, and the microphone in it."""
         context = window.AudioContext.new(to_js({"sampleRate": RATE_HZ}))
         try:
             return context, context.createMediaStreamSource(stream)

@@ -17,7 +17,7 @@ else:
     create_proxy: Any = None
     to_js: Any = None
 
-    class JsException(Exception):  # noqa: N818 - Pyodide's name
+    class JsException(Exception):
         """What a failed call into JavaScript raises."""
 
 

@@ -6,7 +6,7 @@ Source: kyutai-labs/moshi@e6a55d2 moshi/models/lm.py, moshi/modules/transformer.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import sqrt
 
 import numpy as np
@@ -39,6 +39,22 @@ class State:
 
 
 @dataclass(frozen=True)
+class DenseLayer:
+    """`LayerWeights`, all in float32."""
+
+    norm1: Float32
+    in_proj: Float32
+    out_proj: Float32
+    norm2: Float32
+    linear_in: Float32
+    linear_out: Float32
+
+    @classmethod
+    def of(cls, layer: LayerWeights) -> DenseLayer:
+        return cls(**{field.name: _dense(getattr(layer, field.name)) for field in fields(cls)})
+
+
+@dataclass(frozen=True)
 class Done:
     """A step that was over when it was started."""
 
@@ -58,17 +74,7 @@ class Reference:
         self.config = config
         self.embeddings = [_dense(table) for table in weights.embeddings]
         self.text_embedding = _dense(weights.text_embedding)
-        self.layers = [
-            LayerWeights(
-                norm1=layer.norm1,
-                in_proj=_dense(layer.in_proj),
-                out_proj=_dense(layer.out_proj),
-                norm2=layer.norm2,
-                linear_in=_dense(layer.linear_in),
-                linear_out=_dense(layer.linear_out),
-            )
-            for layer in weights.layers
-        ]
+        self.layers = [DenseLayer.of(layer) for layer in weights.layers]
         self.out_norm = weights.out_norm
         self.text_linear = _dense(weights.text_linear)
         self.extra_heads = np.stack(weights.extra_heads) if weights.extra_heads else None
@@ -103,10 +109,10 @@ class Reference:
         rotation = Rotation.at(state.position, 1, sizes.head_width, sizes.max_period)
         slot, n_keys = state.position % sizes.context, min(state.position + 1, sizes.context)
         state.keys[i, slot], state.values[i, slot] = rotation.apply(k)[0], v[0]
-        x = x + linear(attention(rotation.apply(q)[0], state.keys[i, :n_keys], state.values[i, :n_keys]), layer.out_proj)
-
+        attended = attention(rotation.apply(q)[0], state.keys[i, :n_keys], state.values[i, :n_keys])
+        x = np.add(x, linear(attended, layer.out_proj))
         gate, value = np.split(linear(rms_norm(x, layer.norm2), layer.linear_in), 2)
-        return x + linear(silu(gate) * value, layer.linear_out)
+        return np.add(x, linear(silu(gate) * value, layer.linear_out))
 
 
 def attention(q: Float32, keys: Float32, values: Float32) -> Float32:

@@ -18,8 +18,8 @@ from tympan.errors import BadModel
 from tympan.mimi.conv import ConvState, ConvWeights, conv
 from tympan.mimi.quantizer import SplitQuantizer
 from tympan.mimi.seanet import SeanetState, SeanetWeights, seanet
-from tympan.weights.tensors import Tensors
 from tympan.mimi.transformer import LayerWeights, TransformerState, take_layers, transformer, transformer_step
+from tympan.weights.tensors import Tensors
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,11 @@ class Codebook:
         """Read a codebook, stored as the sum and the count of what each centroid stood for. Raises BadModel."""
         sums = tensors.dense(f"{name}._codebook.embedding_sum", config.n_bins, config.quantizer_width)
         usage = tensors.dense(f"{name}._codebook.cluster_usage", config.n_bins)
-        centroids = sums / np.maximum(usage, MIN_USAGE)[:, None]
-        return cls(centroids, np.square(centroids).sum(axis=1) / 2)
+        centroids = np.divide(sums, np.maximum(usage, MIN_USAGE)[:, None], dtype=np.float32)
+        return cls(centroids, np.float32(0.5) * np.square(centroids).sum(axis=1))
 
     def nearest(self, x: Float32) -> Int32:
-        """The nearest centroid of every row of x (T, width): int32 (T,). argmin of |x - e| = argmax of x.e - |e|^2 / 2."""
+        """The nearest centroid of every row of x (T, width), which has the most x.e - |e|^2 / 2: int32 (T,)."""
         return np.argmax(linear(x, self.centroids) - self.half_norms, axis=1).astype(np.int32)
 
 

@@ -14,8 +14,8 @@ from tympan.arrays import Bool, Float32, linear, softmax
 from tympan.config import TransformerConfig
 from tympan.errors import BadModel
 from tympan.mimi.erf import erf
-from tympan.weights.tensors import Tensors
 from tympan.rope import Rotation
+from tympan.weights.tensors import Tensors
 
 NORM_EPSILON = np.float32(1e-5)
 NEVER = -1  # the position of a ring slot that holds nothing yet
@@ -38,12 +38,8 @@ class LayerWeights:
         attention = f"{layer}.self_attn"
         return cls(
             norm1=(tensors.dense(f"{layer}.norm1.weight", d), tensors.dense(f"{layer}.norm1.bias", d)),
-            in_proj=tensors.dense(
-                f"{attention}.in_proj_weight", 3 * d, d, alias=f"{attention}.in_projs.0.weight"
-            ),
-            out_proj=tensors.dense(
-                f"{attention}.out_proj.weight", d, d, alias=f"{attention}.out_projs.0.weight"
-            ),
+            in_proj=tensors.dense(f"{attention}.in_proj_weight", 3 * d, d, alias=f"{attention}.in_projs.0.weight"),
+            out_proj=tensors.dense(f"{attention}.out_proj.weight", d, d, alias=f"{attention}.out_projs.0.weight"),
             scale1=tensors.dense(f"{layer}.layer_scale_1.scale", d),
             norm2=(tensors.dense(f"{layer}.norm2.weight", d), tensors.dense(f"{layer}.norm2.bias", d)),
             linear1=tensors.dense(f"{layer}.linear1.weight", hidden, d),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ class Tensors:
                 return q4
         return self.dense(name, n, k, alias=alias)
 
-    def _get(self, name: str) -> NDArray[np.generic]:
+    def _get(self, name: str) -> NDArray[Any]:
         if name not in self._tensors:
             raise BadModel(f"the tensor {name} is missing")
         return self._tensors[name]
