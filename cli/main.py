@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import NoReturn
 
@@ -31,10 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _with_trace_explicit(arguments: Sequence[str]) -> list[str]:
     """Read `--trace FILE` as `--trace=1 FILE`: argparse would take the file for the option's value."""
-    following = [*arguments[1:], ""]
     return [
-        "--trace=1" if argument == "--trace" and after != "logits" else argument
-        for argument, after in zip(arguments, following, strict=True)
+        "--trace=1" if argument == "--trace" and following != "logits" else argument
+        for argument, following in zip_longest(arguments, arguments[1:])
     ]
 
 
