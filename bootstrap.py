@@ -22,6 +22,7 @@ import urllib.request
 import venv
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import TypeAlias
 
@@ -140,7 +141,7 @@ def fetch(wanted: Mapping[str, str], folder: Path, sources: Mapping[str, Source]
             try:
                 source(missing, Path(temporary))
             except CommandError as error:
-                reason = str(error)
+                reason = str(error).rstrip(".")
             for name in missing:
                 path = Path(temporary) / name
                 if not path.exists():
@@ -183,7 +184,7 @@ def _from_distribution(pyodide: Path, version: str, names: Sequence[str], into: 
         try:
             with urllib.request.urlopen(address + name, timeout=TIMEOUT_S) as reply:
                 (into / name).write_bytes(reply.read())
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             (into / name).unlink(missing_ok=True)
             raise CommandError(f"cannot be reached ({error})") from error
 

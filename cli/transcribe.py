@@ -26,12 +26,12 @@ Result: TypeAlias = dict[str, Any]  # what `window.tympan.transcribe` resolves w
 MODEL_PATH = "/local-model/"  # where a model folder of this machine appears beside the site
 READY_TIMEOUT_S = 900  # a large model may come over a slow line; nothing at all within this is a page that hangs
 
-PRINTERS: dict[str, Callable[[Result], str]] = {
+PRINTERS: dict[str, Callable[[Result], str]] = {  # of the formats that are printed file by file; json is one document
     "txt": lambda result: f"{result['text']}\n",
     "srt": lambda result: srt(_words(result)),
     "vtt": lambda result: vtt(_words(result)),
 }
-FORMATS = (*PRINTERS, "json")
+CAPTIONS = ("srt", "vtt")
 
 # The page's promises, with the sentence of a rejection beside the value: across the browser's wall an Error would
 # arrive wrapped in a stack trace.
@@ -60,8 +60,10 @@ def transcribe(files: Sequence[Path], options: Options) -> bool:
     """Transcribe files one by one, and print what each one says.
 
     Returns whether every file went well: one that did not has its line on stderr, and the others are still done.
-    Raises CommandError when a file is missing, or nothing can be transcribed at all.
+    Raises CommandError when a file is missing, when captions are asked of several, or when the page has no model.
     """
+    if len(files) > 1 and options.format in CAPTIONS:
+        raise CommandError(f"--format {options.format} takes one file: captions of several cannot share one output.")
     for file in files:
         if not file.is_file():
             raise CommandError(f"{file}: there is no such file.")

@@ -17,7 +17,7 @@ SOUND = ROOT / "tests" / "golden" / "a" / "input.wav"
 
 def tympan(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "cli.main", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
 
 
 def refusal(*arguments: str | Path, status: int = 1) -> str:
@@ -47,6 +47,10 @@ def test_misuse(arguments: tuple[str, ...], expected: str) -> None:
 
 def test_a_missing_file() -> None:
     assert refusal("transcribe", SOUND, "nowhere.wav") == "tympan: nowhere.wav: there is no such file."
+
+
+def test_captions_of_several_files() -> None:
+    assert "takes one file" in refusal("transcribe", SOUND, SOUND, "--format", "srt")
 
 
 def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
