@@ -71,6 +71,7 @@ async def open_model(name: str, backend: str, page_url: str) -> dict[str, Any]:
         "notes": manifest.notes,
         "bytes": manifest.n_bytes,
         "backend": model.transcriber.lm.name,
+        "runs_on": model.transcriber.lm.runs_on,
     }
 
 

@@ -9,7 +9,6 @@ from tympan.browser.engine import Engine, EngineError
 from tympan.browser.files import RATE_HZ, decode
 from tympan.browser.microphone import Microphone
 from tympan.browser.view import View
-from tympan.errors import TympanError
 
 CHUNK_SAMPLES = 2 * RATE_HZ  # of a file, handed to the engine at once
 
@@ -41,11 +40,11 @@ class Page:
                 "open_model", self.query.get("model") or "", self.query.get("backend") or "auto", page_url
             )
         except EngineError as error:
-            self.fail(error)
+            self.show_trouble(error)
             window.tympan.open(failure(error), None)
             return
         self.view.show_model(model)
-        self.rest("ready", "Ready")
+        self.rest("Ready")
         window.tympan.open(success(model), self.transcribe)
 
     async def transcribe(self, source):
@@ -61,9 +60,8 @@ class Page:
                         break
                     await self.engine.call("feed", samples.slice(start, start + CHUNK_SAMPLES))
                 transcript = await self.engine.call("finish")
-            except (TympanError, EngineError) as error:
+            except Exception as error:
                 await self.engine.call("abandon")
-                self.rest("ready")
                 self.fail(error)
                 return failure(error)
             self.show(transcript)
@@ -75,21 +73,23 @@ class Page:
             self.begin("ready", "Waiting for the microphone…")
             try:
                 microphone = await Microphone.open()
-                await self.engine.call("begin", microphone.rate_hz, True, self.trace)
-                self.view.show_state("listening", "Listening")
-                self.view.enable(microphone=True, file=False)
-                trouble = await self.pass_on(microphone)
+                try:
+                    trouble = await self.pass_on(microphone)
+                finally:
+                    await microphone.close()
                 self.view.show_state("transcribing", "Finishing…")
                 self.show(await self.engine.call("finish"))
-            except (TympanError, EngineError) as error:
+            except Exception as error:
                 await self.engine.call("abandon")
                 trouble = error
             if trouble:
-                self.rest("ready")
                 self.fail(trouble)
 
     async def pass_on(self, microphone):
         """Pass samples on until the button is pressed or the microphone is gone; return the engine's error, if any."""
+        await self.engine.call("begin", microphone.rate_hz, True, self.trace)
+        self.view.show_state("listening", "Listening")
+        self.view.enable(microphone=True, file=False)
         troubles = []
 
         async def hear(samples):
@@ -101,7 +101,7 @@ class Page:
 
         microphone.start(lambda samples: asyncio.create_task(hear(samples)), on_end=self.stop.set)
         await self.stop.wait()
-        await microphone.close()
+        await microphone.flush()
         return troubles[0] if troubles else None
 
     def press(self):
@@ -131,17 +131,23 @@ class Page:
         self.view.show_transcript(transcript["text"])
         timing = transcript["timing"]
         self.rest(
-            "ready",
             f"{transcript['seconds']:.1f} s of sound in {timing['elapsed_s']:.1f} s "
             f"(Mimi {timing['mimi_ms']:.0f} ms and transformer {timing['lm_ms']:.0f} ms a frame)",
         )
 
-    def rest(self, state, status=""):
+    def rest(self, status=""):
+        """Ready for the next recording."""
         self.view.hide_progress()
-        self.view.show_state(state, status)
+        self.view.show_state("ready", status)
         self.view.enable(microphone=True, file=True)
 
     def fail(self, error):
+        """The end of a recording that went wrong; the next one may go well."""
+        self.rest()
+        self.show_trouble(error)
+
+    def show_trouble(self, error):
+        """Say what went wrong, and offer a way out where there is one."""
         self.view.hide_progress()
         self.view.show_state("error")
         way_out = WAYS_OUT.get(getattr(error, "kind", ""))
@@ -159,7 +165,7 @@ def success(value):
 
 
 def failure(error):
-    return json.dumps({"error": {"kind": error.kind, "message": str(error)}})
+    return json.dumps({"error": {"kind": getattr(error, "kind", "Bug"), "message": str(error)}})
 
 
 asyncio.create_task(Page().open())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import pickle
 from collections.abc import Iterator
@@ -46,18 +45,6 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(**chromium_options())
         yield browser
         browser.close()
-
-
-@pytest.fixture(autouse=True)
-def _no_running_loop(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Let tests without a browser call asyncio.run: Playwright, once started, leaves its own loop marked as running."""
-    if "chromium" in request.fixturenames:
-        yield
-        return
-    loop = asyncio._get_running_loop()
-    asyncio._set_running_loop(None)
-    yield
-    asyncio._set_running_loop(loop)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from playwright.sync_api import Error
 
+from tests.awaiting import run
 from tests.conftest import PyodidePage
 from tympan.errors import NoWebGPU
 from tympan.gpu.device import Device
@@ -26,7 +26,7 @@ device = await Device.request({})
 
 def test_cpython_has_no_gpu() -> None:
     with pytest.raises(NoWebGPU, match="navigator"):
-        asyncio.run(Device.request({}))
+        run(Device.request({}))
 
 
 def test_the_software_adapter_is_recognised(pyodide_page: PyodidePage) -> None:

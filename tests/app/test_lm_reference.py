@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.app.golden import golden
+from tests.awaiting import run
 from tympan.arrays import Int32
 from tympan.config import LMConfig
 from tympan.errors import BadModel
@@ -19,7 +19,7 @@ from tympan.lm.weights import LMWeights
 LOGIT_TOLERANCE = 1e-4
 
 
-def run(reference: Reference, codes: Int32) -> list[Step]:
+def say(reference: Reference, codes: Int32) -> list[Step]:
     """Step 0 and then one step a frame of codes (T, K)."""
 
     async def steps() -> list[Step]:
@@ -27,14 +27,14 @@ def run(reference: Reference, codes: Int32) -> list[Step]:
         first = await reference.step(state, None, want_logits=True)
         return [first] + [await reference.step(state, frame, want_logits=True) for frame in codes]
 
-    return asyncio.run(steps())
+    return run(steps())
 
 
 def test_logits_tokens_and_extra_heads_are_the_official_ones() -> None:
     expected = golden().expected
     codes = expected["stream_codes"].T.astype(np.int32)
     assert len(codes) > 3 * golden().lm_config.transformer.context, "the ring wraps"
-    steps = run(Reference(golden().lm_config, golden().lm_weights), codes)
+    steps = say(Reference(golden().lm_config, golden().lm_weights), codes)
     logits = np.array([step.logits for step in steps])
     np.testing.assert_allclose(logits, expected["primed_text_logits"], atol=LOGIT_TOLERANCE, rtol=0)
     np.testing.assert_array_equal([step.token for step in steps], expected["primed_text_tokens"])
@@ -45,7 +45,7 @@ def test_logits_tokens_and_extra_heads_are_the_official_ones() -> None:
 def test_the_direct_convention_is_the_same_function_with_the_first_frame_lost() -> None:
     expected = golden().expected
     codes = expected["stream_codes"].T.astype(np.int32)
-    steps = run(Reference(golden().lm_config, golden().lm_weights), codes[1:])
+    steps = say(Reference(golden().lm_config, golden().lm_weights), codes[1:])
     np.testing.assert_array_equal([step.token for step in steps], expected["direct_text_tokens"])
 
 
@@ -53,7 +53,7 @@ def test_one_key_more_in_the_ring_is_another_model() -> None:
     sizes = golden().lm_config.transformer
     wider = replace(golden().lm_config, transformer=replace(sizes, context=sizes.context + 1))
     codes = golden().expected["stream_codes"].T.astype(np.int32)
-    tokens = [step.token for step in run(Reference(wider, golden().lm_weights), codes)]
+    tokens = [step.token for step in say(Reference(wider, golden().lm_weights), codes)]
     assert tokens != golden().expected["primed_text_tokens"].tolist()
 
 

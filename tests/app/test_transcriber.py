@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import wave
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 
 from tests.app.golden import GOLDEN, golden
+from tests.awaiting import run
 from tympan.arrays import Float32, Int32
 from tympan.config import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from tympan.errors import BadOption, DeviceLost, TooSlow
@@ -23,12 +21,7 @@ from tympan.text.tokenizer import Tokenizer
 from tympan.transcriber import Trace, Transcriber, Transcript
 from tympan.weights.model import Folder
 
-T = TypeVar("T")
 DEMO = Path(__file__).parents[2] / "static" / "models" / "demo"
-
-
-def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(coroutine)
 
 
 @pytest.fixture(scope="module")

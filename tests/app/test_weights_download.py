@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.awaiting import run
 from tympan.errors import DownloadFailed, UnknownModel
 
 SITE = "https://example.org/models/"
@@ -70,36 +70,36 @@ def download(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def test_pieces_are_joined_and_reported(server: Server, download: Any) -> None:
     server.files[SITE + "demo/model.json"] = [b"abc", b"", b"de"]
     reports: list[int] = []
-    content = asyncio.run(download.Http(SITE + "demo").read("model.json", reports.append))
+    content = run(download.Http(SITE + "demo").read("model.json", reports.append))
     assert content == b"abcde"
     assert reports == [3, 0, 2]
 
 
 def test_address_without_a_manifest_is_no_model(download: Any) -> None:
     with pytest.raises(UnknownModel, match=r"example\.org/models/demo"):
-        asyncio.run(download.Http(SITE + "demo/").read("model.json", print))
+        run(download.Http(SITE + "demo/").read("model.json", print))
 
 
 def test_missing_weights_are_a_failed_download(download: Any) -> None:
     with pytest.raises(DownloadFailed, match="the server answered 404"):
-        asyncio.run(download.Http(SITE + "demo").read("lm-00001.safetensors", print))
+        run(download.Http(SITE + "demo").read("lm-00001.safetensors", print))
 
 
 def test_server_error_is_a_failed_download(server: Server, download: Any) -> None:
     server.status = 503
     with pytest.raises(DownloadFailed, match="503"):
-        asyncio.run(download.Http(SITE + "demo").read("model.json", print))
+        run(download.Http(SITE + "demo").read("model.json", print))
 
 
 def test_no_network(download: Any) -> None:
     with pytest.raises(DownloadFailed, match="Failed to fetch"):
-        asyncio.run(download.Http("https://unreachable.example.org").read("model.json", print))
+        run(download.Http("https://unreachable.example.org").read("model.json", print))
 
 
 def test_connection_that_breaks_half_way(server: Server, download: Any) -> None:
     server.files[SITE + "demo/tokenizer.model"] = [b"abc", JsError("network error")]
     with pytest.raises(DownloadFailed, match=r"tokenizer\.model: network error"):
-        asyncio.run(download.Http(SITE + "demo").read("tokenizer.model", lambda n_bytes: None))
+        run(download.Http(SITE + "demo").read("tokenizer.model", lambda n_bytes: None))
 
 
 def test_an_id_is_looked_up_and_an_address_is_not(server: Server, download: Any) -> None:
@@ -107,7 +107,7 @@ def test_an_id_is_looked_up_and_an_address_is_not(server: Server, download: Any)
 
     def resolve(model: str) -> str:
         page_url = "https://example.org/index.html"
-        return str(asyncio.run(download.resolve(model, page_url, SITE + "catalogue.json")).url)
+        return str(run(download.resolve(model, page_url, SITE + "catalogue.json")).url)
 
     assert resolve("demo") == resolve("") == SITE + "demo/"
     with pytest.raises(UnknownModel, match="tiny"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from quantize.convert import quantize
 from quantize.shards import describe
+from tests.awaiting import run
 from tympan.errors import BadModel, CorruptFile, UnknownModel
 from tympan.weights.mimi_names import encoder_names
 from tympan.weights.model import Folder, ModelFiles, read_model
@@ -35,7 +35,7 @@ def model(converted: Path, tmp_path: Path) -> Path:
 
 
 def read(folder: Path) -> ModelFiles:
-    return asyncio.run(read_model(Folder(folder)))
+    return run(read_model(Folder(folder)))
 
 
 def edit_manifest(model: Path, edit: Callable[[list[dict[str, object]]], None]) -> None:
@@ -55,7 +55,7 @@ def test_everything_is_there(converted: Path) -> None:
 
 def test_progress_reaches_the_total(converted: Path) -> None:
     reports: list[tuple[int, int]] = []
-    files = asyncio.run(read_model(Folder(converted), lambda done, total: reports.append((done, total))))
+    files = run(read_model(Folder(converted), lambda done, total: reports.append((done, total))))
     total_bytes = files.manifest.n_bytes
     assert reports[0] == (0, total_bytes)
     assert reports[-1] == (total_bytes, total_bytes)

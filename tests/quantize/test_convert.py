@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from quantize.checkpoint import Checkpoint
 from quantize.convert import About, quantize
 from quantize.shards import SHARD_BYTES, write_shards
+from tests.awaiting import run
 from tympan.errors import BadModel, BadOption
 from tympan.lm.weights import LMWeights
 from tympan.weights import q4
@@ -44,7 +44,7 @@ def edit_config(checkpoint: Path, **changes: object) -> None:
 
 
 def read(folder: Path) -> ModelFiles:
-    return asyncio.run(read_model(Folder(folder)))
+    return run(read_model(Folder(folder)))
 
 
 def save_bfloat16(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:

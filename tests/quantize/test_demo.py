@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 from pathlib import Path
 
 from quantize.catalogue import write_catalogue
 from quantize.demo import MODELS, make_demo
+from tests.awaiting import run
 from tympan.weights.catalogue import Catalogue
 from tympan.weights.model import Folder, read_model
 
@@ -16,7 +16,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "a"
 
 
 def test_the_demo_model_is_whole_and_small() -> None:
-    files = asyncio.run(read_model(Folder(MODELS / "demo")))
+    files = run(read_model(Folder(MODELS / "demo")))
     assert files.manifest.name == "demo"
     assert files.manifest.n_bytes < 16 << 20
     assert "text_linear.weight.q4" in files.lm

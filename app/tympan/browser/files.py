@@ -2,6 +2,7 @@
 
 from pyscript import window
 
+from tympan.browser.promises import JsError, settled
 from tympan.errors import BadAudio, DownloadFailed
 
 RATE_HZ = 24000
@@ -20,11 +21,14 @@ async def decode(source):
         name = str(getattr(source, "name", "")) or "The recording"
     if not source.size:
         raise BadAudio(name, "it is empty")
-    encoded = await source.arrayBuffer()
     try:
-        audio = await window.OfflineAudioContext.new(1, 1, RATE_HZ).decodeAudioData(encoded)
-    except Exception as error:
-        raise BadAudio(name, "the browser finds no sound in it that it can decode") from error
+        encoded = await settled(source.arrayBuffer())
+    except JsError as error:
+        raise BadAudio(name, f"it cannot be read ({error})")
+    try:
+        audio = await settled(window.OfflineAudioContext.new(1, 1, RATE_HZ).decodeAudioData(encoded))
+    except JsError:
+        raise BadAudio(name, "the browser finds no sound in it that it can decode")
     if audio.duration < SHORTEST_S:
         raise BadAudio(name, f"it is {audio.duration:.2f} seconds long, too short for a word")
     context = window.OfflineAudioContext.new(1, audio.length, RATE_HZ)
@@ -37,9 +41,9 @@ async def decode(source):
 
 async def _fetch(url):
     try:
-        response = await window.fetch(url)
-    except Exception as error:
-        raise DownloadFailed(url, "there is no answer from that address") from error
+        response = await settled(window.fetch(url))
+    except JsError:
+        raise DownloadFailed(url, "there is no answer from that address")
     if not response.ok:
         raise DownloadFailed(url, f"the server answered {response.status}")
-    return await response.blob()
+    return await settled(response.blob())

@@ -5,6 +5,7 @@ import asyncio
 from pyscript import window
 from pyscript.ffi import to_js
 
+from tympan.browser.promises import JsError, called, settled
 from tympan.errors import MicrophoneDenied
 
 RATE_HZ = 24000
@@ -20,40 +21,34 @@ REASONS = {
 class Microphone:
     """An open microphone. `rate_hz` is what its samples come at: 24 kHz wherever the browser can."""
 
-    def __init__(self, stream, context, node, source):
-        self._stream, self._context, self._node, self._source = stream, context, node, source
+    def __init__(self, stream, context, source):
+        self._stream, self._context = stream, context
         self._flushed = asyncio.Event()
         self.rate_hz = int(context.sampleRate)
+        options = {"channelCount": 1, "channelCountMode": "explicit", "numberOfOutputs": 0}
+        options["processorOptions"] = {"frame": round(context.sampleRate * FRAME_S)}
+        self._node = window.AudioWorkletNode.new(context, "capture", to_js(options))
+        source.connect(self._node)  # its port keeps what is heard from now on until `start`
 
     @classmethod
     async def open(cls):
-        """Ask for the microphone. Raises MicrophoneDenied."""
+        """Ask for the microphone and listen at once. Raises MicrophoneDenied."""
         devices = window.navigator.mediaDevices
         if not devices:
             raise MicrophoneDenied("this page was not opened over https or from this machine")
+        context = await _context({"sampleRate": RATE_HZ})  # made first, so that no word is lost after the permission
         try:
             wanted = {"channelCount": 1, "echoCancellation": False, "autoGainControl": True, "noiseSuppression": False}
-            stream = await devices.getUserMedia(to_js({"audio": wanted}))
-        except Exception as error:
-            name = str(getattr(error, "name", "")) or str(error)
-            raise MicrophoneDenied(next((REASONS[known] for known in REASONS if known in name), name)) from error
-        context, source = cls._connect(stream)
-        await context.audioWorklet.addModule("capture.worklet.js")
-        options = {"channelCount": 1, "channelCountMode": "explicit", "numberOfOutputs": 0}
-        options["processorOptions"] = {"frame": round(context.sampleRate * FRAME_S)}
-        node = window.AudioWorkletNode.new(context, "capture", to_js(options))
-        return cls(stream, context, node, source)
-
-    @staticmethod
-    def _connect(stream):
-        """A context at 24 kHz, or at the device's own rate where the browser refuses that, and the microphone in it."""
-        context = window.AudioContext.new(to_js({"sampleRate": RATE_HZ}))
+            stream = await settled(devices.getUserMedia(to_js({"audio": wanted})))
+        except JsError as error:
+            await context.close()
+            raise MicrophoneDenied(REASONS.get(error.name, str(error)))
         try:
-            return context, context.createMediaStreamSource(stream)
-        except Exception:
-            context.close()
-            context = window.AudioContext.new()
-            return context, context.createMediaStreamSource(stream)
+            return cls(stream, context, await called(context.createMediaStreamSource, stream))
+        except JsError:  # this browser will not mix rates, so take the device's own
+            await context.close()
+            context = await _context({})
+            return cls(stream, context, await called(context.createMediaStreamSource, stream))
 
     def start(self, on_samples, on_end):
         """Call `on_samples` with a Float32Array every 80 ms, and `on_end` if the device goes away."""
@@ -64,14 +59,24 @@ class Microphone:
             else:
                 self._flushed.set()
 
-        self._node.port.onmessage = receive
         self._stream.getAudioTracks()[0].addEventListener("ended", lambda event: on_end())
-        self._source.connect(self._node)
+        self._node.port.onmessage = receive
 
-    async def close(self):
-        """Deliver what has been heard so far and give the microphone back."""
+    async def flush(self):
+        """Deliver what has been heard so far; nothing comes after it."""
         self._node.port.postMessage("flush")
         await self._flushed.wait()
+
+    async def close(self):
+        """Give the microphone back."""
         for track in self._stream.getTracks():
             track.stop()
         await self._context.close()
+
+
+async def _context(options):
+    """A running audio context that can capture."""
+    context = window.AudioContext.new(to_js(options))
+    await context.audioWorklet.addModule("capture.worklet.js")
+    await context.resume()
+    return context

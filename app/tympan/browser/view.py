@@ -60,7 +60,8 @@ class View:
     def show_model(self, model):
         """model: what the engine tells of it."""
         size = f"{model['bytes'] / MEGABYTE:.0f} MB"
-        facts = [model["title"], ", ".join(model["languages"]), size, model["licence"], model["backend"]]
+        where = f"{model['backend']} on {model['runs_on']}"
+        facts = [model["title"], ", ".join(model["languages"]), size, model["licence"], where]
         element("model").replaceChildren(_paragraph(" · ".join(facts)), _paragraph(model["notes"]))
 
     def show_heard(self, seconds, total_s, backlog_s):

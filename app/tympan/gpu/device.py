@@ -35,6 +35,12 @@ class AdapterInfo:
             is_software=bool(is_fallback) or info.vendor in SOFTWARE_VENDORS,
         )
 
+    @property
+    def summary(self) -> str:
+        """The adapter in a few words, for the screen."""
+        name = self.description or " ".join(filter(None, (self.vendor, self.architecture))) or "unnamed GPU"
+        return f"{name} (software)" if self.is_software else name
+
 
 class Device:
     """One GPUDevice. The first thing the driver reports is kept, and `check` raises it from then on."""

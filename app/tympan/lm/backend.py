@@ -24,7 +24,8 @@ class Step:
 class Backend(Protocol):
     """The transformer on one kind of machine. `reference` is the plain definition of what all compute."""
 
-    name: str
+    name: str  # as in ?backend=
+    runs_on: str  # the processor, in words
     config: LMConfig
 
     def new_state(self) -> Any:

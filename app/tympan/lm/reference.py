@@ -69,6 +69,7 @@ class Reference:
     """The numpy backend. Q4 matrices are spread out to float32 once, so it needs the memory of a float32 model."""
 
     name = "numpy"
+    runs_on = "CPU"
 
     def __init__(self, config: LMConfig, weights: LMWeights) -> None:
         self.config = config

@@ -45,6 +45,7 @@ class WebGPUBackend:
     def __init__(self, config: LMConfig, device: Device, model: Model) -> None:
         self.config = config
         self.device = device
+        self.runs_on = device.info.summary
         self._model = model
         self._queue = Queue(device, "lm.step")
         self._inputs = InputBlock(

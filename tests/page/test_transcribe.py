@@ -1,0 +1,138 @@
+"""Speech in, text out, in a real browser with the demo model on WebGPU."""
+
+from __future__ import annotations
+
+import io
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Error
+
+from tests.page.tympan_page import TympanPage, word_error_rate
+
+SPEECH = Path(__file__).parents[1] / "golden" / "speech.wav"  # espeak-ng, en-us, 22.05 kHz
+SAID = "can you help me with this week the meeting is at eight fourteen turn on the light in the kitchen"
+MAX_WORD_ERROR_RATE = 0.25  # the demo model hears "forty" as easily as "fourteen"
+
+
+@pytest.fixture(scope="module")
+def tympan(chromium: Browser, site: str) -> Iterator[TympanPage]:
+    opened = TympanPage.open(chromium, f"{site}/?trace=1")
+    yield opened
+    opened.close()
+
+
+def wav(samples: np.ndarray, rate_hz: int) -> bytes:
+    """A 16-bit WAV file of samples (n,) or (n, channels) in [-1, 1]."""
+    target = io.BytesIO()
+    with wave.open(target, "wb") as file:
+        file.setparams((samples.ndim and samples.reshape(len(samples), -1).shape[1], 2, rate_hz, 0, "NONE", ""))
+        file.writeframes((samples * 32767).astype("<i2").tobytes())
+    return target.getvalue()
+
+
+def test_the_page_loads_the_demo_model_on_webgpu(tympan: TympanPage) -> None:
+    assert tympan.state == "ready"
+    assert tympan.page.evaluate("tympan.ready")["backend"] == "webgpu"
+    assert tympan.page.is_hidden("#error")
+    assert tympan.page.is_hidden("#progress")
+
+
+def test_a_file_chosen_in_the_page_is_transcribed(tympan: TympanPage) -> None:
+    tympan.choose("speech.wav", SPEECH.read_bytes())
+    assert tympan.state == "ready"
+    assert word_error_rate(SAID, tympan.transcript) <= MAX_WORD_ERROR_RATE, tympan.transcript
+
+
+def test_words_appear_while_the_file_still_runs(tympan: TympanPage) -> None:
+    tympan.page.evaluate(
+        """() => {
+            window.seen = [];
+            const transcript = document.querySelector("#transcript");
+            new MutationObserver(() => seen.push(transcript.textContent.trim().split(/\\s+/).length))
+                .observe(transcript, {childList: true, subtree: true, characterData: true});
+        }"""
+    )
+    tympan.choose("speech.wav", SPEECH.read_bytes())
+    assert len(set(tympan.page.evaluate("window.seen"))) > 10
+
+
+def test_a_script_gets_words_with_times_codes_and_tokens(tympan: TympanPage) -> None:
+    result = tympan.transcribe(SPEECH.read_bytes())
+    words, seconds = result["words"], result["seconds"]
+    assert word_error_rate(SAID, result["text"]) <= MAX_WORD_ERROR_RATE, result["text"]
+    assert seconds == pytest.approx(8.17, abs=0.01)
+    assert result["frames"] == 103
+    starts = [word["start"] for word in words]
+    assert starts == sorted(starts)
+    assert all(0 <= word["start"] < word["end"] <= seconds + 0.5 for word in words)
+    assert all(round(start / 0.08, 3).is_integer() for start in starts)
+    spoken = {word["text"]: word["start"] for word in words}
+    assert spoken["can"] == pytest.approx(0.5, abs=0.3)
+    assert spoken["meeting"] == pytest.approx(3.2, abs=0.3)
+    assert len(result["codes"]) >= result["frames"] + 8
+    assert {len(codes) for codes in result["codes"]} == {8}
+    assert len(result["tokens"]) == len(result["codes"]) + 1
+    assert set(result["timing"]) == {"mimi_ms", "lm_ms", "elapsed_s", "real_time_factor"}
+
+
+def test_the_last_word_comes_out_although_the_file_ends_with_it(tympan: TympanPage) -> None:
+    with wave.open(str(SPEECH)) as file:
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768
+    end = np.flatnonzero(np.abs(samples) > 0.02)[-1]
+    assert tympan.transcribe(wav(samples[5 * 22050 : end], 22050))["text"].endswith("kitchen")
+
+
+def test_stereo_at_another_rate_is_mixed_and_resampled(tympan: TympanPage) -> None:
+    with wave.open(str(SPEECH)) as file:
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768
+    n_samples = len(samples) * 48000 // 22050
+    stretched = np.interp(np.arange(n_samples) * 22050 / 48000, np.arange(len(samples)), samples)
+    result = tympan.transcribe(wav(np.stack([stretched, stretched], axis=1), 48000))
+    assert result["seconds"] == pytest.approx(8.17, abs=0.01)
+    assert word_error_rate(SAID, result["text"]) <= MAX_WORD_ERROR_RATE, result["text"]
+
+
+def test_calls_wait_for_one_another(tympan: TympanPage) -> None:
+    half = wav(np.zeros(12000), 24000)
+    results = tympan.page.evaluate(
+        """bytes => Promise.all([1, 2, 3].map(() => tympan.transcribe(new Blob([new Uint8Array(bytes)]))))""",
+        list(half),
+    )
+    assert [result["seconds"] for result in results] == [0.5, 0.5, 0.5]
+    assert results[0]["tokens"] == results[1]["tokens"] == results[2]["tokens"]
+
+
+def test_an_address_is_transcribed_and_a_wrong_one_refused(tympan: TympanPage, site: str) -> None:
+    result = tympan.page.evaluate(f"tympan.transcribe('{site}/harness/silence.wav')")
+    assert result["seconds"] == pytest.approx(0.5)
+    with pytest.raises(Error, match="Could not download"):
+        tympan.page.evaluate("tympan.transcribe('/no-such-file.wav')")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("notes.txt", b"this is no sound", "no sound in it"),
+        ("empty.wav", b"", "it is empty"),
+        ("click.wav", wav(np.zeros(2400), 24000), "too short"),
+    ],
+)
+def test_a_bad_file_is_named_and_the_page_goes_on(tympan: TympanPage, name: str, content: bytes, message: str) -> None:
+    tympan.choose(name, content)
+    assert tympan.state == "error"
+    assert name in tympan.error
+    assert message in tympan.error
+    with pytest.raises(Error, match=message):
+        tympan.transcribe(content)
+    assert tympan.transcribe(wav(np.zeros(12000), 24000))["seconds"] == 0.5
+    assert tympan.page.is_hidden("#error")
+
+
+def test_no_request_left_the_origin(tympan: TympanPage, site: str) -> None:
+    """Last in this file: it looks back on all that the page has done."""
+    assert len(tympan.requests) > 10
+    assert [url for url in tympan.requests if not url.startswith((site, "blob:", "data:"))] == []

@@ -1,0 +1,101 @@
+"""What goes wrong outside of the page: it says so in a sentence, and can be used afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Browser, Error, Route
+
+from tests.conftest import chromium_options
+from tests.page.test_transcribe import SPEECH
+from tests.page.tympan_page import BOOT_MS, TympanPage
+
+
+def failed_to_load(tympan: TympanPage) -> str:
+    """The message on the screen; scripts are told the same."""
+    assert tympan.state == "error"
+    with pytest.raises(Error) as failure:
+        tympan.page.evaluate("tympan.ready")
+    assert tympan.error.split(". ")[0] in str(failure.value)
+    with pytest.raises(Error):
+        tympan.page.evaluate("tympan.transcribe('speech.wav')")
+    return tympan.error
+
+
+def follow_way_out(tympan: TympanPage) -> None:
+    """Press the link in the message, and transcribe."""
+    tympan.page.click("#error a")
+    tympan.wait_for("ready", timeout_ms=BOOT_MS)
+    tympan.choose("speech.wav", SPEECH.read_bytes())
+    assert "meeting" in tympan.transcript
+
+
+def test_an_unknown_model(chromium: Browser, site: str) -> None:
+    tympan = TympanPage.open(chromium, f"{site}/?model=babel&backend=numpy")
+    message = failed_to_load(tympan)
+    assert "“babel”" in message
+    assert "demo" in message
+    follow_way_out(tympan)
+    tympan.close()
+
+
+def flip_one_byte(route: Route) -> None:
+    response = route.fetch()
+    body = bytearray(response.body())
+    body[len(body) // 2] ^= 1
+    route.fulfill(response=response, body=bytes(body))
+
+
+def cut_short(route: Route) -> None:
+    response = route.fetch()
+    route.fulfill(response=response, body=response.body()[:-1000])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [(flip_one_byte, "sha256"), (cut_short, "bytes"), (lambda route: route.abort(), "Could not download")],
+)
+def test_a_damaged_model(chromium: Browser, site: str, damage: Callable[[Route], None], message: str) -> None:
+    context = chromium.new_context()
+    context.route("**/lm-00001.safetensors", damage)
+    tympan = TympanPage(context.new_page())
+    tympan.page.goto(f"{site}/?backend=numpy")
+    tympan.wait_for("error", timeout_ms=BOOT_MS)
+    shown = failed_to_load(tympan)
+    assert message in shown
+    assert "lm-00001.safetensors" in shown
+    context.unroute_all()
+    tympan.page.reload()
+    tympan.wait_for("ready", timeout_ms=BOOT_MS)
+    tympan.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "message"), [("backend=abacus", "auto, webgpu, numpy"), ("model=ftp://x", "ftp://x")]
+)
+def test_an_address_that_means_nothing(chromium: Browser, site: str, query: str, message: str) -> None:
+    tympan = TympanPage.open(chromium, f"{site}/?{query}")
+    assert message in failed_to_load(tympan)
+    tympan.close()
+
+
+def test_no_webgpu(chromium: Browser, site: str) -> None:
+    """A browser started without it says so, and works on numpy when asked to."""
+    browser = chromium.browser_type.launch(**chromium_options(webgpu=False))
+    tympan = TympanPage.open(browser, site)
+    assert "no WebGPU" in failed_to_load(tympan)
+    follow_way_out(tympan)
+    browser.close()
+
+
+def test_a_refused_microphone(chromium: Browser, site: str) -> None:
+    """Headless Chromium refuses what nobody has granted."""
+    tympan = TympanPage.open(chromium, f"{site}/?backend=numpy")
+    tympan.page.click("#microphone")
+    tympan.wait_for("error")
+    assert "microphone cannot be used" in tympan.error
+    tympan.choose("speech.wav", SPEECH.read_bytes())
+    assert "meeting" in tympan.transcript
+    assert tympan.page.is_hidden("#error")
+    tympan.close()

@@ -1,0 +1,73 @@
+"""The page as a person and as a script see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from playwright.sync_api import Browser, Page, Request, expect
+
+BOOT_MS = 120_000  # a busy machine starts Pyodide slowly
+TRANSCRIBE_MS = 180_000
+
+
+@dataclass
+class TympanPage:
+    """An open page of the site, and every request that it made."""
+
+    page: Page
+    requests: list[str] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, browser: Browser, url: str) -> TympanPage:
+        """Open an address in a fresh profile and wait until a model is loaded or an error is shown."""
+        opened = cls(browser.new_context().new_page())
+        opened.page.on("request", lambda request: opened._note(request))
+        opened.page.goto(url)
+        opened.wait_for("ready", "error", timeout_ms=BOOT_MS)
+        return opened
+
+    def _note(self, request: Request) -> None:
+        self.requests.append(request.url)
+
+    @property
+    def state(self) -> str:
+        return str(self.page.evaluate("document.documentElement.dataset.state"))
+
+    @property
+    def transcript(self) -> str:
+        return self.page.inner_text("#transcript").strip()
+
+    @property
+    def error(self) -> str:
+        return self.page.inner_text("#error").strip()
+
+    def wait_for(self, *states: str, timeout_ms: float = TRANSCRIBE_MS) -> None:
+        self.page.wait_for_function(
+            "states => states.includes(document.documentElement.dataset.state)", arg=states, timeout=timeout_ms
+        )
+
+    def choose(self, name: str, content: bytes) -> None:
+        """Choose a file through #file and wait for its end."""
+        self.page.set_input_files("#file", {"name": name, "mimeType": "application/octet-stream", "buffer": content})
+        self.page.wait_for_function("document.querySelector('#file').disabled", timeout=10_000)
+        expect(self.page.locator("#file")).to_be_enabled(timeout=TRANSCRIBE_MS)
+
+    def transcribe(self, content: bytes) -> dict[str, Any]:
+        """Call window.tympan.transcribe with a Blob. Raises playwright's Error with the page's message."""
+        return dict(self.page.evaluate("bytes => tympan.transcribe(new Blob([new Uint8Array(bytes)]))", list(content)))
+
+    def close(self) -> None:
+        self.page.context.close()
+
+
+def word_error_rate(said: str, heard: str) -> float:
+    """Words to insert, delete or replace to turn `heard` into `said`, for every word of `said`."""
+    wanted, got = said.split(), heard.split()
+    distances = list(range(len(got) + 1))
+    for i, word in enumerate(wanted, start=1):
+        diagonal, distances[0] = distances[0], i
+        for j, other in enumerate(got, start=1):
+            best = min(distances[j] + 1, distances[j - 1] + 1, diagonal + (word != other))
+            diagonal, distances[j] = distances[j], best
+    return distances[-1] / len(wanted)
