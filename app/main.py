@@ -131,8 +131,8 @@ class Page:
         self.view.show_transcript(transcript["text"])
         timing = transcript["timing"]
         self.rest(
-            f"{transcript['seconds']:.1f} s of sound in {timing['elapsed_s']:.1f} s "
-            f"(Mimi {timing['mimi_ms']:.0f} ms and transformer {timing['lm_ms']:.0f} ms a frame)",
+            f"{transcript['seconds']:.1f} s of sound. "
+            f"A frame of 80 ms: Mimi {timing['mimi_ms']:.0f} ms, transformer {timing['lm_ms']:.0f} ms"
         )
 
     def rest(self, status=""):

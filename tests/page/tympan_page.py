@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from playwright.sync_api import Browser, Page, Request, expect
+from playwright.sync_api import Browser, Page, Request
 
 BOOT_MS = 120_000  # a busy machine starts Pyodide slowly
 TRANSCRIBE_MS = 180_000
@@ -49,9 +49,16 @@ class TympanPage:
 
     def choose(self, name: str, content: bytes) -> None:
         """Choose a file through #file and wait for its end."""
+        self.page.evaluate(
+            """() => {
+                window.begun = false;
+                const observer = new MutationObserver(() => { window.begun = true; observer.disconnect(); });
+                observer.observe(document.documentElement, {attributeFilter: ["data-state"]});
+            }"""
+        )
         self.page.set_input_files("#file", {"name": name, "mimeType": "application/octet-stream", "buffer": content})
-        self.page.wait_for_function("document.querySelector('#file').disabled", timeout=10_000)
-        expect(self.page.locator("#file")).to_be_enabled(timeout=TRANSCRIBE_MS)
+        self.page.wait_for_function("window.begun")
+        self.wait_for("ready", "error")
 
     def transcribe(self, content: bytes) -> dict[str, Any]:
         """Call window.tympan.transcribe with a Blob. Raises playwright's Error with the page's message."""

@@ -71,7 +71,7 @@ class View:
             element("status").textContent = f"{seconds:.0f} of {total_s:.0f} s"
         else:
             behind = f", {backlog_s:.0f} s behind" if backlog_s >= 1 else ""
-            element("status").textContent = f"Listening, {seconds:.0f} s{behind}"
+            element("status").textContent = f"Listening: {seconds + backlog_s:.0f} s{behind}"
 
     def show_error(self, message, href="", link=""):
         """href, link: a way out, as an address and its text."""
