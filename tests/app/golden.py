@@ -16,6 +16,7 @@ from tympan.arrays import Float32
 from tympan.config import FRAME_SAMPLES, LMConfig, MimiConfig
 from tympan.lm.weights import LMWeights
 from tympan.mimi.encoder import Mimi, MimiWeights
+from tympan.mimi.matrix import Precision
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "a"
 
@@ -36,13 +37,23 @@ class Golden:
         return np.pad(self.pcm, (0, -len(self.pcm) % FRAME_SAMPLES)).reshape(-1, FRAME_SAMPLES)
 
 
+def golden_mimi_files() -> tuple[MimiConfig, dict[str, NDArray[Any]]]:
+    """The config and the tensors of the encoder."""
+    n_codebooks = json.loads((GOLDEN / "config.json").read_text())["n_q"]
+    config = MimiConfig.from_json(json.loads((GOLDEN / "mimi_config.json").read_text()), n_codebooks)
+    return config, load_file(GOLDEN / "mimi.safetensors")
+
+
+def golden_mimi(precision: Precision) -> Mimi:
+    config, tensors = golden_mimi_files()
+    return Mimi(config, MimiWeights.from_tensors(config, tensors, precision))
+
+
 @cache
 def golden() -> Golden:
     lm_config = LMConfig.from_json(json.loads((GOLDEN / "config.json").read_text()))
-    mimi_json = json.loads((GOLDEN / "mimi_config.json").read_text())
-    mimi_config = MimiConfig.from_json(mimi_json, lm_config.n_codebooks)
     return Golden(
-        mimi=Mimi(mimi_config, MimiWeights.from_tensors(mimi_config, load_file(GOLDEN / "mimi.safetensors"))),
+        mimi=golden_mimi(Precision.FLOAT32),
         lm_config=lm_config,
         lm_weights=LMWeights.from_tensors(lm_config, load_file(GOLDEN / "model.safetensors")),
         expected=dict(np.load(GOLDEN / "expected.npz")),

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tympan.arrays import Float32, linear
+from tympan.arrays import Float32
+from tympan.mimi.matrix import Matrix, Precision
+from tympan.simd.kernels import Activation
 from tympan.weights.tensors import Tensors
 
 
 @dataclass(frozen=True)
 class ConvWeights:
-    kernel: Float32  # (C_out, kernel_size * C_in): taps in time order, the channels of one tap side by side
+    kernel: Matrix  # (C_out, kernel_size * C_in): taps in time order, the channels of one tap side by side
     bias: Float32 | None  # (C_out,)
     n_channels: int  # C_in
     stride: int
@@ -28,12 +30,21 @@ class ConvWeights:
 
     @classmethod
     def take(
-        cls, tensors: Tensors, name: str, c_out: int, c_in: int, kernel_size: int, stride: int = 1, *, bias: bool = True
+        cls,
+        tensors: Tensors,
+        name: str,
+        c_out: int,
+        c_in: int,
+        kernel_size: int,
+        stride: int = 1,
+        *,
+        bias: bool = True,
+        precision: Precision = Precision.FLOAT32,
     ) -> ConvWeights:
         """Read `name.weight` (C_out, C_in, kernel_size) and `name.bias` (C_out,). Raises BadModel."""
         weight = tensors.dense(f"{name}.weight", c_out, c_in, kernel_size)
         return cls(
-            kernel=np.ascontiguousarray(weight.transpose(0, 2, 1)).reshape(c_out, kernel_size * c_in),
+            kernel=Matrix(weight.transpose(0, 2, 1).reshape(c_out, kernel_size * c_in), precision),
             bias=tensors.dense(f"{name}.bias", c_out) if bias else None,
             n_channels=c_in,
             stride=stride,
@@ -46,25 +57,35 @@ class ConvState:
     history: Float32 | None = None  # (n_history, C_in), the newest inputs; None before the first call
 
 
-def conv(weights: ConvWeights, state: ConvState, x: Float32) -> Float32:
+def conv(
+    weights: ConvWeights,
+    state: ConvState,
+    x: Float32,
+    residual: Float32 | None = None,
+    activation: Activation = Activation.NONE,
+) -> Float32:
     """Convolve the next samples: x float32 (L, C_in), L a multiple of the stride -> float32 (L / stride, C_out).
 
-    A whole clip is one call with a fresh state: there is no padding on the right.
+    residual: float32 (L / stride, C_out), added before the activation. A whole clip is one call with a fresh state:
+    there is no padding on the right.
     """
     assert x.ndim == 2 and x.shape[1] == weights.n_channels and len(x) % weights.stride == 0, (x.shape, weights.stride)
+    samples = _after_history(weights, state, x) if weights.n_history else x
+    return weights.kernel.linear(_windows(samples, weights), weights.bias, residual, activation)
+
+
+def _after_history(weights: ConvWeights, state: ConvState, x: Float32) -> Float32:
+    """x (L, C_in) with the samples before it: (n_history + L, C_in). The newest of them are the next history."""
     if state.history is None:
         first = x[:1] if weights.replicate else np.zeros_like(x[:1])
         state.history = np.repeat(first, weights.n_history, axis=0)
     samples = np.concatenate([state.history, x])
     state.history = samples[len(x) :].copy()
-    y = linear(_windows(samples, weights), weights.kernel)
-    return y if weights.bias is None else y + weights.bias
+    return samples
 
 
 def _windows(samples: Float32, weights: ConvWeights) -> Float32:
-    """The inputs of each output as rows: (n, C_in) -> (L / stride, kernel_size * C_in)."""
-    width = weights.kernel.shape[1]
-    if width == weights.n_channels:
-        return samples
-    windows = np.lib.stride_tricks.sliding_window_view(samples.reshape(-1), width)
-    return np.ascontiguousarray(windows[:: weights.stride * weights.n_channels])
+    """The inputs of each output as rows, which overlap: (n, C_in) -> (L / stride, kernel_size * C_in), not a copy."""
+    step = weights.stride * weights.n_channels
+    n_windows = (samples.size - weights.kernel.shape[1]) // step + 1
+    return np.ndarray((n_windows, weights.kernel.shape[1]), np.float32, samples, strides=(4 * step, 4))

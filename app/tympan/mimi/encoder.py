@@ -16,6 +16,7 @@ from tympan.arrays import Float32, Int32
 from tympan.config import FRAME_SAMPLES, MimiConfig
 from tympan.errors import BadModel
 from tympan.mimi.conv import ConvState, ConvWeights, conv
+from tympan.mimi.matrix import Precision
 from tympan.mimi.quantizer import SplitQuantizer
 from tympan.mimi.seanet import SeanetState, SeanetWeights, seanet
 from tympan.mimi.transformer import LayerWeights, TransformerState, take_layers, transformer, transformer_step
@@ -30,19 +31,24 @@ class MimiWeights:
     quantizer: SplitQuantizer
 
     @classmethod
-    def from_tensors(cls, config: MimiConfig, tensors: Mapping[str, NDArray[np.generic]]) -> MimiWeights:
+    def from_tensors(
+        cls, config: MimiConfig, tensors: Mapping[str, NDArray[np.generic]], precision: Precision = Precision.INT16
+    ) -> MimiWeights:
         """Pick the encoder out of a checkpoint; whatever else it holds (a decoder) is left alone.
 
-        tensors: official name -> array of any float type. Raises BadModel.
+        tensors: official name -> array of any float type. precision: of the weights that are read once or twice a
+        frame. Raises BadModel.
         """
         first_linear = tensors.get("encoder_transformer.transformer.layers.0.linear1.weight")
         if first_linear is None:
             raise BadModel("the Mimi file holds no encoder transformer under the official names")
         named, d = Tensors(tensors), config.transformer.d
         return cls(
-            seanet=SeanetWeights.take(config, named),
-            layers=take_layers(config.transformer, named, hidden=len(first_linear)),
-            downsample=ConvWeights.take(named, "downsample.conv.conv.conv", d, d, 4, stride=2, bias=False),
+            seanet=SeanetWeights.take(config, named, precision),
+            layers=take_layers(config.transformer, named, len(first_linear), precision),
+            downsample=ConvWeights.take(
+                named, "downsample.conv.conv.conv", d, d, 4, stride=2, bias=False, precision=precision
+            ),
             quantizer=SplitQuantizer.take(config, named),
         )
 

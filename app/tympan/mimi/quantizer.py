@@ -9,50 +9,50 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tympan.arrays import Float32, Int32, linear
+from tympan.arrays import Float32, Int32
 from tympan.config import MimiConfig
+from tympan.mimi.matrix import Matrix
+from tympan.simd import module
 from tympan.weights.tensors import Tensors
 
 MIN_USAGE = np.float32(1e-5)
 
 
-@dataclass(frozen=True)
-class Codebook:
-    centroids: Float32  # (n_bins, width)
-    half_norms: Float32  # (n_bins,): |centroid|^2 / 2
-
-    @classmethod
-    def take(cls, config: MimiConfig, tensors: Tensors, name: str) -> Codebook:
-        """Read a codebook, stored as the sum and the count of what each centroid stood for. Raises BadModel."""
-        sums = tensors.dense(f"{name}._codebook.embedding_sum", config.n_bins, config.quantizer_width)
-        usage = tensors.dense(f"{name}._codebook.cluster_usage", config.n_bins)
-        centroids = np.divide(sums, np.maximum(usage, MIN_USAGE)[:, None], dtype=np.float32)
-        return cls(centroids, np.float32(0.5) * np.square(centroids).sum(axis=1))
-
-    def nearest(self, x: Float32) -> Int32:
-        """The nearest centroid of every row of x (T, width), which has the most x.e - |e|^2 / 2: int32 (T,)."""
-        return np.argmax(linear(x, self.centroids) - self.half_norms, axis=1).astype(np.int32)
-
-
-@dataclass(frozen=True)
 class ResidualQuantizer:
-    input_proj: Float32  # (width, d)
-    codebooks: tuple[Codebook, ...]
+    """A chain of codebooks: each codes what those before it left over."""
+
+    def __init__(self, input_proj: Matrix, centroids: Float32) -> None:
+        """input_proj: (width, d). centroids: float32 (K, n_bins, width)."""
+        self._input_proj, self._centroids = input_proj, centroids
+        self._half_norms = np.float32(0.5) * np.square(centroids).sum(axis=-1)  # (K, n_bins): |centroid|^2 / 2
+        kernels = module.kernels()
+        self._codebooks = None if kernels is None else kernels.round_codebooks(centroids, self._half_norms)
 
     @classmethod
     def take(cls, config: MimiConfig, tensors: Tensors, name: str, n_codebooks: int) -> ResidualQuantizer:
-        d, width = config.transformer.d, config.quantizer_width
-        return cls(
-            input_proj=tensors.dense(f"{name}.input_proj.weight", width, d, 1).reshape(width, d),
-            codebooks=tuple(Codebook.take(config, tensors, f"{name}.vq.layers.{k}") for k in range(n_codebooks)),
-        )
+        """Read codebooks, stored as the sum and the count of what each centroid stood for. Raises BadModel."""
+        d, n_bins, width = config.transformer.d, config.n_bins, config.quantizer_width
+        centroids = np.empty((n_codebooks, n_bins, width), np.float32)
+        for k in range(n_codebooks):
+            codebook = f"{name}.vq.layers.{k}._codebook"
+            sums = tensors.dense(f"{codebook}.embedding_sum", n_bins, width)
+            usage = tensors.dense(f"{codebook}.cluster_usage", n_bins)
+            np.divide(sums, np.maximum(usage, MIN_USAGE)[:, None], out=centroids[k])
+        input_proj = tensors.dense(f"{name}.input_proj.weight", width, d, 1).reshape(width, d)
+        return cls(Matrix(input_proj), centroids)
 
-    def encode(self, latent: Float32) -> list[Int32]:
-        """The codes of latent (T, d), one int32 (T,) a codebook: each codes what those before it left over."""
-        residual, codes = linear(latent, self.input_proj), []
-        for codebook in self.codebooks:
-            codes.append(codebook.nearest(residual))
-            residual = residual - codebook.centroids[codes[-1]]
+    def encode(self, latent: Float32) -> Int32:
+        """The codes of latent (T, d), int32 (T, K): of each codebook the centroid nearest to what is left over.
+
+        That is the one with the most x.e - |e|^2 / 2.
+        """
+        residual, kernels = self._input_proj.linear(latent), module.kernels()
+        if kernels is not None and self._codebooks is not None:
+            return kernels.residual_codes(residual, self._codebooks)
+        codes = np.empty((len(latent), len(self._centroids)), np.int32)
+        for k, (centroids, half_norms) in enumerate(zip(self._centroids, self._half_norms, strict=True)):
+            codes[:, k] = np.argmax(residual @ centroids.T - half_norms, axis=1)
+            residual = residual - centroids[codes[:, k]]
         return codes
 
 
@@ -71,4 +71,4 @@ class SplitQuantizer:
 
     def encode(self, latent: Float32) -> Int32:
         """Codes of latent (T, d): int32 (T, K). Both halves read the latent itself: no residual passes between them."""
-        return np.stack(self.semantic.encode(latent) + self.acoustic.encode(latent), axis=1)
+        return np.concatenate([self.semantic.encode(latent), self.acoustic.encode(latent)], axis=1)

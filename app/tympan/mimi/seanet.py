@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from tympan.arrays import Float32
 from tympan.config import MimiConfig
+from tympan.mimi.activations import elu
 from tympan.mimi.conv import ConvState, ConvWeights, conv
+from tympan.mimi.matrix import Precision
+from tympan.simd.kernels import Activation
 from tympan.weights.tensors import Tensors
 
 
@@ -31,12 +32,16 @@ class SeanetWeights:
     last: ConvWeights
 
     @classmethod
-    def take(cls, config: MimiConfig, tensors: Tensors) -> SeanetWeights:
-        """Read `encoder.model.N`: N counts the layers of the official module list, ELUs included. Raises BadModel."""
+    def take(cls, config: MimiConfig, tensors: Tensors, precision: Precision) -> SeanetWeights:
+        """Read `encoder.model.N`: N counts the layers of the official module list, ELUs included. Raises BadModel.
+
+        precision: of the two convolutions that make vectors of 25 Hz: most of the weights, each read twice a frame.
+        """
         channels, n = config.n_filters, 1
         first = ConvWeights.take(tensors, "encoder.model.0.conv.conv", channels, 1, config.kernel_size)
         stages = []
-        for ratio in config.ratios:
+        for i, ratio in enumerate(config.ratios):
+            is_last = i == len(config.ratios) - 1
             block, inner = f"encoder.model.{n}.block", channels // config.compress
             stages.append(
                 StageWeights(
@@ -45,13 +50,24 @@ class SeanetWeights:
                     ),
                     narrow=ConvWeights.take(tensors, f"{block}.3.conv.conv", channels, inner, 1),
                     down=ConvWeights.take(
-                        tensors, f"encoder.model.{n + 2}.conv.conv", 2 * channels, channels, 2 * ratio, ratio
+                        tensors,
+                        f"encoder.model.{n + 2}.conv.conv",
+                        2 * channels,
+                        channels,
+                        2 * ratio,
+                        ratio,
+                        precision=precision if is_last else Precision.FLOAT32,
                     ),
                 )
             )
             channels, n = 2 * channels, n + 3
         last = ConvWeights.take(
-            tensors, f"encoder.model.{n + 1}.conv.conv", config.transformer.d, channels, config.last_kernel_size
+            tensors,
+            f"encoder.model.{n + 1}.conv.conv",
+            config.transformer.d,
+            channels,
+            config.last_kernel_size,
+            precision=precision,
         )
         return cls(first, tuple(stages), last)
 
@@ -79,12 +95,7 @@ def seanet(weights: SeanetWeights, state: SeanetState, samples: Float32) -> Floa
     """Encode the next samples: float32 (L, 1), L a multiple of 960 -> float32 (L / 960, d)."""
     x = conv(weights.first, state.first, samples)
     for stage, stage_state in zip(weights.stages, state.stages, strict=True):
-        inner = conv(stage.wide, stage_state.wide, elu(x))
-        x = x + conv(stage.narrow, stage_state.narrow, elu(inner))
-        x = conv(stage.down, stage_state.down, elu(x))
+        inner = conv(stage.wide, stage_state.wide, elu(x), activation=Activation.ELU)
+        x = conv(stage.narrow, stage_state.narrow, inner, residual=x, activation=Activation.ELU)
+        x = conv(stage.down, stage_state.down, x)
     return conv(weights.last, state.last, elu(x))
-
-
-def elu(x: Float32) -> Float32:
-    """x where positive, exp(x) - 1 elsewhere: float32, same shape."""
-    return np.maximum(x, 0) + np.expm1(np.minimum(x, 0))

@@ -7,15 +7,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tympan.arrays import Bool, Float32, linear, softmax
+from tympan.arrays import Bool, Float32, softmax
 from tympan.config import TransformerConfig
 from tympan.errors import BadModel
-from tympan.mimi.erf import erf
+from tympan.mimi.matrix import Matrix, Precision
 from tympan.rope import Rotation
+from tympan.simd import module
+from tympan.simd.kernels import Activation
 from tympan.weights.tensors import Tensors
+
+Int64: TypeAlias = NDArray[np.int64]
 
 NORM_EPSILON = np.float32(1e-5)
 NEVER = -1  # the position of a ring slot that holds nothing yet
@@ -24,27 +30,27 @@ NEVER = -1  # the position of a ring slot that holds nothing yet
 @dataclass(frozen=True)
 class LayerWeights:
     norm1: tuple[Float32, Float32]  # weight and bias, each (d,)
-    in_proj: Float32  # (3d, d): rows of Q, then K, then V
-    out_proj: Float32  # (d, d)
-    scale1: Float32  # (d,)
+    in_proj: Matrix  # (3d, d): rows of Q, then K, then V
+    out_proj: Matrix  # (d, d), times the first layer scale
     norm2: tuple[Float32, Float32]
-    linear1: Float32  # (h, d)
-    linear2: Float32  # (d, h)
-    scale2: Float32
+    linear1: Matrix  # (h, d)
+    linear2: Matrix  # (d, h), times the second layer scale
 
     @classmethod
-    def take(cls, d: int, hidden: int, tensors: Tensors, layer: str) -> LayerWeights:
+    def take(cls, d: int, hidden: int, tensors: Tensors, layer: str, precision: Precision) -> LayerWeights:
         """Read one layer; `layer` is its official prefix. Raises BadModel."""
         attention = f"{layer}.self_attn"
+        in_proj = tensors.dense(f"{attention}.in_proj_weight", 3 * d, d, alias=f"{attention}.in_projs.0.weight")
+        out_proj = tensors.dense(f"{attention}.out_proj.weight", d, d, alias=f"{attention}.out_projs.0.weight")
+        scale1 = tensors.dense(f"{layer}.layer_scale_1.scale", d)
+        scale2 = tensors.dense(f"{layer}.layer_scale_2.scale", d)
         return cls(
             norm1=(tensors.dense(f"{layer}.norm1.weight", d), tensors.dense(f"{layer}.norm1.bias", d)),
-            in_proj=tensors.dense(f"{attention}.in_proj_weight", 3 * d, d, alias=f"{attention}.in_projs.0.weight"),
-            out_proj=tensors.dense(f"{attention}.out_proj.weight", d, d, alias=f"{attention}.out_projs.0.weight"),
-            scale1=tensors.dense(f"{layer}.layer_scale_1.scale", d),
+            in_proj=Matrix(in_proj, precision),
+            out_proj=Matrix(scale1[:, None] * out_proj, precision),
             norm2=(tensors.dense(f"{layer}.norm2.weight", d), tensors.dense(f"{layer}.norm2.bias", d)),
-            linear1=tensors.dense(f"{layer}.linear1.weight", hidden, d),
-            linear2=tensors.dense(f"{layer}.linear2.weight", d, hidden),
-            scale2=tensors.dense(f"{layer}.layer_scale_2.scale", d),
+            linear1=Matrix(tensors.dense(f"{layer}.linear1.weight", hidden, d), precision),
+            linear2=Matrix(scale2[:, None] * tensors.dense(f"{layer}.linear2.weight", d, hidden), precision),
         )
 
 
@@ -59,7 +65,7 @@ class LayerState:
 @dataclass
 class TransformerState:
     layers: tuple[LayerState, ...]
-    positions: np.ndarray[tuple[int], np.dtype[np.int64]]  # (S,): what each slot holds, NEVER at first
+    positions: Int64  # (S,): what each slot holds, NEVER at first
     position: int = 0  # the next position, counted from the start of the stream
 
     @classmethod
@@ -70,26 +76,36 @@ class TransformerState:
 
 
 def transformer_step(
-    config: TransformerConfig, layers: tuple[LayerWeights, ...], state: TransformerState, x: Float32
+    config: TransformerConfig, layers: tuple[LayerWeights, ...], state: TransformerState, x: Float32, n_frames: int = 1
 ) -> Float32:
-    """The next T positions of a stream: float32 (T, d) -> (T, d).
+    """The next n_frames of T positions each of a stream: float32 (n_frames * T, d), same shape back.
 
-    All T keys are written before the first query looks: once the ring is full, the earlier queries of a call have
-    already lost their oldest keys. The official stream does so too, which is why a frame must be a call.
+    All T keys of a frame are written before its first query looks: once the ring is full, the earlier queries of a
+    frame have already lost their oldest keys. The official stream does so too, where a call is a frame. Several
+    frames a call share the reading of the weights, nothing else: each looks into the ring as it finds it.
     """
-    n = len(x)
+    rotation = Rotation.at(state.position, len(x), config.head_width, config.max_period)
+    n = len(x) // n_frames
+    rows = [slice(start, start + n) for start in range(0, len(x), n)]
+    frames = [_next_slots(config, state, n) for _ in rows]
+    for weights, ring in zip(layers, state.layers, strict=True):
+        q, k, v = _queries_keys_values(config, weights, rotation, x)
+        attended = []
+        for frame, (slots, visible) in zip(rows, frames, strict=True):
+            ring.keys[slots], ring.values[slots] = k[frame], v[frame]
+            attended.append(attention(q[frame], ring.keys, ring.values, visible))
+        x = _layer(weights, x, attended[0] if n_frames == 1 else np.concatenate(attended))
+    return x
+
+
+def _next_slots(config: TransformerConfig, state: TransformerState, n: int) -> tuple[Int64, Bool]:
+    """Take the slots of the next n positions, (n,); also which slots each of them will see, (n, S)."""
     assert n <= config.context, (n, config.context)
     queries = np.arange(state.position, state.position + n)
     slots = queries % config.context
     state.positions[slots] = queries
-    visible = (state.positions != NEVER) & (state.positions <= queries[:, None])
-    rotation = Rotation.at(state.position, n, config.head_width, config.max_period)
     state.position += n
-    for weights, ring in zip(layers, state.layers, strict=True):
-        q, k, v = _queries_keys_values(config, weights, rotation, x)
-        ring.keys[slots], ring.values[slots] = k, v
-        x = _layer(weights, x, _attention(q, ring.keys, ring.values, visible))
-    return x
+    return slots, (state.positions != NEVER) & (state.positions <= queries[:, None])
 
 
 def transformer(config: TransformerConfig, layers: tuple[LayerWeights, ...], x: Float32) -> Float32:
@@ -98,35 +114,52 @@ def transformer(config: TransformerConfig, layers: tuple[LayerWeights, ...], x: 
     rotation = Rotation.at(0, n, config.head_width, config.max_period)
     for weights in layers:
         q, k, v = _queries_keys_values(config, weights, rotation, x)
+        k, v = np.ascontiguousarray(k), np.ascontiguousarray(v)
         attended = np.empty_like(x)
         for start in range(0, n, config.context):  # blocks of queries keep the scores within 2 S * S
             stop, oldest = min(n, start + config.context), max(0, start - config.context + 1)
             queries, keys = np.arange(start, stop)[:, None], np.arange(oldest, stop)
             visible = (keys <= queries) & (keys > queries - config.context)
-            attended[start:stop] = _attention(q[start:stop], k[oldest:stop], v[oldest:stop], visible)
+            attended[start:stop] = attention(q[start:stop], k[oldest:stop], v[oldest:stop], visible)
         x = _layer(weights, x, attended)
     return x
 
 
-def take_layers(config: TransformerConfig, tensors: Tensors, hidden: int) -> tuple[LayerWeights, ...]:
+def take_layers(
+    config: TransformerConfig, tensors: Tensors, hidden: int, precision: Precision
+) -> tuple[LayerWeights, ...]:
     """Read `encoder_transformer.transformer.layers.N`. Raises BadModel."""
     if hidden < 1:
         raise BadModel(f"a feed-forward of {hidden} channels")
     prefix = "encoder_transformer.transformer.layers"
-    return tuple(LayerWeights.take(config.d, hidden, tensors, f"{prefix}.{i}") for i in range(config.n_layers))
+    return tuple(
+        LayerWeights.take(config.d, hidden, tensors, f"{prefix}.{i}", precision) for i in range(config.n_layers)
+    )
 
 
 def _queries_keys_values(
     config: TransformerConfig, weights: LayerWeights, rotation: Rotation, x: Float32
 ) -> tuple[Float32, Float32, Float32]:
     """Project x (T, d) into rotated q and k and plain v, each (T, H, D)."""
-    qkv = linear(layer_norm(x, *weights.norm1), weights.in_proj)
+    qkv = weights.in_proj.linear(layer_norm(x, *weights.norm1))
     q, k, v = qkv.reshape(len(x), 3, config.n_heads, config.head_width).swapaxes(0, 1)
-    return rotation.apply(q), rotation.apply(k), v
+    return rotate(q, rotation), rotate(k, rotation), v
 
 
-def _attention(q: Float32, keys: Float32, values: Float32, visible: Bool) -> Float32:
+def rotate(x: Float32, rotation: Rotation) -> Float32:
+    """Rotate x (T, H, D), which may be lost: float32, same shape."""
+    kernels = module.kernels()
+    if kernels is not None:
+        kernels.rotate(x, rotation.cos, rotation.sin)
+        return x
+    return rotation.apply(x)
+
+
+def attention(q: Float32, keys: Float32, values: Float32, visible: Bool) -> Float32:
     """Attention of q (T, H, D) over keys and values (N, H, D) where visible (T, N): float32 (T, H * D)."""
+    kernels = module.kernels()
+    if kernels is not None:
+        return kernels.attention(q, keys, values, visible)
     scores = q.transpose(1, 0, 2) @ keys.transpose(1, 2, 0)  # (H, T, N)
     scores *= np.float32(1 / sqrt(q.shape[-1]))
     weights = softmax(np.where(visible, scores, np.float32(-1e9)))
@@ -135,18 +168,16 @@ def _attention(q: Float32, keys: Float32, values: Float32, visible: Bool) -> Flo
 
 def _layer(weights: LayerWeights, x: Float32, attended: Float32) -> Float32:
     """The rest of a layer after its attention: float32 (T, d) -> (T, d)."""
-    x = x + weights.scale1 * linear(attended, weights.out_proj)
-    hidden = gelu(linear(layer_norm(x, *weights.norm2), weights.linear1))
-    return x + weights.scale2 * linear(hidden, weights.linear2)
+    x = weights.out_proj.linear(attended, residual=x)
+    hidden = weights.linear1.linear(layer_norm(x, *weights.norm2), activation=Activation.GELU)
+    return weights.linear2.linear(hidden, residual=x)
 
 
 def layer_norm(x: Float32, weight: Float32, bias: Float32) -> Float32:
     """(x - mean) / sqrt(variance + 1e-5) * weight + bias over the last axis: float32, same shape."""
+    kernels = module.kernels()
+    if kernels is not None:
+        return kernels.layer_norm(x, weight, bias)
     centred = x - x.mean(axis=-1, keepdims=True)
     variance = np.square(centred).mean(axis=-1, keepdims=True)
     return centred / np.sqrt(variance + NORM_EPSILON) * weight + bias
-
-
-def gelu(x: Float32) -> Float32:
-    """The exact GELU, x * (1 + erf(x / sqrt 2)) / 2: float32, same shape."""
-    return np.float32(0.5) * x * (1 + erf(x * np.float32(sqrt(0.5))))

@@ -1,0 +1,62 @@
+"""The one place of Mimi where a matrix meets vectors."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import numpy as np
+
+from tympan.arrays import Float32
+from tympan.mimi.activations import activate
+from tympan.simd import module
+from tympan.simd.kernels import Activation, Panels
+
+INT16_LIMIT = np.float32(32767)
+
+
+class Precision(Enum):
+    """How the weights are held that are read once or twice a frame: reading them is what takes the time."""
+
+    FLOAT32 = "float32"  # as they came
+    INT16 = "int16"  # rounded to a multiple of their row's largest magnitude / 32767: half the memory
+
+
+class Matrix:
+    """A matrix W (n, k) in the form in which it is multiplied fastest here. Read only."""
+
+    def __init__(self, weight: Float32, precision: Precision = Precision.FLOAT32) -> None:
+        """weight: float32 (n, k)."""
+        self.shape = weight.shape
+        kernels, is_int16 = module.kernels(), precision is Precision.INT16
+        self._panels: Panels | None = None
+        if kernels is not None:
+            self._panels = kernels.pack(np.ascontiguousarray(weight), int16=is_int16)
+        else:
+            self._dense = _rounded(weight) if is_int16 else weight
+
+    def linear(
+        self,
+        x: Float32,
+        bias: Float32 | None = None,
+        residual: Float32 | None = None,
+        activation: Activation = Activation.NONE,
+    ) -> Float32:
+        """activation(x @ W.T + bias + residual): float32 (m, k) -> (m, n), with bias (n,) and residual (m, n).
+
+        The rows of x may overlap: those of a convolution are windows on its samples.
+        """
+        kernels = module.kernels()
+        if kernels is not None and self._panels is not None:
+            return kernels.product(x, self._panels, bias, residual, activation)
+        y = np.ascontiguousarray(x) @ self._dense.T
+        if bias is not None:
+            y += bias
+        if residual is not None:
+            y += residual
+        return activate(y, activation)
+
+
+def _rounded(weight: Float32) -> Float32:
+    """What weight (n, k) is after a round trip through int16."""
+    scale = np.abs(weight).max(axis=1, keepdims=True) / INT16_LIMIT
+    return np.rint(weight / np.where(scale > 0, scale, 1)) * scale

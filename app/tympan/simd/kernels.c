@@ -1,0 +1,413 @@
+/* The hot loops of Mimi for WebAssembly SIMD: leaf functions without libc, called by ctypes on numpy's own memory.
+
+   Every function is the twin of a numpy definition, named in its comment; wrappers.py checks shapes and dtypes, so
+   nothing is checked here. Arrays are C-contiguous except where a stride is passed; strides count elements. Arrays
+   need no alignment beyond that of their elements. build.py compiles this file twice, with and without relaxed SIMD,
+   which fuses a multiply and an add where the CPU can. */
+
+#include <stdint.h>
+#include <wasm_simd128.h>
+
+#define EXPORT __attribute__((visibility("default")))
+#define INLINE static inline __attribute__((always_inline))
+
+typedef v128_t f32x4;
+
+/* A product of matrices reads its weights in panels: the values of PANEL outputs for input 0, for input 1, ... */
+enum { PANEL = 8, TILE_ROWS = 4 };
+enum activation { NONE = 0, ELU = 1, GELU = 2 };
+
+/* A row of weights that is smaller than this everywhere is rounded to zeros: its scale would not be a normal float. */
+#define TINY 1e-30f
+
+INLINE f32x4 multiply_add(f32x4 a, f32x4 b, f32x4 c) {
+#ifdef __wasm_relaxed_simd__
+    return wasm_f32x4_relaxed_madd(a, b, c);
+#else
+    return wasm_f32x4_add(wasm_f32x4_mul(a, b), c);
+#endif
+}
+
+INLINE f32x4 load(const float *p) { return wasm_v128_load(p); }
+INLINE void store(float *p, f32x4 x) { wasm_v128_store(p, x); }
+INLINE f32x4 splat(float x) { return wasm_f32x4_splat(x); }
+INLINE f32x4 clamp(f32x4 x, float low, float high) {
+    return wasm_f32x4_pmin(wasm_f32x4_pmax(x, splat(low)), splat(high));
+}
+
+INLINE float maximum(float a, float b) { return a > b ? a : b; }
+INLINE float magnitude(float x) { return __builtin_fabsf(x); }
+
+INLINE float sum(f32x4 x) {
+    return (wasm_f32x4_extract_lane(x, 0) + wasm_f32x4_extract_lane(x, 2)) +
+           (wasm_f32x4_extract_lane(x, 1) + wasm_f32x4_extract_lane(x, 3));
+}
+
+/* The first n of four lanes, 1 <= n <= 4; the others are 0, and nothing past them is read. */
+INLINE f32x4 load_some(const float *p, int n) {
+    if (n >= 4) return load(p);
+    float lanes[4] = {0, 0, 0, 0};
+    for (int i = 0; i < n; i++) lanes[i] = p[i];
+    return load(lanes);
+}
+
+INLINE void store_some(float *p, f32x4 x, int n) {
+    if (n >= 4) {
+        store(p, x);
+        return;
+    }
+    float lanes[4];
+    store(lanes, x);
+    for (int i = 0; i < n; i++) p[i] = lanes[i];
+}
+
+/* ---- functions of one element ------------------------------------------------------------------------------- */
+
+/* e^x for x <= 88, relative error 2e-7; 0 below -87. Splits x = n ln 2 + r and scales a polynomial in r by 2^n.
+   Coefficients: Cephes, expf. */
+INLINE f32x4 exponential(f32x4 x) {
+    x = clamp(x, -87.3f, 88.0f);
+    f32x4 n = wasm_f32x4_nearest(wasm_f32x4_mul(x, splat(1.44269504f)));
+    f32x4 r = multiply_add(n, splat(-0.693359375f), x);
+    r = multiply_add(n, splat(2.12194440e-4f), r);
+    f32x4 p = splat(1.9875691500e-4f);
+    p = multiply_add(p, r, splat(1.3981999507e-3f));
+    p = multiply_add(p, r, splat(8.3334519073e-3f));
+    p = multiply_add(p, r, splat(4.1665795894e-2f));
+    p = multiply_add(p, r, splat(1.6666665459e-1f));
+    p = multiply_add(p, r, splat(5.0000001201e-1f));
+    p = wasm_f32x4_add(multiply_add(p, wasm_f32x4_mul(r, r), r), splat(1.0f));
+    v128_t power = wasm_i32x4_shl(wasm_i32x4_add(wasm_i32x4_trunc_sat_f32x4(n), wasm_i32x4_splat(127)), 23);
+    return wasm_f32x4_mul(p, power);
+}
+
+/* activations.elu */
+INLINE f32x4 elu(f32x4 x) {
+    f32x4 zero = splat(0.0f);
+    f32x4 below = wasm_f32x4_sub(exponential(wasm_f32x4_pmin(x, zero)), splat(1.0f));
+    return wasm_v128_bitselect(x, below, wasm_f32x4_gt(x, zero));
+}
+
+/* erf.erf, with its coefficients */
+INLINE f32x4 erf(f32x4 x) {
+    x = clamp(x, -4.0f, 4.0f);
+    f32x4 s = wasm_f32x4_mul(x, x);
+    f32x4 p = splat(-2.72614225801306e-10f);
+    p = multiply_add(p, s, splat(2.77068142495902e-08f));
+    p = multiply_add(p, s, splat(-2.10102402082508e-06f));
+    p = multiply_add(p, s, splat(-5.69250639462346e-05f));
+    p = multiply_add(p, s, splat(-7.34990630326855e-04f));
+    p = multiply_add(p, s, splat(-2.95459980854025e-03f));
+    p = multiply_add(p, s, splat(-1.60960333262415e-02f));
+    f32x4 q = splat(-1.45660718464996e-05f);
+    q = multiply_add(q, s, splat(-2.13374055278905e-04f));
+    q = multiply_add(q, s, splat(-1.68282697438203e-03f));
+    q = multiply_add(q, s, splat(-7.37332916720468e-03f));
+    q = multiply_add(q, s, splat(-1.42647390514189e-02f));
+    return clamp(wasm_f32x4_div(wasm_f32x4_mul(x, p), q), -1.0f, 1.0f);
+}
+
+/* activations.gelu */
+INLINE f32x4 gelu(f32x4 x) {
+    f32x4 half = wasm_f32x4_mul(x, splat(0.5f));
+    return multiply_add(half, erf(wasm_f32x4_mul(x, splat(0.70710678f))), half);
+}
+
+INLINE f32x4 activate(f32x4 x, int activation) {
+    if (activation == ELU) return elu(x);
+    if (activation == GELU) return gelu(x);
+    return x;
+}
+
+/* out[i] = ELU(x[i]) */
+EXPORT void elu_f32(float *out, const float *x, int n) {
+    for (int i = 0; i < n; i += 4) store_some(out + i, elu(load_some(x + i, n - i)), n - i);
+}
+
+/* ---- products of matrices ------------------------------------------------------------------------------------ */
+
+/* out (m, n) = activation(x (m, k) @ W.T * scale + bias + residual), for W (n, k) packed by pack_f32 or pack_i16. */
+struct product {
+    float *out;            /* (m, n) */
+    const float *x;        /* row i begins at i * x_stride; rows may overlap, as the windows of a convolution do */
+    int x_stride;
+    const void *panels;    /* (ceil(n / PANEL), k, PANEL), float or int16 */
+    const float *scale;    /* (n,), of int16 panels */
+    const float *bias;     /* (n,) or null */
+    const float *residual; /* (m, n) or null */
+    int n, k;
+    int activation;
+};
+
+INLINE f32x4 load_weights(const struct product *p, int at, const int is_i16) {
+    if (is_i16) return wasm_f32x4_convert_i32x4(wasm_i32x4_load16x4((const int16_t *)p->panels + at));
+    return load((const float *)p->panels + at);
+}
+
+INLINE void finish(const struct product *p, int row, int column, f32x4 y, const int is_i16) {
+    int left = p->n - column, at = row * p->n + column;
+    if (left <= 0) return;
+    if (is_i16) y = wasm_f32x4_mul(y, load_some(p->scale + column, left));
+    if (p->bias) y = wasm_f32x4_add(y, load_some(p->bias + column, left));
+    if (p->residual) y = wasm_f32x4_add(y, load_some(p->residual + at, left));
+    store_some(p->out + at, activate(y, p->activation), left);
+}
+
+/* `rows` rows times `panels` panels. Both are constants wherever this is called, so that the sums stay in registers:
+   8 of them hide the latency of a multiply-add, and 16 registers are what a CPU has. */
+INLINE void tile(const struct product *p, int row, int panel, const int rows, const int panels, const int is_i16) {
+    f32x4 sums[TILE_ROWS][4];
+    const float *x[TILE_ROWS];
+    const int vectors = 2 * panels;
+    for (int r = 0; r < rows; r++) {
+        x[r] = p->x + (row + r) * p->x_stride;
+        for (int v = 0; v < vectors; v++) sums[r][v] = splat(0.0f);
+    }
+    const int first = panel * p->k * PANEL, next = p->k * PANEL;
+    for (int i = 0; i < p->k; i++) {
+        f32x4 weights[4];
+        for (int v = 0; v < vectors; v++)
+            weights[v] = load_weights(p, first + (v / 2) * next + i * PANEL + (v % 2) * 4, is_i16);
+        for (int r = 0; r < rows; r++) {
+            f32x4 value = wasm_v128_load32_splat(x[r] + i);
+            for (int v = 0; v < vectors; v++) sums[r][v] = multiply_add(value, weights[v], sums[r][v]);
+        }
+    }
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < vectors; v++) finish(p, row + r, panel * PANEL + v * 4, sums[r][v], is_i16);
+}
+
+/* Weights are read once for all rows where there are few; where there are many, a panel stays in the cache. */
+INLINE void multiply(const struct product *p, int m, const int is_i16) {
+    const int n_panels = (p->n + PANEL - 1) / PANEL;
+    int panel = 0;
+    for (; panel + 2 <= n_panels; panel += 2) {
+        int row = 0;
+        for (; row + 4 <= m; row += 4) {
+            tile(p, row, panel, 4, 1, is_i16);
+            tile(p, row, panel + 1, 4, 1, is_i16);
+        }
+        if (row + 2 <= m) {
+            tile(p, row, panel, 2, 2, is_i16);
+            row += 2;
+        }
+        if (row < m) tile(p, row, panel, 1, 2, is_i16);
+    }
+    if (panel < n_panels) {
+        int row = 0;
+        for (; row + 4 <= m; row += 4) tile(p, row, panel, 4, 1, is_i16);
+        for (; row < m; row++) tile(p, row, panel, 1, 1, is_i16);
+    }
+}
+
+EXPORT void product_f32(float *out, const float *x, int x_stride, const float *panels, const float *bias,
+                        const float *residual, int m, int n, int k, int activation) {
+    const struct product p = {out, x, x_stride, panels, 0, bias, residual, n, k, activation};
+    multiply(&p, m, 0);
+}
+
+EXPORT void product_i16(float *out, const float *x, int x_stride, const int16_t *panels, const float *scale,
+                        const float *bias, const float *residual, int m, int n, int k, int activation) {
+    const struct product p = {out, x, x_stride, panels, scale, bias, residual, n, k, activation};
+    multiply(&p, m, 1);
+}
+
+/* panels[p][i][j] = w[PANEL * p + j][i], 0 past row n */
+EXPORT void pack_f32(float *panels, const float *w, int n, int k) {
+    for (int first = 0; first < n; first += PANEL, panels += k * PANEL)
+        for (int j = 0; j < PANEL; j++)
+            for (int i = 0; i < k; i++) panels[i * PANEL + j] = first + j < n ? w[(first + j) * k + i] : 0.0f;
+}
+
+/* The same of w[r][i] rounded to multiples of scale[r] = max |w[r]| / 32767. */
+EXPORT void pack_i16(int16_t *panels, float *scale, const float *w, int n, int k) {
+    for (int first = 0; first < n; first += PANEL, panels += k * PANEL)
+        for (int j = 0; j < PANEL; j++) {
+            const float *row = w + (first + j) * k;
+            float largest = 0.0f;
+            if (first + j < n) {
+                for (int i = 0; i < k; i++) largest = maximum(largest, magnitude(row[i]));
+                scale[first + j] = largest / 32767.0f;
+            }
+            for (int i = 0; i < k; i++)
+                panels[i * PANEL + j] = largest > TINY ? (int16_t)__builtin_rintf(row[i] / (largest / 32767.0f)) : 0;
+        }
+}
+
+/* ---- the transformer ----------------------------------------------------------------------------------------- */
+
+/* transformer.layer_norm: out (m, d) from x (m, d) */
+EXPORT void layer_norm_f32(float *out, const float *x, const float *weight, const float *bias, int m, int d) {
+    for (int row = 0; row < m; row++, x += d, out += d) {
+        f32x4 total = splat(0.0f), squares = splat(0.0f);
+        for (int i = 0; i < d; i += 4) total = wasm_f32x4_add(total, load_some(x + i, d - i));
+        const float mean = sum(total) / d;
+        for (int i = 0; i < d; i++) out[i] = x[i] - mean;
+        for (int i = 0; i < d; i += 4) {
+            f32x4 centred = load_some(out + i, d - i);
+            squares = multiply_add(centred, centred, squares);
+        }
+        const f32x4 inverse = splat(1.0f / __builtin_sqrtf(sum(squares) / d + 1e-5f));
+        for (int i = 0; i < d; i += 4) {
+            const int n = d - i;
+            f32x4 y = wasm_f32x4_mul(wasm_f32x4_mul(load_some(out + i, n), inverse), load_some(weight + i, n));
+            store_some(out + i, wasm_f32x4_add(y, load_some(bias + i, n)), n);
+        }
+    }
+}
+
+INLINE float dot(const float *a, const float *b, int n) {
+    f32x4 total[2] = {splat(0.0f), splat(0.0f)};
+    int i = 0;
+    for (; i + 8 <= n; i += 8) {
+        total[0] = multiply_add(load(a + i), load(b + i), total[0]);
+        total[1] = multiply_add(load(a + i + 4), load(b + i + 4), total[1]);
+    }
+    for (; i < n; i += 4) total[0] = multiply_add(load_some(a + i, n - i), load_some(b + i, n - i), total[0]);
+    return sum(wasm_f32x4_add(total[0], total[1]));
+}
+
+/* transformer.attention: out (m, H * D) of queries (m, H * D, row stride q_stride) over keys and values (n, H, D)
+   where visible (m, n). scores: room for n floats. Every query sees a key. */
+EXPORT void attention_f32(float *out, const float *queries, int q_stride, const float *keys, const float *values,
+                          const uint8_t *visible, float *scores, int m, int n, int n_heads, int width) {
+    const float root = 1.0f / __builtin_sqrtf((float)width);
+    const int d = n_heads * width;
+    for (int row = 0; row < m; row++, queries += q_stride, visible += n)
+        for (int head = 0; head < n_heads; head++, out += width) {
+            const float *q = queries + head * width, *k = keys + head * width, *v = values + head * width;
+            float largest = -1e9f;
+            for (int j = 0; j < n; j++) {
+                scores[j] = visible[j] ? dot(q, k + j * d, width) * root : -1e9f;
+                largest = maximum(largest, scores[j]);
+            }
+            f32x4 total = splat(0.0f);
+            for (int j = 0; j < n; j += 4) {
+                f32x4 weight = exponential(wasm_f32x4_sub(load_some(scores + j, n - j), splat(largest)));
+                store_some(scores + j, weight, n - j);
+                total = wasm_f32x4_add(total, load_some(scores + j, n - j));
+            }
+            for (int i = 0; i < width; i++) out[i] = 0.0f;
+            const float inverse = 1.0f / sum(total);
+            for (int j = 0; j < n; j++) {
+                if (!visible[j]) continue;
+                const f32x4 weight = splat(scores[j] * inverse);
+                for (int i = 0; i < width; i += 4) {
+                    f32x4 value = load_some(v + j * d + i, width - i);
+                    store_some(out + i, multiply_add(weight, value, load_some(out + i, width - i)), width - i);
+                }
+            }
+        }
+}
+
+/* rope.Rotation.apply: rotate the pairs of x (m, n_heads, width, row stride x_stride) in place by cos, sin
+   (m, width / 2) */
+EXPORT void rotate_f32(float *x, int x_stride, const float *cos, const float *sin, int m, int n_heads, int width) {
+    const int n_pairs = width / 2;
+    for (int row = 0; row < m; row++, x += x_stride, cos += n_pairs, sin += n_pairs)
+        for (int head = 0; head < n_heads; head++) {
+            float *pairs = x + head * width;
+            for (int i = 0; i < n_pairs; i++) {
+                const float real = pairs[2 * i], imaginary = pairs[2 * i + 1];
+                pairs[2 * i] = real * cos[i] - imaginary * sin[i];
+                pairs[2 * i + 1] = real * sin[i] + imaginary * cos[i];
+            }
+        }
+}
+
+/* ---- residual quantization ------------------------------------------------------------------------------------ */
+
+/* Round e (n, width) to rounded (n, width) int8 and scale (n,), and say how far off that is: error (n,), at least
+   |e - scale * rounded| plus what the float32 sum of a score of e can err by, for an x of length 1. */
+EXPORT void round_i8(int8_t *rounded, float *scale, float *error, const float *e, int n, int width) {
+    for (int j = 0; j < n; j++, e += width, rounded += width) {
+        float largest = 0.0f, off = 0.0f, square = 0.0f;
+        for (int i = 0; i < width; i++) largest = maximum(largest, magnitude(e[i]));
+        scale[j] = largest / 127.0f;
+        for (int i = 0; i < width; i++) {
+            rounded[i] = largest > TINY ? (int8_t)__builtin_rintf(e[i] / scale[j]) : 0;
+            const float gap = e[i] - scale[j] * rounded[i];
+            off += gap * gap;
+            square += e[i] * e[i];
+        }
+        error[j] = __builtin_sqrtf(off) * 1.001f + __builtin_sqrtf(square) * (width + 8) * 2.4e-7f;
+    }
+}
+
+INLINE int32_t dot_i8(const int16_t *x, const int8_t *e, int n) {
+    v128_t total[2] = {wasm_i32x4_splat(0), wasm_i32x4_splat(0)};
+    int i = 0;
+    for (; i + 16 <= n; i += 16) {
+        total[0] = wasm_i32x4_add(total[0], wasm_i32x4_dot_i16x8(wasm_v128_load(x + i), wasm_i16x8_load8x8(e + i)));
+        total[1] =
+            wasm_i32x4_add(total[1], wasm_i32x4_dot_i16x8(wasm_v128_load(x + i + 8), wasm_i16x8_load8x8(e + i + 8)));
+    }
+    v128_t t = wasm_i32x4_add(total[0], total[1]);
+    int32_t result = wasm_i32x4_extract_lane(t, 0) + wasm_i32x4_extract_lane(t, 1) + wasm_i32x4_extract_lane(t, 2) +
+                     wasm_i32x4_extract_lane(t, 3);
+    for (; i < n; i++) result += x[i] * e[i];
+    return result;
+}
+
+/* One codebook of n centroids; the room that a search needs is the caller's. */
+struct codebook {
+    const float *centroids;  /* (n, width) */
+    const float *half_norms; /* (n,) */
+    const int8_t *rounded;   /* (n, width) */
+    const float *scale;      /* (n,) */
+    const float *error;      /* (n,) */
+    int n, width;
+};
+
+/* quantizer.Codebook.nearest of one x. Scores x.e - |e|^2 / 2 of the rounded x and e come with a bound of their error
+   (Cauchy-Schwarz); whatever may be the largest within it is scored again in float32, so rounding changes no code. */
+INLINE int nearest(const struct codebook *c, const float *x, float *upper, int16_t *x_rounded) {
+    const int width = c->width;
+    float largest = 0.0f, off = 0.0f;
+    for (int i = 0; i < width; i++) largest = maximum(largest, magnitude(x[i]));
+    /* So that the sum of `width` products with an int8 stays within an int32. */
+    const float levels = width <= 512 ? 32767.0f : 32767.0f * 512 / width;
+    const float scale = largest > TINY ? largest / levels : 1.0f;
+    for (int i = 0; i < width; i++) {
+        x_rounded[i] = (int16_t)__builtin_rintf(x[i] / scale);
+        const float gap = x[i] - scale * x_rounded[i];
+        off += gap * gap;
+    }
+    const float length = __builtin_sqrtf(dot(x, x, width)) * 1.001f;
+    const float x_off = __builtin_sqrtf(off) * 1.001f;
+
+    float floor = -__builtin_inff();
+    for (int j = 0; j < c->n; j++) {
+        const float score = scale * c->scale[j] * dot_i8(x_rounded, c->rounded + j * width, width) - c->half_norms[j];
+        const float norm = __builtin_sqrtf(2.0f * c->half_norms[j]) * 1.001f + c->error[j];
+        const float slack = length * c->error[j] + x_off * norm + 1e-6f * magnitude(score);
+        upper[j] = score + slack;
+        floor = maximum(floor, score - slack);
+    }
+    int best = 0;
+    float best_score = -__builtin_inff();
+    for (int j = 0; j < c->n; j++) {
+        if (!(upper[j] >= floor)) continue;
+        const float score = dot(x, c->centroids + j * width, width) - c->half_norms[j];
+        if (score > best_score) best_score = score, best = j;
+    }
+    return best;
+}
+
+/* quantizer.ResidualQuantizer.codes: codes (m, n_codebooks) of x (m, width), which becomes what is left over.
+   The arrays of a codebook stand one after the other for all of them. upper: room for n floats; x_rounded: for width. */
+EXPORT void residual_codes(int32_t *codes, float *x, const float *centroids, const float *half_norms,
+                           const int8_t *rounded, const float *scale, const float *error, float *upper,
+                           int16_t *x_rounded, int m, int n_codebooks, int n, int width) {
+    for (int level = 0; level < n_codebooks; level++) {
+        const int at = level * n;
+        const struct codebook c = {centroids + at * width, half_norms + at, rounded + at * width,
+                                   scale + at,             error + at,      n, width};
+        for (int row = 0; row < m; row++) {
+            float *residual = x + row * width;
+            const int code = nearest(&c, residual, upper, x_rounded);
+            codes[row * n_codebooks + level] = code;
+            for (int i = 0; i < width; i++) residual[i] -= c.centroids[code * width + i];
+        }
+    }
+}
