@@ -96,7 +96,7 @@ def test_a_streamed_convolution_equals_the_whole_one() -> None:
     rng = np.random.default_rng(3)
     kernel = rng.standard_normal((5, 6 * 3), dtype=np.float32)
     bias = rng.standard_normal(5, dtype=np.float32)
-    weights = ConvWeights(Matrix(kernel), bias, n_channels=3, stride=2)
+    weights = ConvWeights(Matrix(kernel, bias), n_channels=3, stride=2)
     x = rng.standard_normal((24, 3), dtype=np.float32)
     state = ConvState()
     streamed = np.concatenate([conv(weights, state, part) for part in np.split(x, [2, 8, 10, 22])])

@@ -17,8 +17,7 @@ from tympan.weights.tensors import Tensors
 
 @dataclass(frozen=True)
 class ConvWeights:
-    kernel: Matrix  # (C_out, kernel_size * C_in): taps in time order, the channels of one tap side by side
-    bias: Float32 | None  # (C_out,)
+    kernel: Matrix  # (C_out, kernel_size * C_in), bias (C_out,): taps in time order, the channels of a tap side by side
     n_channels: int  # C_in
     stride: int
     replicate: bool = False  # what lies before the first sample: its copies, or zeros
@@ -44,8 +43,11 @@ class ConvWeights:
         """Read `name.weight` (C_out, C_in, kernel_size) and `name.bias` (C_out,). Raises BadModel."""
         weight = tensors.dense(f"{name}.weight", c_out, c_in, kernel_size)
         return cls(
-            kernel=Matrix(weight.transpose(0, 2, 1).reshape(c_out, kernel_size * c_in), precision),
-            bias=tensors.dense(f"{name}.bias", c_out) if bias else None,
+            kernel=Matrix(
+                weight.transpose(0, 2, 1).reshape(c_out, kernel_size * c_in),
+                tensors.dense(f"{name}.bias", c_out) if bias else None,
+                precision,
+            ),
             n_channels=c_in,
             stride=stride,
             replicate=not bias,
@@ -71,7 +73,7 @@ def conv(
     """
     assert x.ndim == 2 and x.shape[1] == weights.n_channels and len(x) % weights.stride == 0, (x.shape, weights.stride)
     samples = _after_history(weights, state, x) if weights.n_history else x
-    return weights.kernel.linear(_windows(samples, weights), weights.bias, residual, activation)
+    return weights.kernel.linear(_windows(samples, weights), residual, activation)
 
 
 def _after_history(weights: ConvWeights, state: ConvState, x: Float32) -> Float32:

@@ -22,35 +22,29 @@ class Precision(Enum):
 
 
 class Matrix:
-    """A matrix W (n, k) in the form in which it is multiplied fastest here. Read only."""
+    """A matrix W (n, k) and a bias (n,), in the form in which they are applied fastest here. Read only."""
 
-    def __init__(self, weight: Float32, precision: Precision = Precision.FLOAT32) -> None:
-        """weight: float32 (n, k)."""
-        self.shape = weight.shape
+    def __init__(self, weight: Float32, bias: Float32 | None = None, precision: Precision = Precision.FLOAT32) -> None:
+        """weight: float32 (n, k). bias: float32 (n,), or none. precision: of the weight."""
+        self.shape, self._bias = weight.shape, bias
         kernels, is_int16 = module.kernels(), precision is Precision.INT16
         self._panels: Panels | None = None
         if kernels is not None:
-            self._panels = kernels.pack(np.ascontiguousarray(weight), int16=is_int16)
+            self._panels = kernels.pack(np.ascontiguousarray(weight), bias, int16=is_int16)
         else:
             self._dense = _rounded(weight) if is_int16 else weight
 
-    def linear(
-        self,
-        x: Float32,
-        bias: Float32 | None = None,
-        residual: Float32 | None = None,
-        activation: Activation = Activation.NONE,
-    ) -> Float32:
-        """activation(x @ W.T + bias + residual): float32 (m, k) -> (m, n), with bias (n,) and residual (m, n).
+    def linear(self, x: Float32, residual: Float32 | None = None, activation: Activation = Activation.NONE) -> Float32:
+        """activation(x @ W.T + bias + residual): float32 (m, k) -> (m, n), with residual (m, n).
 
         The rows of x may overlap: those of a convolution are windows on its samples.
         """
         kernels = module.kernels()
         if kernels is not None and self._panels is not None:
-            return kernels.product(x, self._panels, bias, residual, activation)
+            return kernels.product(x, self._panels, residual, activation)
         y = np.ascontiguousarray(x) @ self._dense.T
-        if bias is not None:
-            y += bias
+        if self._bias is not None:
+            y += self._bias
         if residual is not None:
             y += residual
         return activate(y, activation)

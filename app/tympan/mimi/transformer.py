@@ -46,11 +46,11 @@ class LayerWeights:
         scale2 = tensors.dense(f"{layer}.layer_scale_2.scale", d)
         return cls(
             norm1=(tensors.dense(f"{layer}.norm1.weight", d), tensors.dense(f"{layer}.norm1.bias", d)),
-            in_proj=Matrix(in_proj, precision),
-            out_proj=Matrix(scale1[:, None] * out_proj, precision),
+            in_proj=Matrix(in_proj, precision=precision),
+            out_proj=Matrix(scale1[:, None] * out_proj, precision=precision),
             norm2=(tensors.dense(f"{layer}.norm2.weight", d), tensors.dense(f"{layer}.norm2.bias", d)),
-            linear1=Matrix(tensors.dense(f"{layer}.linear1.weight", hidden, d), precision),
-            linear2=Matrix(scale2[:, None] * tensors.dense(f"{layer}.linear2.weight", d, hidden), precision),
+            linear1=Matrix(tensors.dense(f"{layer}.linear1.weight", hidden, d), precision=precision),
+            linear2=Matrix(scale2[:, None] * tensors.dense(f"{layer}.linear2.weight", d, hidden), precision=precision),
         )
 
 

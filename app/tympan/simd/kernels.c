@@ -14,7 +14,7 @@
 typedef v128_t f32x4;
 
 /* A product of matrices reads its weights in panels: the values of PANEL outputs for input 0, for input 1, ... */
-enum { PANEL = 8, TILE_ROWS = 4 };
+enum { PANEL = 16, VECTORS = PANEL / 4, TILE_ROWS = 2 };
 enum activation { NONE = 0, ELU = 1, GELU = 2 };
 
 /* A row of weights that is smaller than this everywhere is rounded to zeros: its scale would not be a normal float. */
@@ -153,50 +153,34 @@ INLINE void finish(const struct product *p, int row, int column, f32x4 y, const 
     store_some(p->out + at, activate(y, p->activation), left);
 }
 
-/* `rows` rows times `panels` panels. Both are constants wherever this is called, so that the sums stay in registers:
-   8 of them hide the latency of a multiply-add, and 16 registers are what a CPU has. */
-INLINE void tile(const struct product *p, int row, int panel, const int rows, const int panels, const int is_i16) {
-    f32x4 sums[TILE_ROWS][4];
+/* `rows` rows times one panel. rows is a constant wherever this is called, so that the sums stay in registers: 8 of
+   them hide the latency of a multiply-add, and a CPU has 16 registers. Panels follow one another in memory, so the
+   weights are one stream, which is what counts where there are few rows. */
+INLINE void tile(const struct product *p, int row, int column, const int rows, const int is_i16) {
+    f32x4 sums[TILE_ROWS][VECTORS];
     const float *x[TILE_ROWS];
-    const int vectors = 2 * panels;
     for (int r = 0; r < rows; r++) {
         x[r] = p->x + (row + r) * p->x_stride;
-        for (int v = 0; v < vectors; v++) sums[r][v] = splat(0.0f);
+        for (int v = 0; v < VECTORS; v++) sums[r][v] = splat(0.0f);
     }
-    const int first = panel * p->k * PANEL, next = p->k * PANEL;
-    for (int i = 0; i < p->k; i++) {
-        f32x4 weights[4];
-        for (int v = 0; v < vectors; v++)
-            weights[v] = load_weights(p, first + (v / 2) * next + i * PANEL + (v % 2) * 4, is_i16);
+    int at = column * p->k;
+    for (int i = 0; i < p->k; i++, at += PANEL) {
+        f32x4 weights[VECTORS];
+        for (int v = 0; v < VECTORS; v++) weights[v] = load_weights(p, at + 4 * v, is_i16);
         for (int r = 0; r < rows; r++) {
-            f32x4 value = wasm_v128_load32_splat(x[r] + i);
-            for (int v = 0; v < vectors; v++) sums[r][v] = multiply_add(value, weights[v], sums[r][v]);
+            const f32x4 value = wasm_v128_load32_splat(x[r] + i);
+            for (int v = 0; v < VECTORS; v++) sums[r][v] = multiply_add(value, weights[v], sums[r][v]);
         }
     }
     for (int r = 0; r < rows; r++)
-        for (int v = 0; v < vectors; v++) finish(p, row + r, panel * PANEL + v * 4, sums[r][v], is_i16);
+        for (int v = 0; v < VECTORS; v++) finish(p, row + r, column + 4 * v, sums[r][v], is_i16);
 }
 
-/* Weights are read once for all rows where there are few; where there are many, a panel stays in the cache. */
 INLINE void multiply(const struct product *p, int m, const int is_i16) {
-    const int n_panels = (p->n + PANEL - 1) / PANEL;
-    int panel = 0;
-    for (; panel + 2 <= n_panels; panel += 2) {
+    for (int column = 0; column < p->n; column += PANEL) {
         int row = 0;
-        for (; row + 4 <= m; row += 4) {
-            tile(p, row, panel, 4, 1, is_i16);
-            tile(p, row, panel + 1, 4, 1, is_i16);
-        }
-        if (row + 2 <= m) {
-            tile(p, row, panel, 2, 2, is_i16);
-            row += 2;
-        }
-        if (row < m) tile(p, row, panel, 1, 2, is_i16);
-    }
-    if (panel < n_panels) {
-        int row = 0;
-        for (; row + 4 <= m; row += 4) tile(p, row, panel, 4, 1, is_i16);
-        for (; row < m; row++) tile(p, row, panel, 1, 1, is_i16);
+        for (; row + TILE_ROWS <= m; row += TILE_ROWS) tile(p, row, column, TILE_ROWS, is_i16);
+        if (row < m) tile(p, row, column, 1, is_i16);
     }
 }
 
@@ -257,14 +241,13 @@ EXPORT void layer_norm_f32(float *out, const float *x, const float *weight, cons
 }
 
 INLINE float dot(const float *a, const float *b, int n) {
-    f32x4 total[2] = {splat(0.0f), splat(0.0f)};
+    f32x4 total[4] = {splat(0.0f), splat(0.0f), splat(0.0f), splat(0.0f)};
     int i = 0;
-    for (; i + 8 <= n; i += 8) {
-        total[0] = multiply_add(load(a + i), load(b + i), total[0]);
-        total[1] = multiply_add(load(a + i + 4), load(b + i + 4), total[1]);
-    }
+    for (; i + 16 <= n; i += 16)
+        for (int part = 0; part < 4; part++)
+            total[part] = multiply_add(load(a + i + 4 * part), load(b + i + 4 * part), total[part]);
     for (; i < n; i += 4) total[0] = multiply_add(load_some(a + i, n - i), load_some(b + i, n - i), total[0]);
-    return sum(wasm_f32x4_add(total[0], total[1]));
+    return sum(wasm_f32x4_add(wasm_f32x4_add(total[0], total[1]), wasm_f32x4_add(total[2], total[3])));
 }
 
 /* transformer.attention: out (m, H * D) of queries (m, H * D, row stride q_stride) over keys and values (n, H, D)
@@ -287,15 +270,24 @@ EXPORT void attention_f32(float *out, const float *queries, int q_stride, const 
                 store_some(scores + j, weight, n - j);
                 total = wasm_f32x4_add(total, load_some(scores + j, n - j));
             }
-            for (int i = 0; i < width; i++) out[i] = 0.0f;
-            const float inverse = 1.0f / sum(total);
-            for (int j = 0; j < n; j++) {
-                if (!visible[j]) continue;
-                const f32x4 weight = splat(scores[j] * inverse);
-                for (int i = 0; i < width; i += 4) {
-                    f32x4 value = load_some(v + j * d + i, width - i);
-                    store_some(out + i, multiply_add(weight, value, load_some(out + i, width - i)), width - i);
+            const f32x4 inverse = splat(1.0f / sum(total));
+            int i = 0;
+            for (; i + 16 <= width; i += 16) {
+                f32x4 sums[4] = {splat(0.0f), splat(0.0f), splat(0.0f), splat(0.0f)};
+                for (int j = 0; j < n; j++) {
+                    if (!visible[j]) continue;
+                    const f32x4 weight = splat(scores[j]);
+                    const float *value = v + j * d + i;
+                    for (int part = 0; part < 4; part++)
+                        sums[part] = multiply_add(weight, load(value + 4 * part), sums[part]);
                 }
+                for (int part = 0; part < 4; part++) store(out + i + 4 * part, wasm_f32x4_mul(sums[part], inverse));
+            }
+            for (; i < width; i += 4) {
+                f32x4 some = splat(0.0f);
+                for (int j = 0; j < n; j++)
+                    if (visible[j]) some = multiply_add(splat(scores[j]), load_some(v + j * d + i, width - i), some);
+                store_some(out + i, wasm_f32x4_mul(some, inverse), width - i);
             }
         }
 }
@@ -317,9 +309,14 @@ EXPORT void rotate_f32(float *x, int x_stride, const float *cos, const float *si
 
 /* ---- residual quantization ------------------------------------------------------------------------------------ */
 
-/* Round e (n, width) to rounded (n, width) int8 and scale (n,), and say how far off that is: error (n,), at least
-   |e - scale * rounded| plus what the float32 sum of a score of e can err by, for an x of length 1. */
+/* The search begins with x in int16 and centroids in int8. x is rounded to this many steps a side, few enough for the
+   sum of `width` products to stay within an int32. */
+INLINE float x_steps(int width) { return width <= 512 ? 32767.0f : 32767.0f * 512 / width; }
+
+/* Round e (n, width) to rounded (n, width) int8 and scale (n,). error (n,) bounds how far a score x.e can be off for an
+   x of length 1: by |e - scale * rounded|, by the rounding of x, and by the float32 sum that the score is held to. */
 EXPORT void round_i8(int8_t *rounded, float *scale, float *error, const float *e, int n, int width) {
+    const float of_x = 0.5f * __builtin_sqrtf((float)width) / x_steps(width), of_sum = (width + 8) * 2.4e-7f;
     for (int j = 0; j < n; j++, e += width, rounded += width) {
         float largest = 0.0f, off = 0.0f, square = 0.0f;
         for (int i = 0; i < width; i++) largest = maximum(largest, magnitude(e[i]));
@@ -330,26 +327,32 @@ EXPORT void round_i8(int8_t *rounded, float *scale, float *error, const float *e
             off += gap * gap;
             square += e[i] * e[i];
         }
-        error[j] = __builtin_sqrtf(off) * 1.001f + __builtin_sqrtf(square) * (width + 8) * 2.4e-7f;
+        error[j] = 1.001f * (__builtin_sqrtf(off) * (1 + of_x) + __builtin_sqrtf(square) * (of_x + of_sum));
     }
 }
 
-INLINE int32_t dot_i8(const int16_t *x, const int8_t *e, int n) {
-    v128_t total[2] = {wasm_i32x4_splat(0), wasm_i32x4_splat(0)};
+INLINE int32_t sum_i32(v128_t x) {
+    return wasm_i32x4_extract_lane(x, 0) + wasm_i32x4_extract_lane(x, 1) + wasm_i32x4_extract_lane(x, 2) +
+           wasm_i32x4_extract_lane(x, 3);
+}
+
+/* dots[r] = x . e[r] for `rows` rows of e */
+INLINE void dots_i8(int32_t *dots, const int16_t *x, const int8_t *e, int width, const int rows) {
+    v128_t sums[4];
+    for (int r = 0; r < rows; r++) sums[r] = wasm_i32x4_splat(0);
     int i = 0;
-    for (; i + 16 <= n; i += 16) {
-        total[0] = wasm_i32x4_add(total[0], wasm_i32x4_dot_i16x8(wasm_v128_load(x + i), wasm_i16x8_load8x8(e + i)));
-        total[1] =
-            wasm_i32x4_add(total[1], wasm_i32x4_dot_i16x8(wasm_v128_load(x + i + 8), wasm_i16x8_load8x8(e + i + 8)));
+    for (; i + 8 <= width; i += 8) {
+        const v128_t value = wasm_v128_load(x + i);
+        for (int r = 0; r < rows; r++)
+            sums[r] = wasm_i32x4_add(sums[r], wasm_i32x4_dot_i16x8(value, wasm_i16x8_load8x8(e + r * width + i)));
     }
-    v128_t t = wasm_i32x4_add(total[0], total[1]);
-    int32_t result = wasm_i32x4_extract_lane(t, 0) + wasm_i32x4_extract_lane(t, 1) + wasm_i32x4_extract_lane(t, 2) +
-                     wasm_i32x4_extract_lane(t, 3);
-    for (; i < n; i++) result += x[i] * e[i];
-    return result;
+    for (int r = 0; r < rows; r++) {
+        dots[r] = sum_i32(sums[r]);
+        for (int rest = i; rest < width; rest++) dots[r] += x[rest] * e[r * width + rest];
+    }
 }
 
-/* One codebook of n centroids; the room that a search needs is the caller's. */
+/* One codebook of n centroids. */
 struct codebook {
     const float *centroids;  /* (n, width) */
     const float *half_norms; /* (n,) */
@@ -359,34 +362,36 @@ struct codebook {
     int n, width;
 };
 
-/* quantizer.Codebook.nearest of one x. Scores x.e - |e|^2 / 2 of the rounded x and e come with a bound of their error
-   (Cauchy-Schwarz); whatever may be the largest within it is scored again in float32, so rounding changes no code. */
+/* quantizer.ResidualQuantizer.encode, one x and one codebook: the first centroid with the most x.e - |e|^2 / 2.
+   Scores of the rounded x and e come with a bound of their error (Cauchy-Schwarz); whatever can be the largest within
+   it is scored again in float32, so rounding changes no code. upper: room for n floats; x_rounded: for width. */
 INLINE int nearest(const struct codebook *c, const float *x, float *upper, int16_t *x_rounded) {
-    const int width = c->width;
-    float largest = 0.0f, off = 0.0f;
+    const int n = c->n, width = c->width;
+    float largest = 0.0f;
     for (int i = 0; i < width; i++) largest = maximum(largest, magnitude(x[i]));
-    /* So that the sum of `width` products with an int8 stays within an int32. */
-    const float levels = width <= 512 ? 32767.0f : 32767.0f * 512 / width;
-    const float scale = largest > TINY ? largest / levels : 1.0f;
-    for (int i = 0; i < width; i++) {
-        x_rounded[i] = (int16_t)__builtin_rintf(x[i] / scale);
-        const float gap = x[i] - scale * x_rounded[i];
-        off += gap * gap;
-    }
+    const float scale = largest > TINY ? largest / x_steps(width) : 1.0f;
+    for (int i = 0; i < width; i++) x_rounded[i] = (int16_t)__builtin_rintf(x[i] / scale);
     const float length = __builtin_sqrtf(dot(x, x, width)) * 1.001f;
-    const float x_off = __builtin_sqrtf(off) * 1.001f;
 
     float floor = -__builtin_inff();
-    for (int j = 0; j < c->n; j++) {
-        const float score = scale * c->scale[j] * dot_i8(x_rounded, c->rounded + j * width, width) - c->half_norms[j];
-        const float norm = __builtin_sqrtf(2.0f * c->half_norms[j]) * 1.001f + c->error[j];
-        const float slack = length * c->error[j] + x_off * norm + 1e-6f * magnitude(score);
-        upper[j] = score + slack;
-        floor = maximum(floor, score - slack);
+    for (int first = 0; first < n; first += 4) {
+        int32_t dots[4];
+        const int rows = n - first < 4 ? n - first : 4;
+        const int8_t *e = c->rounded + first * width;
+        if (rows == 4)
+            dots_i8(dots, x_rounded, e, width, 4);
+        else
+            for (int r = 0; r < rows; r++) dots_i8(dots + r, x_rounded, e + r * width, width, 1);
+        for (int r = 0, j = first; r < rows; r++, j++) {
+            const float score = scale * c->scale[j] * dots[r] - c->half_norms[j];
+            const float slack = length * c->error[j] + 1e-6f * magnitude(score);
+            upper[j] = score + slack;
+            floor = maximum(floor, score - slack);
+        }
     }
     int best = 0;
     float best_score = -__builtin_inff();
-    for (int j = 0; j < c->n; j++) {
+    for (int j = 0; j < n; j++) {
         if (!(upper[j] >= floor)) continue;
         const float score = dot(x, c->centroids + j * width, width) - c->half_norms[j];
         if (score > best_score) best_score = score, best = j;
@@ -394,7 +399,7 @@ INLINE int nearest(const struct codebook *c, const float *x, float *upper, int16
     return best;
 }
 
-/* quantizer.ResidualQuantizer.codes: codes (m, n_codebooks) of x (m, width), which becomes what is left over.
+/* quantizer.ResidualQuantizer.encode after its projection: codes (m, n_codebooks) of x (m, width), which becomes what is left over.
    The arrays of a codebook stand one after the other for all of them. upper: room for n floats; x_rounded: for width. */
 EXPORT void residual_codes(int32_t *codes, float *x, const float *centroids, const float *half_norms,
                            const int8_t *rounded, const float *scale, const float *error, float *upper,

@@ -6,15 +6,17 @@ ctypes hands over addresses; what the C code takes for granted is asserted here.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tympan.arrays import Bool, Float32, Int32
 
-PANEL = 8  # outputs whose weights lie side by side; kernels.c has the same number
+PANEL = 16  # outputs whose weights lie side by side; kernels.c has the same number
 
 _N_ARGUMENTS = {  # of each function: pointers, then ints, except that a stride follows the pointer it is of
     "product_f32": "ppippp" + "iiii",
@@ -38,14 +40,16 @@ class Activation(IntEnum):
     GELU = 2
 
 
-@dataclass(frozen=True)
 class Panels:
-    """A matrix (n, k) packed for `Kernels.product`."""
+    """A matrix (n, k) packed for `Kernels.product`, with the bias of its outputs."""
 
-    weights: NDArray[np.float32] | NDArray[np.int16]  # (ceil(n / PANEL), k, PANEL), zeros past row n
-    scale: Float32 | None  # (n,), of int16 weights
-    n: int
-    k: int
+    def __init__(
+        self, weights: NDArray[np.float32] | NDArray[np.int16], scale: Float32 | None, bias: Float32 | None, n: int
+    ) -> None:
+        """weights: (ceil(n / PANEL), k, PANEL), zeros past row n. scale: (n,), of int16 weights. bias: (n,)."""
+        self.weights, self.scale, self.bias = weights, scale, bias
+        self.n, self.k = n, weights.shape[1]
+        self.addresses = (_at(weights), *([] if scale is None else [_at(scale)]), _at(bias))
 
 
 @dataclass(frozen=True)
@@ -67,48 +71,53 @@ class Kernels:
         for name, arguments in _N_ARGUMENTS.items():
             function = getattr(library, name)
             function.argtypes, function.restype = [types[argument] for argument in arguments], None
-        self._library = library
+            # An attribute of our own: looking one up in a CDLL takes longer than the call.
+            setattr(self, f"_{name}", function)
 
-    def pack(self, weight: Float32, *, int16: bool) -> Panels:
-        """Pack weight (n, k); int16: rounded to multiples of each row's largest magnitude / 32767."""
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Callable[..., None]: ...
+
+    def pack(self, weight: Float32, bias: Float32 | None = None, *, int16: bool = False) -> Panels:
+        """Pack weight (n, k) and bias (n,); int16: rounded to multiples of each row's largest magnitude / 32767."""
         _check(weight)
         n, k = weight.shape
+        if bias is not None:
+            _check(bias, n)
         shape = (-(-n // PANEL), k, PANEL)
         if not int16:
-            panels = Panels(np.empty(shape, np.float32), None, n, k)
-            self._library.pack_f32(_at(panels.weights), _at(weight), n, k)
-            return panels
-        scale = np.empty(n, np.float32)
-        panels = Panels(np.empty(shape, np.int16), scale, n, k)
-        self._library.pack_i16(_at(panels.weights), _at(scale), _at(weight), n, k)
-        return panels
+            panels = np.empty(shape, np.float32)
+            self._pack_f32(_at(panels), _at(weight), n, k)
+            return Panels(panels, None, bias, n)
+        rounded, scale = np.empty(shape, np.int16), np.empty(n, np.float32)
+        self._pack_i16(_at(rounded), _at(scale), _at(weight), n, k)
+        return Panels(rounded, scale, bias, n)
 
     def product(
-        self, x: Float32, panels: Panels, bias: Float32 | None, residual: Float32 | None, activation: Activation
+        self,
+        x: Float32,
+        panels: Panels,
+        residual: Float32 | None = None,
+        activation: Activation = Activation.NONE,
     ) -> Float32:
-        """activation(x @ W.T + bias + residual): x (m, k), bias (n,), residual (m, n) -> (m, n).
+        """activation(x @ W.T + bias + residual): x (m, k), residual (m, n) -> (m, n).
 
         The rows of x may lie any distance apart, and overlap.
         """
-        m, n, k = len(x), panels.n, panels.k
-        assert x.dtype == np.float32 and x.shape == (m, k) and x.strides[1] == 4, (x.dtype, x.shape, x.strides)
-        out = np.empty((m, n), np.float32)
+        m, n, k, strides = len(x), panels.n, panels.k, x.strides
+        assert x.dtype == np.float32 and x.shape == (m, k) and strides[1] == 4, (x.dtype, x.shape, strides)
         if residual is not None:
             _check(residual, m, n)
-        arguments = (_at(bias), _at(residual), m, n, k, int(activation))
-        if panels.scale is None:
-            self._library.product_f32(_at(out), _at(x), x.strides[0] // 4, _at(panels.weights), *arguments)
-        else:
-            self._library.product_i16(
-                _at(out), _at(x), x.strides[0] // 4, _at(panels.weights), _at(panels.scale), *arguments
-            )
+        out = np.empty((m, n), np.float32)
+        product = self._product_f32 if panels.scale is None else self._product_i16
+        product(_at(out), _at(x), strides[0] // 4, *panels.addresses, _at(residual), m, n, k, activation)
         return out
 
     def elu(self, x: Float32) -> Float32:
         """ELU of every element: same shape."""
         _check(x)
         out = np.empty_like(x)
-        self._library.elu_f32(_at(out), _at(x), x.size)
+        self._elu_f32(_at(out), _at(x), x.size)
         return out
 
     def layer_norm(self, x: Float32, weight: Float32, bias: Float32) -> Float32:
@@ -118,7 +127,7 @@ class Kernels:
         _check(weight, d)
         _check(bias, d)
         out = np.empty_like(x)
-        self._library.layer_norm_f32(_at(out), _at(x), _at(weight), _at(bias), m, d)
+        self._layer_norm_f32(_at(out), _at(x), _at(weight), _at(bias), m, d)
         return out
 
     def rotate(self, x: Float32, cos: Float32, sin: Float32) -> None:
@@ -127,7 +136,7 @@ class Kernels:
         assert x.dtype == np.float32 and x.strides[1:] == (4 * width, 4), (x.dtype, x.strides)
         _check(cos, m, width // 2)
         _check(sin, m, width // 2)
-        self._library.rotate_f32(_at(x), x.strides[0] // 4, _at(cos), _at(sin), m, n_heads, width)
+        self._rotate_f32(_at(x), x.strides[0] // 4, _at(cos), _at(sin), m, n_heads, width)
 
     def attention(self, q: Float32, keys: Float32, values: Float32, visible: Bool) -> Float32:
         """Attention of q (m, H, D) over keys and values (n, H, D) where visible (m, n), one key at least: (m, H * D).
@@ -141,7 +150,7 @@ class Kernels:
         _check(values, n, n_heads, width)
         assert visible.shape == (m, n) and visible.flags.c_contiguous and visible.dtype == np.bool_, visible.shape
         out, scores = np.empty((m, n_heads * width), np.float32), np.empty(n, np.float32)
-        self._library.attention_f32(
+        self._attention_f32(
             _at(out), _at(q), q.strides[0] // 4, _at(keys), _at(values), _at(visible), _at(scores),
             m, n, n_heads, width,
         )  # fmt: skip
@@ -154,7 +163,7 @@ class Kernels:
         _check(half_norms, n_codebooks, n)
         rounded = np.empty(centroids.shape, np.int8)
         scale, error = np.empty((2, n_codebooks, n), np.float32)
-        self._library.round_i8(_at(rounded), _at(scale), _at(error), _at(centroids), n_codebooks * n, width)
+        self._round_i8(_at(rounded), _at(scale), _at(error), _at(centroids), n_codebooks * n, width)
         return Codebooks(centroids, half_norms, rounded, scale, error)
 
     def residual_codes(self, x: Float32, codebooks: Codebooks) -> Int32:
@@ -164,7 +173,7 @@ class Kernels:
         _check(x, m, width)
         residual, codes = x.copy(), np.empty((m, n_codebooks), np.int32)
         upper, x_rounded = np.empty(n, np.float32), np.empty(width, np.int16)
-        self._library.residual_codes(
+        self._residual_codes(
             _at(codes), _at(residual), _at(codebooks.centroids), _at(codebooks.half_norms), _at(codebooks.rounded),
             _at(codebooks.scale), _at(codebooks.error), _at(upper), _at(x_rounded), m, n_codebooks, n, width,
         )  # fmt: skip
