@@ -57,6 +57,11 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_transcribe(commands.add_parser("transcribe", help="transcribe audio files in a headless browser"))
     _add_quantize(commands.add_parser("quantize", help="turn an official checkpoint into a model directory"))
+
+    command = commands.add_parser("bench", help="measure how fast a part runs in a headless browser")
+    command.add_argument("name", choices=("mimi",), help="what to measure")
+    command.add_argument("--json", action="store_true", help="after the table, the same as one line of JSON")
+    command.set_defaults(run=_bench)
     return parser
 
 
@@ -103,7 +108,7 @@ def _serve(options: argparse.Namespace) -> bool:
     return True
 
 
-# The two below import late: a browser's driver and numpy take longer to load than the other commands take to run.
+# The three below import late: a browser's driver and numpy take longer to load than the other commands take to run.
 
 
 def _transcribe(options: argparse.Namespace) -> bool:
@@ -117,6 +122,12 @@ def _quantize(options: argparse.Namespace) -> bool:
 
     quantize(options.source, options.dest, options.format)
     return True
+
+
+def _bench(options: argparse.Namespace) -> bool:
+    from bench.mimi import main as measure
+
+    return measure(options.json)
 
 
 if __name__ == "__main__":

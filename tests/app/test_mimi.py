@@ -29,7 +29,7 @@ def stream(mimi: Mimi, frames: Float32) -> Int32:
 
 def test_streamed_latents_and_codes_are_the_official_ones() -> None:
     state = golden().mimi.new_state()
-    latents = np.concatenate([golden().mimi.step_latent(state, frame) for frame in golden().frames])
+    latents = np.concatenate([golden().mimi.stream_latent(state, frame[None]) for frame in golden().frames])
     np.testing.assert_allclose(latents.T, golden().expected["mimi_latent_stream"], atol=LATENT_TOLERANCE, rtol=0)
     np.testing.assert_array_equal(stream(golden().mimi, golden().frames).T, golden().expected["mimi_codes_stream"])
 

@@ -1,0 +1,119 @@
+"""Mimi at the released size, in the page: milliseconds a frame of 80 ms.
+
+The encoder is random (checkpoint.py), which takes the same time as a trained one. Measured beside it, in the same run:
+the same encoder in float32, on numpy alone and, where moshi is installed, the official one in PyTorch on one thread.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from bench import checkpoint
+from bench.machine import machine
+from bench.page import BenchPage, bench_page
+from tympan.arrays import Float32
+from tympan.config import FRAME_SAMPLES
+
+N_FRAMES, N_NUMPY_FRAMES = 250, 15
+N_WARM = 25  # frames first, which are not counted: the browser compiles its WebAssembly a second time, better
+N_TOGETHER = 8
+SEED = 11
+
+
+def measure() -> dict[str, Any]:
+    """Run everything; print a table. Returns what the last line holds. Raises CommandError."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "mimi.safetensors"
+        checkpoint.write(path)
+        sound = np.random.default_rng(SEED).uniform(-0.3, 0.3, (N_WARM + N_FRAMES) * FRAME_SAMPLES).astype(np.float32)
+        with bench_page("mimi_in_page.py", {"/checkpoint/": Path(scratch)}) as page:
+            result = _in_page(page, sound, path.stat().st_size)
+            browser = page.browser
+        result["pytorch_median_ms"] = _pytorch_median_ms(path, sound) if find_spec("moshi") else None
+    _print_table(result)
+    return {"mimi": result, "machine": machine(browser)}
+
+
+def _in_page(page: BenchPage, sound: Float32, n_stored_bytes: int) -> dict[str, Any]:
+    loaded = _load(page, "auto", "int16")
+    stream = page.call("run", samples=sound.tolist(), n_together=1)
+    times_ms = np.array(stream["times_ms"][N_WARM:])
+    together = page.call("run", samples=sound.tolist(), n_together=N_TOGETHER)
+    ceilings = page.call("ceilings")
+    _load(page, "auto", "float32")
+    exact = page.call("run", samples=sound.tolist(), n_together=1)
+    _load(page, "numpy", "float32")
+    numpy = page.call("run", samples=sound[: N_NUMPY_FRAMES * FRAME_SAMPLES].tolist(), n_together=1)
+    codes, exact_codes = np.array(stream["codes"]), np.array(exact["codes"])
+    median_s = float(np.median(times_ms)) / 1000
+    gflops = 2 * checkpoint.n_multiplications() / median_s / 1e9
+    return {
+        "median_ms": _rounded(np.median(times_ms)),
+        "p95_ms": _rounded(np.percentile(times_ms, 95)),
+        "together_median_ms": _rounded(np.median(together["times_ms"][N_WARM // N_TOGETHER + 1 :])),
+        "float32_median_ms": _rounded(np.median(exact["times_ms"][N_WARM:])),
+        "numpy_median_ms": _rounded(np.median(numpy["times_ms"][1:])),
+        "gflops": _rounded(gflops),
+        "gemm_ceiling_gflops": _rounded(ceilings["gflops"]),
+        "gemm_share": _rounded(gflops / ceilings["gflops"]),
+        "memory_ceiling_gb_s": _rounded(ceilings["gb_s"]),
+        "memory_share": _rounded(checkpoint.n_bytes_a_frame() / median_s / 1e9 / ceilings["gb_s"]),
+        "level": loaded["level"],
+        "load_s": _rounded(loaded["load_s"]),
+        "heap_over_stored": _rounded(loaded["heap_bytes"] / n_stored_bytes),
+        "codes_equal_float32": float((codes == exact_codes).mean()),
+        "first_codes_equal_float32": float((codes == exact_codes)[:, 0].mean()),
+        "together_equal": together["codes"] == stream["codes"],
+        "frames": N_FRAMES,
+    }
+
+
+def _load(page: BenchPage, level: str, precision: str) -> dict[str, Any]:
+    url = "/checkpoint/mimi.safetensors"
+    loaded = page.call("load", url=url, config=checkpoint.MIMI_JSON, level=level, precision=precision)
+    return dict(loaded)
+
+
+def _pytorch_median_ms(path: Path, sound: Float32) -> float:
+    """The official encoder, streaming, one thread, not compiled."""
+    os.environ["NO_TORCH_COMPILE"] = "1"
+    import torch
+    from moshi.models.compression import MimiModel
+    from moshi.models.loaders import get_mimi
+
+    torch.set_num_threads(1)
+    with torch.no_grad():
+        mimi: MimiModel = get_mimi(None, checkpoint.MIMI_JSON, num_codebooks=checkpoint.CONFIG.n_codebooks)
+        mimi.eval()
+        times_ms = []
+        with mimi.streaming(1):
+            for frame in torch.from_numpy(sound).split(FRAME_SAMPLES):
+                begun_s = perf_counter()
+                mimi.encode(frame[None, None])
+                times_ms.append((perf_counter() - begun_s) * 1000)
+    return _rounded(np.median(times_ms[N_WARM:]))
+
+
+def _print_table(result: dict[str, Any]) -> None:
+    for name, value in result.items():
+        print(f"{name:26} {value}")
+
+
+def _rounded(value: Any) -> float:
+    return round(float(value), 3)
+
+
+def main(as_json: bool) -> bool:
+    """Measure, print a table and, as_json, one line of JSON after it."""
+    result = measure()
+    if as_json:
+        print(json.dumps(result))
+    return True

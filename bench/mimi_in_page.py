@@ -1,0 +1,74 @@
+"""The side of bench/mimi.py that runs in the page."""
+
+from time import perf_counter
+
+import numpy as np
+import pyodide_js
+from pyodide.http import pyfetch
+
+from tympan.config import FRAME_SAMPLES, MimiConfig
+from tympan.mimi.encoder import Mimi, MimiWeights
+from tympan.mimi.matrix import Precision
+from tympan.simd import module
+from tympan.weights import safetensors
+
+mimi: Mimi | None = None  # the encoder that was loaded last
+
+
+def heap_bytes():
+    """How much memory Python has asked the browser for; it never gives any back."""
+    return pyodide_js._module.HEAPU8.length
+
+
+async def load(url, config, level, precision):
+    """Put a checkpoint on a level; return which one runs, the seconds from its bytes to an encoder, and the heap."""
+    global mimi
+    mimi = None
+    before_bytes = heap_bytes()
+    begun_s = perf_counter()
+    content = await (await pyfetch(url)).bytes()
+    fetched_s = perf_counter()
+    config = MimiConfig.from_json(config, n_codebooks=config["quantizer"]["n_q"])
+    used = module.use(level)
+    weights = MimiWeights.from_tensors(config, safetensors.read(content, url), Precision(precision))
+    mimi = Mimi(config, weights)
+    return {
+        "level": used,
+        "fetch_s": fetched_s - begun_s,
+        "load_s": perf_counter() - fetched_s,
+        "heap_bytes": heap_bytes() - before_bytes,
+    }
+
+
+async def run(samples, n_together):
+    """Encode a stream, `n_together` frames a call; return milliseconds a frame of every call, and the codes."""
+    assert mimi is not None
+    frames = np.asarray(samples, np.float32).reshape(-1, FRAME_SAMPLES)
+    state, times_ms, codes = mimi.new_state(), [], []
+    for start in range(0, len(frames), n_together):
+        some = frames[start : start + n_together]
+        begun_s = perf_counter()
+        codes += mimi.encode(state, some).tolist()
+        times_ms.append((perf_counter() - begun_s) * 1000 / len(some))
+    return {"times_ms": times_ms, "codes": codes}
+
+
+async def ceilings():
+    """What the kernels reach when nothing is in their way: GFLOP/s in the cache, GB/s out of it."""
+    kernels = module.kernels()
+    assert kernels is not None
+    x, small = np.ones((64, 256), np.float32), kernels.pack(np.ones((256, 256), np.float32))
+    one, large = np.ones((1, 4096), np.float32), kernels.pack(np.ones((4096, 4096), np.float32))
+    product_s = best_s(lambda: [kernels.product(x, small) for _ in range(50)]) / 50
+    stream_s = best_s(lambda: kernels.product(one, large))
+    return {"gflops": 2 * 64 * 256 * 256 / product_s / 1e9, "gb_s": large.weights.nbytes / stream_s / 1e9}
+
+
+def best_s(function):
+    """The fastest of ten calls."""
+    times_s = []
+    for _ in range(10):
+        begun_s = perf_counter()
+        function()
+        times_s.append(perf_counter() - begun_s)
+    return min(times_s)

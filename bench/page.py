@@ -1,0 +1,58 @@
+"""A page of the built site with Pyodide, numpy and the library, and nothing else in it: where things are measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page
+
+from cli.browser import opened
+from cli.server import serving
+from cli.site import DIST, build
+
+FOLDER = Path(__file__).parent
+
+_START = """
+async () => {
+    const { loadPyodide } = await import("/vendor/pyodide/pyodide.mjs");
+    window.pyodide = await loadPyodide({ indexURL: "/vendor/pyodide/" });
+    await pyodide.loadPackage("numpy", { messageCallback: () => {} });
+    const library = await (await fetch("/tympan.zip")).arrayBuffer();
+    pyodide.unpackArchive(library, "zip", { extractDir: "/library" });
+    pyodide.runPython("import json, sys; sys.path.insert(0, '/library')");
+}
+"""
+
+
+@dataclass(frozen=True)
+class BenchPage:
+    """A page that runs one script of this folder."""
+
+    page: Page
+
+    def call(self, function: str, **arguments: Any) -> Any:
+        """Call a coroutine function of the script. Arguments and result are what JSON carries."""
+        source = f"json.dumps(await {function}(**json.loads({json.dumps(arguments)!r})))"
+        return json.loads(self.page.evaluate("source => pyodide.runPythonAsync(source)", source))
+
+    @property
+    def browser(self) -> str:
+        """The browser's name and version, such as "chromium 156.0.1"."""
+        browser = self.page.context.browser
+        assert browser is not None
+        return f"{browser.browser_type.name} {browser.version}"
+
+
+@contextmanager
+def bench_page(script: str, mounts: Mapping[str, Path]) -> Iterator[BenchPage]:
+    """Open the page and run `script` in it. mounts: further folders of the site. Raises CommandError."""
+    build(DIST)
+    with serving(DIST, mounts={"/bench/": FOLDER, **mounts}) as url, opened(f"{url}/bench/page.html") as page:
+        page.evaluate(_START)
+        page.evaluate("source => pyodide.runPython(source)", (FOLDER / script).read_text())
+        yield BenchPage(page)
