@@ -19,14 +19,19 @@ from tympan.loading import Loaded, load
 from tympan.session import Heard, Session
 from tympan.transcriber import Trace
 from tympan.weights.catalogue import CATALOGUE_NAME
-from tympan.weights.download import resolve
+from tympan.weights.download import Downloader
+from tympan.weights.progress import Progress
+from tympan.weights.sources import Directory, Hub, resolve
+from tympan.weights.store import Store, open_store
 
-__export__ = ["abandon", "begin", "feed", "finish", "hear", "open_model"]
+__export__ = ["abandon", "begin", "cancel", "delete_models", "feed", "finish", "hear", "offer", "open_model"]
 
 FILE_STEPS_AHEAD = 4
 
 model: Loaded | None = None
 session: Session | None = None
+store: Store | None = None
+downloader: Downloader | None = None  # of the model that is loading
 
 
 def answers(function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[str]]:
@@ -51,6 +56,31 @@ def tell(kind: str, **facts: Any) -> None:
     postMessage(to_js({"kind": kind, **facts}, dict_converter=Object.fromEntries))
 
 
+async def find_source(name: str, page_url: str) -> Directory | Hub:
+    """Find a model by what the page's address says, ready to be downloaded; `cancel` ends that."""
+    global store, downloader
+    store = store or await open_store()
+    downloader = Downloader(store)
+    return await resolve(name, page_url, f"{page_url}models/{CATALOGUE_NAME}", downloader)
+
+
+@answers
+async def offer(name: str, page_url: str) -> dict[str, Any]:
+    """Tell what loading a model would mean, and whether a person has to agree first."""
+    found = await (await find_source(name, page_url)).offer()
+    return {
+        "title": found.title,
+        "languages": found.languages,
+        "licence": found.licence,
+        "source": found.source,
+        "notes": found.notes,
+        "bytes": found.n_bytes,
+        "missing": found.missing_bytes,
+        "host": found.host,
+        "must_ask": found.must_ask(page_url),
+    }
+
+
 @answers
 async def open_model(name: str, backend: str, page_url: str) -> dict[str, Any]:
     """Load the model that the page's address asks for, in place of the one before; tell what it is."""
@@ -58,11 +88,7 @@ async def open_model(name: str, backend: str, page_url: str) -> dict[str, Any]:
     if model is not None:
         model.transcriber.lm.close()
         model = None
-    model = await load(
-        await resolve(name, page_url, f"{page_url}models/{CATALOGUE_NAME}"),
-        backend,
-        on_progress=lambda done_bytes, total_bytes: tell("progress", done=done_bytes, total=total_bytes),
-    )
+    model = await load(await find_source(name, page_url), backend, on_progress=_tell_progress)
     manifest = model.manifest
     return {
         "title": manifest.title,
@@ -73,6 +99,32 @@ async def open_model(name: str, backend: str, page_url: str) -> dict[str, Any]:
         "backend": model.transcriber.lm.name,
         "runs_on": model.transcriber.lm.runs_on,
     }
+
+
+def _tell_progress(progress: Progress) -> None:
+    tell(
+        "progress",
+        phase=progress.phase,
+        done=progress.done_bytes,
+        total=progress.total_bytes,
+        rate=progress.rate,
+        seconds_left=progress.seconds_left,
+    )
+
+
+@answers
+async def cancel() -> None:
+    """Stop the download that is going on; `open_model` answers with Cancelled."""
+    if downloader is not None:
+        downloader.cancel()
+
+
+@answers
+async def delete_models() -> None:
+    """Delete every file that was downloaded for a model. One that is loaded goes on working."""
+    global store
+    store = store or await open_store()
+    await store.clear()
 
 
 @answers

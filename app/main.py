@@ -114,7 +114,7 @@ class Page:
     def receive(self, message):
         """A message of the engine: how far the download is, or what was heard."""
         if message.kind == "progress":
-            self.view.show_download(message.done, message.total)
+            self.view.show_loading(message.phase, message.done, message.total, message.rate, message.seconds_left)
         elif message.kind == "heard":
             self.view.show_words([word.text for word in message.words], message.partial)
             self.view.show_heard(message.seconds, self.total_s, message.backlog_s)

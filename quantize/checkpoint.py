@@ -13,6 +13,7 @@ import numpy as np
 
 from tympan.config import LMConfig, MimiConfig
 from tympan.errors import BadModel
+from tympan.weights.file import InMemory
 from tympan.weights.safetensors import SafetensorsFile, Tensor
 
 # Names and numbers where config.json is silent. Source: kyutai-labs/moshi@e6a55d2 moshi/moshi/models/loaders.py.
@@ -137,4 +138,4 @@ def _map(path: Path) -> SafetensorsFile:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except ValueError as error:  # an empty file cannot be mapped
             raise BadModel(f"{path.name} is empty") from error
-    return SafetensorsFile(memoryview(content), path.name)
+    return SafetensorsFile(InMemory(memoryview(content)), path.name)

@@ -26,7 +26,7 @@ from tympan.lm.weights import LMWeights
 from tympan.mimi.encoder import MimiWeights
 from tympan.weights import q4
 from tympan.weights.manifest import MANIFEST_NAME, Manifest
-from tympan.weights.mimi_names import encoder_tensors
+from tympan.weights.mimi_names import EncoderTensors
 from tympan.weights.safetensors import Tensor
 
 Format: TypeAlias = Literal["q4_0", "f32"]
@@ -73,7 +73,7 @@ def _check_shapes(checkpoint: Checkpoint) -> None:
         if not name.startswith(_LM_PREFIXES):
             raise BadModel(f"the tensor {name} is no part of a speech-to-text transformer")
     LMWeights.from_tensors(checkpoint.lm_config, checkpoint.lm.stand_ins())
-    mimi = dict(encoder_tensors(checkpoint.mimi.stand_ins(), checkpoint.mimi_config))
+    mimi = EncoderTensors(checkpoint.mimi.stand_ins(), checkpoint.mimi_config)
     MimiWeights.from_tensors(checkpoint.mimi_config, mimi)
 
 
@@ -111,7 +111,7 @@ def _lm_tensors(checkpoint: Checkpoint, format: Format) -> Iterator[tuple[str, T
 
 def _mimi_tensors(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
     """Mimi stays as exact as it was stored: a float16 as it is, anything else in float32."""
-    for name, tensor in encoder_tensors(checkpoint.mimi, checkpoint.mimi_config):
+    for name, tensor in EncoderTensors(checkpoint.mimi, checkpoint.mimi_config).items():
         values = _finite_float32(name, tensor)
         yield name, tensor if tensor.dtype == np.float16 else values
 

@@ -5,7 +5,9 @@
     │   ├── UnknownModel      no such id in the catalogue, or nothing at that address
     │   ├── BadModel          a manifest, config or tensor that does not fit
     │   ├── CorruptFile       the bytes are not the bytes that the manifest names
-    │   └── DownloadFailed    the network or the server said no
+    │   ├── DownloadFailed    the network or the server said no
+    │   ├── StorageFull       the browser has no room for the model
+    │   └── Cancelled         the person said no
     ├── AudioError
     │   ├── BadAudio          a file that holds no audio the browser can decode
     │   ├── MicrophoneDenied  permission refused, or no microphone
@@ -57,6 +59,20 @@ class DownloadFailed(ModelError):
     def __init__(self, url: str, reason: str) -> None:
         self.url, self.reason = url, reason
         super().__init__(f"Could not download {url}: {reason}.")
+
+
+class StorageFull(ModelError):
+    def __init__(self, needed_bytes: int, free_bytes: int) -> None:
+        self.needed_bytes, self.free_bytes = needed_bytes, free_bytes
+        super().__init__(
+            f"The browser has no room for the model: {needed_bytes / 1e6:.0f} MB are needed, "
+            f"{free_bytes / 1e6:.0f} MB are free."
+        )
+
+
+class Cancelled(ModelError):
+    def __init__(self) -> None:
+        super().__init__("Loading was cancelled. What has been downloaded is kept for the next time.")
 
 
 class AudioError(TympanError):

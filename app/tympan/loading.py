@@ -13,7 +13,8 @@ from tympan.mimi.encoder import Mimi, MimiWeights
 from tympan.text.tokenizer import Tokenizer
 from tympan.transcriber import Transcriber
 from tympan.weights.manifest import Manifest
-from tympan.weights.model import ModelFiles, Source, read_model
+from tympan.weights.model import ModelFiles, Source, quiet, read_model
+from tympan.weights.progress import Progress
 
 BACKENDS = ("auto", "webgpu", "numpy")
 
@@ -24,11 +25,11 @@ class Loaded:
     manifest: Manifest
 
 
-async def load(source: Source, backend: str = "auto", on_progress: Callable[[int, int], None] | None = None) -> Loaded:
+async def load(source: Source, backend: str = "auto", on_progress: Callable[[Progress], None] = quiet) -> Loaded:
     """Read a model from `source` and make it ready.
 
-    backend: one of BACKENDS; `auto` is WebGPU. on_progress: called with the bytes that are there and the bytes there
-    will be. Raises ModelError, GpuError or BadOption.
+    backend: one of BACKENDS; `auto` is WebGPU. on_progress: called as files come and as tensors are read from them.
+    Raises ModelError, GpuError or BadOption.
     """
     if backend not in BACKENDS:
         raise BadOption("backend", backend, BACKENDS)

@@ -19,17 +19,17 @@ def catalogue() -> Catalogue:
 
 
 def test_ids_are_relative_to_the_catalogue() -> None:
-    assert catalogue().model_url("demo") == "https://example.org/tympan/models/demo"
-    assert catalogue().model_url("large") == "https://cdn.example.org/large"
+    assert catalogue().find("demo") == "https://example.org/tympan/models/demo"
+    assert catalogue().find("large") == "https://cdn.example.org/large"
 
 
 def test_the_first_model_is_the_default() -> None:
-    assert catalogue().model_url("") == catalogue().model_url("demo")
+    assert catalogue().find("") == catalogue().find("demo")
 
 
 def test_unknown_id_tells_the_known_ones() -> None:
     with pytest.raises(UnknownModel, match=r"“tiny”.* demo, large"):
-        catalogue().model_url("tiny")
+        catalogue().find("tiny")
 
 
 @pytest.mark.parametrize("text", [b"", b"<html>", b"[]", b"{}", b'{"models": []}', b'{"models": [{"id": "demo"}]}'])

@@ -84,6 +84,7 @@ def setting(*keys: str | int, to: object) -> Callable[[dict[str, Any]], None]:
         (setting("files", 1, "bytes", to=True), "'bytes' that is a whole number"),
         (setting("files", 1, "bytes", to=-1), "impossible length"),
         (setting("files", 1, "sha256", to="F" * 64), "impossible length or sha256"),
+        (setting("files", 1, "sha256", to=""), "no sha256"),
     ],
 )
 def test_what_does_not_fit_is_said(change: Callable[[dict[str, Any]], None], reason: str) -> None:

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from tympan.config import MimiConfig
 from tympan.errors import BadModel
-from tympan.weights.mimi_names import encoder_names, encoder_tensors
+from tympan.weights.mimi_names import EncoderTensors, encoder_names
 from tympan.weights.safetensors import Tensor
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "a"
@@ -64,7 +64,7 @@ def assert_official(tensors: dict[str, Tensor]) -> None:
 
 
 def test_official_names() -> None:
-    assert_official(dict(encoder_tensors(OFFICIAL, CONFIG)))
+    assert_official(dict(EncoderTensors(OFFICIAL, CONFIG)))
 
 
 def test_only_the_encoder_is_taken() -> None:
@@ -80,7 +80,7 @@ def test_pytorch_names() -> None:
         for name, tensor in OFFICIAL.items()
     }
     assert renamed.keys() != OFFICIAL.keys()
-    assert_official(dict(encoder_tensors(renamed, CONFIG)))
+    assert_official(dict(EncoderTensors(renamed, CONFIG)))
 
 
 def test_hf_layout_is_undone() -> None:
@@ -88,7 +88,7 @@ def test_hf_layout_is_undone() -> None:
     assert "encoder_transformer.layers.1.self_attn.k_proj.weight" in hf
     assert "quantizer.acoustic_residual_vector_quantizer.layers.6.codebook.embed_sum" in hf
     assert not set(hf) & set(encoder_names(CONFIG))
-    assert_official(dict(encoder_tensors(hf, CONFIG)))
+    assert_official(dict(EncoderTensors(hf, CONFIG)))
 
 
 def test_codebooks_that_nobody_listens_to_are_left_out() -> None:
@@ -101,4 +101,4 @@ def test_missing_tensor_is_named(layout: str) -> None:
     tensors = OFFICIAL if layout == "official" else to_hf(OFFICIAL, CONFIG.transformer.n_heads)
     tensors = {name: tensor for name, tensor in tensors.items() if "downsample" not in name}
     with pytest.raises(BadModel, match="no tensor downsample"):
-        dict(encoder_tensors(tensors, CONFIG))
+        dict(EncoderTensors(tensors, CONFIG))

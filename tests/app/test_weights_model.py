@@ -54,12 +54,19 @@ def test_everything_is_there(converted: Path) -> None:
 
 
 def test_progress_reaches_the_total(converted: Path) -> None:
-    reports: list[tuple[int, int]] = []
-    files = run(read_model(Folder(converted), lambda done, total: reports.append((done, total))))
-    total_bytes = files.manifest.n_bytes
-    assert reports[0] == (0, total_bytes)
-    assert reports[-1] == (total_bytes, total_bytes)
-    assert reports == sorted(reports)
+    reports: list[tuple[str, int]] = []
+    files = run(read_model(Folder(converted), lambda progress: reports.append((progress.phase, progress.done_bytes))))
+    assert reports[0] == ("download", 0)
+    assert reports[-2:] == [("download", files.manifest.n_bytes), ("prepare", 0)]
+
+
+def test_tensors_are_read_when_they_are_asked_for(converted: Path) -> None:
+    read_bytes: list[int] = []
+    files = run(read_model(Folder(converted), lambda progress: read_bytes.append(progress.done_bytes)))
+    before = len(read_bytes)
+    assert "emb.0.weight" in files.lm
+    assert len(list(files.lm)) == len(files.lm)
+    assert len(read_bytes) == before
 
 
 @pytest.mark.parametrize("name", ["lm-00001.safetensors", "mimi-00001.safetensors", "tokenizer.model"])

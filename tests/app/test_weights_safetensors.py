@@ -12,6 +12,7 @@ from safetensors import TensorSpec, serialize
 from safetensors.numpy import save
 
 from tympan.errors import BadModel
+from tympan.weights.file import InMemory
 from tympan.weights.safetensors import SafetensorsFile, read
 
 RNG = np.random.default_rng(3)
@@ -62,7 +63,7 @@ def test_tensors_are_views() -> None:
 
 
 def test_names_are_known_before_anything_is_decoded() -> None:
-    file = SafetensorsFile(save({"a": np.ones((2, 3), np.float32)}), "x")
+    file = SafetensorsFile(InMemory(save({"a": np.ones((2, 3), np.float32)})), "x")
     assert list(file) == ["a"]
     assert "a" in file
     assert "b" not in file

@@ -25,11 +25,14 @@ def test_the_demo_model_is_whole_and_small() -> None:
 def test_the_catalogue_is_what_the_manifests_say(tmp_path: Path) -> None:
     (tmp_path / "demo").mkdir()
     shutil.copy(MODELS / "demo" / "model.json", tmp_path / "demo")
+    entries = json.loads((MODELS / "catalogue.json").read_text())["models"]
+    large = [entry for entry in entries if "hub" in entry]  # stays as it is, after what is found in folders
+    (tmp_path / "catalogue.json").write_text(json.dumps({"models": [*large, entries[0] | {"title": "before"}]}))
     write_catalogue(tmp_path)
     written = (tmp_path / "catalogue.json").read_text()
     assert written == (MODELS / "catalogue.json").read_text()
     catalogue = Catalogue.parse(written.encode(), "https://example.org/models/catalogue.json")
-    assert catalogue.model_url("") == "https://example.org/models/demo"
+    assert catalogue.find("") == "https://example.org/models/demo"
 
 
 def test_error_rates_come_from_the_metrics(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from pyscript import document
 
 MEGABYTE = 1e6
+PHASES = {"download": "Downloading the model", "prepare": "Preparing the model"}
 
 
 def element(name):
@@ -52,9 +53,12 @@ class View:
     def hide_progress(self):
         element("progress").hidden = True
 
-    def show_download(self, done_bytes, total_bytes):
+    def show_loading(self, phase, done_bytes, total_bytes, rate, seconds_left):
+        """How far loading is. rate: bytes a second. seconds_left: None where nobody can say."""
         self.show_progress(done_bytes, total_bytes)
-        text = f"Loading the model: {done_bytes / MEGABYTE:.1f} of {total_bytes / MEGABYTE:.1f} MB"
+        text = f"{PHASES[phase]}: {done_bytes / MEGABYTE:.1f} of {total_bytes / MEGABYTE:.1f} MB"
+        if rate and seconds_left:
+            text += f", {rate / MEGABYTE:.1f} MB/s, {duration(seconds_left)} left"
         element("status").textContent = text
 
     def show_model(self, model):
@@ -108,6 +112,13 @@ class View:
         """Replace the words by the whole text."""
         self._partial = None
         element("transcript").textContent = text
+
+
+def duration(seconds):
+    """In words, as rough as anyone needs it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min"
 
 
 def _paragraph(text):

@@ -36,14 +36,14 @@ class ModelFile:
     path: str  # relative to the directory, never outside of it
     role: Role
     n_bytes: int
-    sha256: str  # 64 hexadecimal digits
+    sha256: str  # 64 hexadecimal digits; empty where nobody has published it, which `model.json` may not do
 
     def __post_init__(self) -> None:
         if not _PATH.fullmatch(self.path):
             raise BadModel(f"{MANIFEST_NAME} names the file {self.path!r}, which is no path inside the model")
         if self.role not in get_args(Role):
             raise BadModel(f"{self.path} has the unknown role {self.role!r}")
-        if self.n_bytes < 1 or not _SHA256.fullmatch(self.sha256):
+        if self.n_bytes < 1 or not (self.sha256 == "" or _SHA256.fullmatch(self.sha256)):
             raise BadModel(f"{MANIFEST_NAME} gives {self.path} an impossible length or sha256")
 
 
@@ -82,6 +82,8 @@ class Manifest:
             raise BadModel(f"{MANIFEST_NAME} is not JSON ({error})") from error
         if not isinstance(value, dict) or value.get("format") != FORMAT:
             raise BadModel(f"{MANIFEST_NAME} is not of the format {FORMAT!r}")
+        if not all(file.get("sha256") for file in _all(value, "files", dict)):
+            raise BadModel(f"{MANIFEST_NAME} gives a file no sha256")
         return cls(
             name=_get(value, "name", str),
             title=_get(value, "title", str),

@@ -15,6 +15,7 @@ huggingface/transformers@15ea02a src/transformers/models/mimi/convert_mimi_check
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 
 import numpy as np
 
@@ -45,19 +46,39 @@ _HF_PARTS = (
 )
 
 
-def encoder_tensors(tensors: Mapping[str, Tensor], config: MimiConfig) -> Iterator[tuple[str, Tensor]]:
-    """Pick what the encoder needs: no decoder, and no codebook beyond `config.n_codebooks`.
+class EncoderTensors(Mapping[str, Tensor]):
+    """What the encoder needs, under the official names: no decoder, and no codebook beyond `config.n_codebooks`.
 
-    tensors: a checkpoint in any of the three spellings, in the dtype it was stored in.
-    Yields (official name, tensor), one at a time so that a large checkpoint is never decoded whole.
-    Raises BadModel when a tensor is missing.
+    Each tensor is read when it is asked for, in the dtype it was stored in, so that a large checkpoint is never
+    decoded whole.
     """
-    is_hf = _HF_MARK in tensors
-    for name in encoder_names(config):
-        if is_hf and name.endswith("in_proj_weight"):
-            yield name, _in_proj_from_hf(tensors, _hf_name(name), config.transformer.n_heads)
-        else:
-            yield name, _get(tensors, _hf_name(name) if is_hf else _published_name(tensors, name))
+
+    def __init__(self, tensors: Mapping[str, Tensor], config: MimiConfig) -> None:
+        """tensors: a checkpoint in any of the three spellings. Raises BadModel when one is missing."""
+        self._tensors, self._n_heads = tensors, config.transformer.n_heads
+        is_hf = _HF_MARK in tensors
+        self._published = {  # official name -> the names it is made of
+            name: _hf_names(name) if is_hf else (_published_name(tensors, name),) for name in encoder_names(config)
+        }
+        for name in chain.from_iterable(self._published.values()):
+            if name not in tensors:
+                raise BadModel(f"the Mimi checkpoint has no tensor {name}")
+
+    def __getitem__(self, name: str) -> Tensor:
+        parts = [self._tensors[published] for published in self._published[name]]
+        if len(parts) == 1:
+            return parts[0]
+        q, k, v = parts
+        return np.concatenate([_interleave(q, self._n_heads), _interleave(k, self._n_heads), v])
+
+    def __contains__(self, name: object) -> bool:  # Mapping's own would read the tensor
+        return name in self._published
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._published)
+
+    def __len__(self) -> int:
+        return len(self._published)
 
 
 def encoder_names(config: MimiConfig) -> Iterator[str]:
@@ -99,15 +120,13 @@ def _published_name(tensors: Mapping[str, Tensor], name: str) -> str:
     return alias if alias in tensors else name
 
 
-def _hf_name(name: str) -> str:
+def _hf_names(name: str) -> tuple[str, ...]:
+    """The HF tensor of an official name, or the three that `in_proj_weight` is made of."""
     for official, hf in _HF_PARTS:
         name = name.replace(official, hf)
-    return name
-
-
-def _in_proj_from_hf(tensors: Mapping[str, Tensor], name: str, n_heads: int) -> Tensor:
-    q, k, v = (_get(tensors, name.replace("in_proj_weight", f"{part}_proj.weight")) for part in "qkv")
-    return np.concatenate([_interleave(q, n_heads), _interleave(k, n_heads), v])
+    if name.endswith("in_proj_weight"):
+        return tuple(name.replace("in_proj_weight", f"{part}_proj.weight") for part in "qkv")
+    return (name,)
 
 
 def _interleave(half_split: Tensor, n_heads: int) -> Tensor:
@@ -116,9 +135,3 @@ def _interleave(half_split: Tensor, n_heads: int) -> Tensor:
     if d % (2 * n_heads):
         raise BadModel(f"a projection of {d} rows cannot be split into {n_heads} rotary heads")
     return half_split.reshape(n_heads, 2, d // n_heads // 2, -1).swapaxes(1, 2).reshape(half_split.shape)
-
-
-def _get(tensors: Mapping[str, Tensor], name: str) -> Tensor:
-    if name not in tensors:
-        raise BadModel(f"the Mimi checkpoint has no tensor {name}")
-    return tensors[name]

@@ -1,35 +1,45 @@
-"""Reads a model directory from wherever it is, and believes no byte that its manifest does not vouch for."""
+"""Reads a model from wherever it is, and believes no byte that nobody vouches for."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+import mmap
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tympan.errors import BadModel, CorruptFile, UnknownModel
-from tympan.weights import safetensors
+from tympan.weights import gguf
+from tympan.weights.file import File, InMemory
+from tympan.weights.gguf import GgufFile
 from tympan.weights.manifest import MANIFEST_NAME, Manifest, ModelFile, Role
-from tympan.weights.mimi_names import encoder_tensors
-from tympan.weights.safetensors import BytesLike, Tensor
+from tympan.weights.mimi_names import EncoderTensors
+from tympan.weights.progress import Progress
+from tympan.weights.safetensors import SafetensorsFile, Tensor
 
 
 class Source(Protocol):
-    """Where a model directory is: a folder, or an address on the web."""
+    """Where a model is: a folder, or an address on the web."""
 
-    async def read(self, path: str, on_bytes: Callable[[int], None]) -> BytesLike:
-        """Read one file whole.
+    async def manifest(self) -> Manifest:
+        """What the model is made of. Raises UnknownModel where there is none, another ModelError where it is bad."""
+        ...
 
-        path: relative to the directory. on_bytes: called with the number of bytes of every piece that arrives.
-        Raises UnknownModel where there is no model directory, another ModelError where the file cannot be had.
+    async def open(self, file: ModelFile, progress: Progress) -> File:
+        """One of its files, whole and checked.
+
+        progress: told of its bytes as they come. Raises CorruptFile, or another ModelError where it cannot be had.
         """
         ...
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A model's files, checked and decoded, in the dtypes they are stored in."""
+    """A model's files, checked. Each tensor is read when it is asked for, in the dtype it is stored in."""
 
     manifest: Manifest
     lm: Mapping[str, Tensor]  # official names; a Q4 matrix W is the pair W.q4, W.scale
@@ -37,69 +47,105 @@ class ModelFiles:
     tokenizer: bytes  # a SentencePiece model
 
 
-async def read_model(source: Source, on_progress: Callable[[int, int], None] | None = None) -> ModelFiles:
-    """Read and check a whole model.
+def quiet(progress: Progress) -> None:
+    """Report to nobody."""
 
-    on_progress: called with the bytes that are there and the bytes there will be, the first time with 0.
+
+async def read_model(source: Source, on_progress: Callable[[Progress], None] = quiet) -> ModelFiles:
+    """Fetch and check all files of a model.
+
+    on_progress: called as the files come, and later as tensors are read from them.
     Raises BadModel, CorruptFile with the name of the file, and what `source` raises.
     """
-    manifest = Manifest.parse(await source.read(MANIFEST_NAME, lambda n_bytes: None))
-    progress = _Progress(manifest.n_bytes, on_progress or (lambda done_bytes, total_bytes: None))
+    manifest = await source.manifest()
+    progress = Progress("download", manifest.n_bytes, on_progress)
+    files: dict[Role, list[tuple[str, File]]] = {"tokenizer": [], "mimi": [], "lm": []}
+    for role, opened in files.items():
+        for file in manifest.files_of(role):
+            opened.append((file.path, await source.open(file, progress)))
 
-    async def read_role(role: Role) -> list[tuple[str, BytesLike]]:
-        return [(file.path, await _read_checked(source, file, progress)) for file in manifest.files_of(role)]
-
-    [(_, tokenizer)] = await read_role("tokenizer")
-    mimi = _merge(await read_role("mimi"))
-    lm = _merge(await read_role("lm"))
-    return ModelFiles(manifest, lm, dict(encoder_tensors(mimi, manifest.mimi_config)), bytes(tokenizer))
-
-
-async def _read_checked(source: Source, file: ModelFile, progress: _Progress) -> BytesLike:
-    content = await source.read(file.path, progress.add)
-    if len(content) != file.n_bytes:
-        raise CorruptFile(file.path, f"it has {len(content)} bytes, {file.n_bytes} expected")
-    if hashlib.sha256(content).hexdigest() != file.sha256:
-        raise CorruptFile(file.path, f"its sha256 is not the one in {MANIFEST_NAME}")
-    return content
+    progress = Progress("prepare", manifest.n_bytes, on_progress)
+    [(_, tokenizer)] = files["tokenizer"]
+    mimi, lm = (_Merged([(path, _Counted(file, progress)) for path, file in files[role]]) for role in ("mimi", "lm"))
+    return ModelFiles(manifest, lm, EncoderTensors(mimi, manifest.mimi_config), _content(tokenizer))
 
 
-def _merge(shards: list[tuple[str, BytesLike]]) -> dict[str, Tensor]:
-    merged: dict[str, Tensor] = {}
-    for path, content in shards:
-        for name, tensor in safetensors.read(content, path).items():
-            if name in merged:
-                raise BadModel(f"the tensor {name} is in {path} and in a file before it")
-            merged[name] = tensor
-    return merged
+def open_tensors(file: File, path: str) -> SafetensorsFile | GgufFile:
+    """The tensors of a file of either format. path: its name in messages. Raises BadModel when it is of none."""
+    is_gguf = file.n_bytes >= len(gguf.MAGIC) and file.read(0, len(gguf.MAGIC)).tobytes() == gguf.MAGIC
+    return GgufFile(file, path) if is_gguf else SafetensorsFile(file, path)
 
 
-class _Progress:
-    def __init__(self, total_bytes: int, report: Callable[[int, int], None]) -> None:
-        self.done_bytes, self.total_bytes, self.report = 0, total_bytes, report
-        report(0, total_bytes)
+def _content(file: File) -> bytes:
+    return file.read(0, file.n_bytes).tobytes()
 
-    def add(self, n_bytes: int) -> None:
-        self.done_bytes += n_bytes
-        # A file may turn out longer than promised; it is refused later, and no bar runs past its end meanwhile.
-        self.report(min(self.done_bytes, self.total_bytes), self.total_bytes)
+
+class _Merged(Mapping[str, Tensor]):
+    """The tensors of several files. Raises BadModel when two hold one of the same name."""
+
+    def __init__(self, files: Sequence[tuple[str, File]]) -> None:
+        self._tensors: dict[str, Mapping[str, Tensor]] = {}
+        for path, file in files:
+            tensors = open_tensors(file, path)
+            for name in tensors:
+                if name in self._tensors:
+                    raise BadModel(f"the tensor {name} is in {path} and in a file before it")
+                self._tensors[name] = tensors
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._tensors[name][name]
+
+    def __contains__(self, name: object) -> bool:  # Mapping's own would read the tensor
+        return name in self._tensors
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+
+class _Counted:
+    """A `File` that reports what is read of it."""
+
+    def __init__(self, file: File, progress: Progress) -> None:
+        self._file, self._progress = file, progress
+
+    @property
+    def n_bytes(self) -> int:
+        return self._file.n_bytes
+
+    def read(self, offset: int, n_bytes: int) -> NDArray[np.uint8]:
+        content = self._file.read(offset, n_bytes)
+        self._progress.add(n_bytes)
+        return content
 
 
 class Folder:
-    """A model directory on this machine."""
+    """A model directory on this machine; a `Source`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    async def read(self, path: str, on_bytes: Callable[[int], None]) -> bytes:
-        """Read one file, as `Source` says."""
+    async def manifest(self) -> Manifest:
+        """Read `model.json`, as `Source` says."""
         try:
-            content = (self.folder / path).read_bytes()
-        except FileNotFoundError as error:
-            if path == MANIFEST_NAME:
-                raise UnknownModel(str(self.folder)) from error
-            raise CorruptFile(path, "it is missing") from error
+            return Manifest.parse((self.folder / MANIFEST_NAME).read_bytes())
         except OSError as error:
-            raise CorruptFile(path, error.strerror or "it cannot be read") from error
-        on_bytes(len(content))
-        return content
+            raise UnknownModel(str(self.folder)) from error
+
+    async def open(self, file: ModelFile, progress: Progress) -> File:
+        """Map one file into memory and check it, as `Source` says."""
+        try:
+            with (self.folder / file.path).open("rb") as stored:
+                content = mmap.mmap(stored.fileno(), 0, access=mmap.ACCESS_READ)
+        except FileNotFoundError as error:
+            raise CorruptFile(file.path, "it is missing") from error
+        except (OSError, ValueError) as error:  # mmap says ValueError of an empty file
+            raise CorruptFile(file.path, f"it cannot be read ({error})") from error
+        if len(content) != file.n_bytes:
+            raise CorruptFile(file.path, f"it has {len(content)} bytes, {file.n_bytes} expected")
+        if hashlib.sha256(content).hexdigest() != file.sha256:
+            raise CorruptFile(file.path, f"its sha256 is not the one in {MANIFEST_NAME}")
+        progress.add(len(content))
+        return InMemory(memoryview(content))

@@ -1,4 +1,4 @@
-"""Reads safetensors files without copying: the arrays are views of the buffer.
+"""Reads safetensors files, each tensor when it is asked for: of bytes in memory the arrays are views.
 
     8 bytes     n, little endian
     n bytes     JSON: name -> {"dtype", "shape", "data_offsets": [begin, end]}, and "__metadata__"
@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tympan.errors import BadModel
+from tympan.weights.file import BytesLike, File, InMemory
 
-BytesLike: TypeAlias = bytes | bytearray | memoryview
 Tensor: TypeAlias = NDArray[np.generic]
 
 _LENGTH_BYTES = 8
@@ -44,21 +44,20 @@ class _Entry:
 
 
 class SafetensorsFile(Mapping[str, Tensor]):
-    """The tensors of one file by name, each decoded when it is asked for.
+    """The tensors of one file by name, each read when it is asked for, and not kept.
 
-    F32, F16 and the integers come as views of the buffer, BF16 as a float32 copy with the same values.
+    F32, F16 and the integers come as the file's own bytes, BF16 as a float32 copy with the same values.
     """
 
-    def __init__(self, buffer: BytesLike, path: str) -> None:
-        """buffer: the whole file. path: its name in messages. Raises BadModel when its header is not sound."""
-        self._buffer = memoryview(buffer).cast("B")
-        self._entries, self._data_start = _parse_header(self._buffer, path)
+    def __init__(self, file: File, path: str) -> None:
+        """path: the file's name in messages. Raises BadModel when its header is not sound."""
+        self._file = file
+        self._entries, self._data_start = _parse_header(file, path)
 
     def __getitem__(self, name: str) -> Tensor:
         entry = self._entries[name]
-        stored = np.frombuffer(
-            self._buffer, _DTYPES[entry.dtype], count=prod(entry.shape), offset=self._data_start + entry.begin
-        )
+        content = self._file.read(self._data_start + entry.begin, entry.end - entry.begin)
+        stored = content.view(_DTYPES[entry.dtype])
         if entry.dtype == "BF16":  # the upper half of a float32
             stored = (stored.astype(np.uint32) << 16).view(np.float32)
         return stored.reshape(entry.shape)
@@ -81,23 +80,24 @@ def read(buffer: BytesLike, path: str) -> dict[str, Tensor]:
 
     buffer: the whole file. path: its name in messages. Raises BadModel when its header is not sound.
     """
-    return dict(SafetensorsFile(buffer, path))
+    return dict(SafetensorsFile(InMemory(buffer), path))
 
 
-def _parse_header(buffer: memoryview, path: str) -> tuple[dict[str, _Entry], int]:
+def _parse_header(file: File, path: str) -> tuple[dict[str, _Entry], int]:
     """Returns the entries in the order of their data, and where the data begins. Raises BadModel."""
 
     def refuse(reason: str) -> NoReturn:
         raise BadModel(f"{path} is no sound safetensors file: {reason}")
 
-    if len(buffer) < _LENGTH_BYTES:
-        refuse(f"it is {len(buffer)} bytes long")
-    n_header_bytes = int.from_bytes(buffer[:_LENGTH_BYTES], "little")
+    if file.n_bytes < _LENGTH_BYTES:
+        refuse(f"it is {file.n_bytes} bytes long")
+    n_header_bytes = int.from_bytes(file.read(0, _LENGTH_BYTES).tobytes(), "little")
     data_start = _LENGTH_BYTES + n_header_bytes
-    if n_header_bytes > _MAX_HEADER_BYTES or data_start > len(buffer):
-        refuse(f"its header of {n_header_bytes} bytes does not fit into {len(buffer)}")
+    if n_header_bytes > _MAX_HEADER_BYTES or data_start > file.n_bytes:
+        refuse(f"its header of {n_header_bytes} bytes does not fit into {file.n_bytes}")
     try:
-        header = json.loads(str(buffer[_LENGTH_BYTES:data_start], "utf-8"), object_pairs_hook=_without_repeats)
+        text = str(file.read(_LENGTH_BYTES, n_header_bytes).data, "utf-8")
+        header = json.loads(text, object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError) as error:
         refuse(f"its header is not JSON ({error})")
     if not isinstance(header, dict):
@@ -116,8 +116,8 @@ def _parse_header(buffer: memoryview, path: str) -> tuple[dict[str, _Entry], int
         if entry.begin != end:
             refuse(f"{name[:80]!r} begins at byte {entry.begin}, the tensor before it ends at {end}")
         end = entry.end
-    if data_start + end != len(buffer):
-        refuse(f"its header tells of {data_start + end} bytes, it has {len(buffer)}")
+    if data_start + end != file.n_bytes:
+        refuse(f"its header tells of {data_start + end} bytes, it has {file.n_bytes}")
     return entries, data_start
 
 

@@ -1,0 +1,232 @@
+"""Reads GGUF files, version 3, each tensor when it is asked for.
+
+    "GGUF", version, n_tensors, n_entries
+    n_entries times     key, type, value                            of which only the alignment matters here
+    n_tensors times     name, n_dims, dims, type, offset            dims innermost first: reversed to numpy's order
+    padding             up to a multiple of the alignment
+    the rest            the tensors at their offsets, from here on
+
+A Q4_0 matrix W comes out as Tympan's two tensors, `W.q4` and `W.scale`. The names of tensors are the official ones.
+Sources: ggml-org/ggml docs/gguf.md; idle-intelligence/stt-web@1cccc70 scripts/quantize.py, whose files leave no
+padding between tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tympan.errors import BadModel
+from tympan.weights.file import File
+from tympan.weights.q4 import BLOCK, GGUF_BLOCK_BYTES, Q4Matrix, from_gguf
+from tympan.weights.safetensors import Tensor
+
+MAGIC = b"GGUF"
+
+_VERSION = 3
+_DEFAULT_ALIGNMENT = 32
+_ALIGNMENT_KEY = "general.alignment"
+_FIRST_READ_BYTES = 1 << 16  # the headers of speech-to-text models take about 20 kB
+_MAX_HEADER_BYTES = 1 << 26
+_MAX_DIMS = 4
+_MAX_ELEMENTS = 2**31 - 1  # what the page, a 32-bit machine, can address
+
+# Types of metadata values. Bytes of those that have a fixed length, by type.
+_UINT32, _STRING, _ARRAY = 4, 8, 9
+_VALUE_BYTES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+
+F32, F16, Q4_0 = 0, 1, 2  # types of tensors
+_DTYPES = {F32: "<f4", F16: "<f2"}
+
+
+@dataclass(frozen=True)
+class _Entry:
+    kind: int
+    shape: tuple[int, ...]  # outermost first, as numpy has it
+    begin: int  # bytes after the header
+
+    @property
+    def end(self) -> int:
+        if self.kind == Q4_0:
+            return self.begin + prod(self.shape) // BLOCK * GGUF_BLOCK_BYTES
+        return self.begin + prod(self.shape) * np.dtype(_DTYPES[self.kind]).itemsize
+
+
+class GgufFile(Mapping[str, Tensor]):
+    """The tensors of one file by name, each read when it is asked for; only the last Q4 matrix is kept.
+
+    F32 and F16 come as the file's own bytes. Matrices in Q4_0 come in two parts, uint8 and float16, as copies.
+    """
+
+    def __init__(self, file: File, path: str) -> None:
+        """path: the file's name in messages. Raises BadModel when its header or its table of tensors is not sound."""
+        self._file, self._path = file, path
+        self._entries, self._data_start = _parse_header(file, path)
+        self._names = dict.fromkeys(_split_names(self._entries))
+        self._last: tuple[str, Q4Matrix] | None = None  # its two parts are asked for one after the other
+
+    def __getitem__(self, name: str) -> Tensor:
+        stem, _, part = name.rpartition(".")
+        if part in ("q4", "scale") and self._is_q4(stem):
+            matrix = self._matrix(stem)
+            return matrix.q4 if part == "q4" else matrix.scale
+        if self._is_q4(name):
+            raise KeyError(name)
+        entry = self._entries[name]
+        return self._content(entry).view(_DTYPES[entry.kind]).reshape(entry.shape)
+
+    def __contains__(self, name: object) -> bool:  # Mapping's own would read the tensor
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def _is_q4(self, name: str) -> bool:
+        return name in self._entries and self._entries[name].kind == Q4_0
+
+    def _matrix(self, name: str) -> Q4Matrix:
+        if self._last is None or self._last[0] != name:
+            self._last = None  # before the next one is read
+            entry = self._entries[name]
+            n, k = entry.shape
+            try:
+                blocks = self._content(entry).reshape(n, k // BLOCK, GGUF_BLOCK_BYTES)
+                self._last = name, from_gguf(blocks, k)
+            except BadModel as error:
+                raise BadModel(f"{self._path}, {name[:80]!r}: {error.reason}") from error
+        return self._last[1]
+
+    def _content(self, entry: _Entry) -> NDArray[np.uint8]:
+        return self._file.read(self._data_start + entry.begin, entry.end - entry.begin)
+
+
+def _split_names(entries: Mapping[str, _Entry]) -> Iterator[str]:
+    for name, entry in entries.items():
+        if entry.kind == Q4_0:
+            yield from (f"{name}.q4", f"{name}.scale")
+        else:
+            yield name
+
+
+class _Ended(Exception):
+    """The header goes on after what has been read of it."""
+
+
+def _parse_header(file: File, path: str) -> tuple[dict[str, _Entry], int]:
+    """Returns the entries in the order of their data, and where the data begins. Raises BadModel."""
+    n_bytes = _FIRST_READ_BYTES
+    while True:
+        content = file.read(0, min(n_bytes, file.n_bytes)).tobytes()
+        try:
+            entries, alignment, n_header_bytes = _Header(content).parse()
+            break
+        except _Ended as error:
+            if n_bytes >= min(file.n_bytes, _MAX_HEADER_BYTES):
+                raise BadModel(f"{path} is no sound GGUF file: it ends in the middle of its header") from error
+            n_bytes *= 4
+        except ValueError as error:
+            raise BadModel(f"{path} is no sound GGUF file: {error}") from error
+    data_start = n_header_bytes + -n_header_bytes % alignment
+    try:
+        return _in_order(entries, file.n_bytes - data_start, alignment), data_start
+    except ValueError as error:
+        raise BadModel(f"{path} is no sound GGUF file: {error}") from error
+
+
+def _in_order(entries: dict[str, _Entry], n_data_bytes: int, alignment: int) -> dict[str, _Entry]:
+    """Sort tensors by their place. Raises ValueError unless they fill the file: no overlap, no more than padding."""
+    entries = dict(sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)))
+    end = 0
+    for name, entry in entries.items():
+        if not end <= entry.begin < end + alignment:
+            raise ValueError(f"{name[:80]!r} begins at byte {entry.begin}, the tensor before it ends at {end}")
+        end = entry.end
+    if not end <= n_data_bytes < end + alignment:
+        raise ValueError(f"its tensors take {end} bytes, it has {n_data_bytes}")
+    return entries
+
+
+class _Header:
+    """Reads the header from its beginning. Raises ValueError for what is wrong, _Ended where bytes are missing."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content, self._position = content, 0
+
+    def parse(self) -> tuple[dict[str, _Entry], int, int]:
+        """Returns the entries by name, the alignment, and the header's length without its padding."""
+        if self._take(len(MAGIC)) != MAGIC:
+            raise ValueError("it does not begin with GGUF")
+        version = self._int(4)
+        if version != _VERSION:
+            raise ValueError(f"it is of version {version}, only {_VERSION} is read")
+        n_tensors, n_entries = self._int(8), self._int(8)
+        alignment = _DEFAULT_ALIGNMENT
+        for _ in range(n_entries):
+            key, kind = self._text(), self._int(4)
+            if key == _ALIGNMENT_KEY and kind == _UINT32:
+                alignment = self._int(4)
+            else:
+                self._skip_value(kind)
+        if not 1 <= alignment <= 1 << 16:
+            raise ValueError(f"its alignment is {alignment}")
+        entries: dict[str, _Entry] = {}
+        for _ in range(n_tensors):
+            name = self._text()
+            if name in entries:
+                raise ValueError(f"{name[:80]!r} is in it twice")
+            try:
+                entries[name] = self._entry()
+            except ValueError as error:
+                raise ValueError(f"the entry of {name[:80]!r} {error}") from error
+        return entries, alignment, self._position
+
+    def _entry(self) -> _Entry:
+        """Raises ValueError with a predicate: "has ..."."""
+        n_dims = self._int(4)
+        if n_dims > _MAX_DIMS:
+            raise ValueError(f"has {n_dims} dimensions")
+        shape = tuple(self._int(8) for _ in range(n_dims))[::-1]
+        kind, begin = self._int(4), self._int(8)
+        if prod(max(dim, 1) for dim in shape) > _MAX_ELEMENTS:
+            raise ValueError("has an impossible shape")
+        if kind not in (F32, F16, Q4_0):
+            raise ValueError(f"has the type {kind}; only F32, F16 and Q4_0 are read")
+        if kind == Q4_0 and (len(shape) != 2 or shape[1] % BLOCK):
+            raise ValueError(f"has the shape {shape}, which Q4_0 cannot hold row by row")
+        return _Entry(kind, shape, begin)
+
+    def _skip_value(self, kind: int, *, nested: bool = False) -> None:
+        if kind in _VALUE_BYTES:
+            self._take(_VALUE_BYTES[kind])
+        elif kind == _STRING:
+            self._take(self._int(8))
+        elif kind == _ARRAY and not nested:
+            kind, n_values = self._int(4), self._int(8)
+            if kind in _VALUE_BYTES:
+                self._take(n_values * _VALUE_BYTES[kind])
+            else:
+                for _ in range(n_values):
+                    self._skip_value(kind, nested=True)
+        else:
+            raise ValueError(f"a value of its metadata has the type {kind}")
+
+    def _text(self) -> str:
+        return str(self._take(self._int(8)), "utf-8")
+
+    def _int(self, n_bytes: int) -> int:
+        return int.from_bytes(self._take(n_bytes), "little")
+
+    def _take(self, n_bytes: int) -> bytes:
+        end = self._position + n_bytes
+        if end > len(self._content):
+            raise _Ended
+        taken = self._content[self._position : end]
+        self._position = end
+        return taken
