@@ -12,7 +12,7 @@ from tympan.config import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from tympan.errors import TooSlow
 from tympan.resample import Resampler
 from tympan.text.words import Word
-from tympan.transcriber import Stream, Trace, Transcriber, Transcript
+from tympan.transcriber import MOST_TOGETHER, Stream, Trace, Transcriber, Transcript
 
 FILE_BACKLOG_S = 4.0  # a file is handed over no faster than this, to keep it out of memory twice
 LONGEST_BACKLOG_S = 60.0  # a voice cannot wait: this far behind, listening ends
@@ -100,8 +100,8 @@ class Session:
                     await self._changed.wait()
                     continue
                 samples = self._queue.popleft()
-                for start in range(0, len(samples), FRAME_SAMPLES):
-                    piece = samples[start : start + FRAME_SAMPLES]
+                for start in range(0, len(samples), MOST_TOGETHER * FRAME_SAMPLES):
+                    piece = samples[start : start + MOST_TOGETHER * FRAME_SAMPLES]
                     self._n_queued -= len(piece)
                     await self._transcribe(piece if self._resampler is None else self._resampler(piece))
             if self._resampler is not None:
@@ -110,7 +110,7 @@ class Session:
             self._changed.set()  # nobody may go on waiting for a pump that has stopped
 
     async def _transcribe(self, samples: Float32) -> None:
-        words = await self._stream.feed(samples)
-        self._changed.set()
-        self._on_heard(Heard(words, self._stream.partial, self._stream.seconds, self.backlog_s))
-        await asyncio.sleep(0)  # lets the page's messages in between two frames
+        async for words in self._stream.steps(samples):
+            self._changed.set()
+            self._on_heard(Heard(words, self._stream.partial, self._stream.seconds, self.backlog_s))
+            await asyncio.sleep(0)  # lets the page's messages in between two frames
