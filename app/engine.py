@@ -83,12 +83,13 @@ async def offer(name: str, page_url: str) -> dict[str, Any]:
 
 @answers
 async def open_model(name: str, backend: str, page_url: str) -> dict[str, Any]:
-    """Load the model that the page's address asks for, in place of the one before; tell what it is."""
+    """Load a model in place of the one before, which stays where that fails; tell what it is."""
     global model
+    source = await find_source(name, page_url)
+    loaded = await load(source, backend, on_progress=_tell_progress)
     if model is not None:
         model.transcriber.lm.close()
-        model = None
-    model = await load(await find_source(name, page_url), backend, on_progress=_tell_progress)
+    model = loaded
     manifest = model.manifest
     return {
         "title": manifest.title,
@@ -96,6 +97,7 @@ async def open_model(name: str, backend: str, page_url: str) -> dict[str, Any]:
         "licence": manifest.licence,
         "notes": manifest.notes,
         "bytes": manifest.n_bytes,
+        "host": source.host,
         "backend": model.transcriber.lm.name,
         "runs_on": model.transcriber.lm.runs_on,
     }

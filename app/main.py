@@ -8,6 +8,8 @@ from pyscript import window
 from tympan.browser.engine import Engine, EngineError
 from tympan.browser.files import RATE_HZ, decode
 from tympan.browser.microphone import Microphone
+from tympan.browser.models import Models
+from tympan.browser.storage import ask_to_persist, used_bytes
 from tympan.browser.view import View
 
 CHUNK_SAMPLES = 2 * RATE_HZ  # of a file, handed to the engine at once
@@ -21,31 +23,82 @@ class Page:
     """Does one thing at a time: load a model, listen to a voice, or transcribe a file."""
 
     def __init__(self):
-        self.view = View(on_button=self.press, on_file=lambda file: asyncio.create_task(self.transcribe(file)))
+        self.view = View(
+            on_button=self.press,
+            on_file=lambda file: asyncio.create_task(self.transcribe(file)),
+            on_cancel=self.press_cancel,
+        )
+        self.models = Models(
+            on_choice=lambda model, agreed: asyncio.create_task(self.load(model, agreed)),
+            on_delete=self.press_delete,
+        )
+        self.page_url = window.URL.new(".", window.location.href).href
         self.query = window.URLSearchParams.new(window.location.search)
         self.trace = self.query.get("trace") or ""
         self.engine = Engine(on_message=self.receive)
         self.turn = asyncio.Lock()  # whoever holds it uses the engine
         self.stop = asyncio.Event()  # the button was pressed while something was going on
         self.total_s = 0  # length of the file that is being transcribed
+        self.is_loaded = False
 
     async def open(self):
         """Start the engine and load the model that the address asks for."""
         self.view.show_state("idle", "Starting the engine…")
+        asyncio.create_task(self.models.show_catalogue(f"{self.page_url}models/catalogue.json"))
         await self.engine.start()
-        self.view.show_state("loading", "Loading the model…")
-        page_url = window.URL.new(".", window.location.href).href
-        try:
-            model = await self.engine.call(
-                "open_model", self.query.get("model") or "", self.query.get("backend") or "auto", page_url
-            )
-        except EngineError as error:
-            self.show_trouble(error)
+        await self.load(self.query.get("model") or "")
+
+    async def load(self, model, agreed=False):
+        """Load a model in place of the one before. agreed: a person has read what would be downloaded."""
+        async with self.turn:
+            self.begin("loading", "Loading the model…")
+            self.models.hide_offer()
+            try:
+                offer = await self.engine.call("offer", model, self.page_url)
+                if offer["must_ask"] and not agreed:
+                    self.ask(model, offer)
+                    return
+                if offer["missing"] and agreed:
+                    await ask_to_persist()
+                backend = self.query.get("backend") or "auto"
+                loaded = await self.engine.call("open_model", model, backend, self.page_url)
+            except EngineError as error:
+                self.fail_to_load(model, error)
+            else:
+                self.is_loaded = True
+                self.view.show_model(loaded)
+                self.rest("Ready")
+                window.tympan.open(success(loaded), self.transcribe)
+            self.models.show_stored(await used_bytes())
+
+    def ask(self, model, offer):
+        """Wait for a person's word before much is downloaded."""
+        self.view.hide_progress()
+        self.view.show_state("idle")
+        self.view.enable(microphone=self.is_loaded, file=self.is_loaded)
+        self.view.enable_choice(True)
+        self.models.show_offer(offer, on_download=lambda: asyncio.create_task(self.load(model, agreed=True)))
+
+    def fail_to_load(self, model, error):
+        """The model before, if any, is still there; whoever waits for the first one is told."""
+        self.view.show_state("error")
+        self.view.enable(microphone=self.is_loaded, file=self.is_loaded)
+        self.view.enable_choice(True)
+        self.show_trouble(error, on_retry=lambda: asyncio.create_task(self.load(model, agreed=True)))
+        if not self.is_loaded:
             window.tympan.open(failure(error), None)
-            return
-        self.view.show_model(model)
-        self.rest("Ready")
-        window.tympan.open(success(model), self.transcribe)
+
+    def press_cancel(self):
+        asyncio.create_task(self.engine.call("cancel"))
+
+    def press_delete(self):
+        asyncio.create_task(self.delete_models())
+
+    async def delete_models(self):
+        """Make room."""
+        async with self.turn:
+            await self.engine.call("delete_models")
+            self.models.show_stored(await used_bytes())
 
     async def transcribe(self, source):
         """Transcribe a File, a Blob or an address; answers with JSON, as the engine does."""
@@ -125,6 +178,7 @@ class Page:
         self.view.clear()
         self.view.show_state(state, status)
         self.view.enable(microphone=state == "transcribing", file=False)
+        self.view.enable_choice(False)
 
     def show(self, transcript):
         """The end of a recording."""
@@ -140,22 +194,27 @@ class Page:
         self.view.hide_progress()
         self.view.show_state("ready", status)
         self.view.enable(microphone=True, file=True)
+        self.view.enable_choice(True)
 
     def fail(self, error):
         """The end of a recording that went wrong; the next one may go well."""
         self.rest()
         self.show_trouble(error)
 
-    def show_trouble(self, error):
+    def show_trouble(self, error, on_retry=None):
         """Say what went wrong, and offer a way out where there is one."""
         self.view.hide_progress()
         self.view.show_state("error")
-        way_out = WAYS_OUT.get(getattr(error, "kind", ""))
-        if way_out:
-            key, value, text = way_out
+        kind = getattr(error, "kind", "")
+        if kind in WAYS_OUT:
+            key, value, text = WAYS_OUT[kind]
             query = window.URLSearchParams.new(window.location.search)
             query.set(key, value)
-            self.view.show_error(str(error), f"?{query.toString()}", text)
+            self.view.show_error(str(error), text, href=f"?{query.toString()}")
+        elif kind == "StorageFull":
+            self.view.show_error(str(error), "Delete downloaded models.", on_press=self.press_delete)
+        elif kind in ("DownloadFailed", "CorruptFile", "Cancelled") and on_retry:
+            self.view.show_error(str(error), "Try again.", on_press=on_retry)
         else:
             self.view.show_error(str(error))
 

@@ -35,11 +35,15 @@ CAPTIONS = ("srt", "vtt")
 
 # The page's promises, with the sentence of a rejection beside the value: across the browser's wall an Error would
 # arrive wrapped in a stack trace.
+# Whoever named a model on the command line has agreed to its download.
 _READY = """
-([seconds]) => Promise.race([
-    window.tympan.ready.then(() => null, error => error.message),
-    new Promise(resolve => setTimeout(resolve, 1000 * seconds, `The page is not ready after ${seconds} s.`)),
-])
+([seconds]) => {
+    const agreeing = setInterval(() => document.querySelector("#download")?.click(), 100);
+    return Promise.race([
+        window.tympan.ready.then(() => null, error => error.message),
+        new Promise(resolve => setTimeout(resolve, 1000 * seconds, `The page is not ready after ${seconds} s.`)),
+    ]).finally(() => clearInterval(agreeing));
+}
 """
 _TRANSCRIBE = """
 input => window.tympan.transcribe(input.files[0]).then(value => ({ value }), error => ({ error: error.message }))

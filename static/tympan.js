@@ -4,6 +4,7 @@
 //   const { text, words, seconds, frames, timing } = await tympan.transcribe(blobOrUrl)
 class Tympan {
   #opened = Promise.withResolvers();
+  #isSettled = false;
   #transcribe;
   #last; // the newest transcription, which the next one waits for
 
@@ -24,8 +25,12 @@ class Tympan {
   }
 
   // For main.py: what is loaded or why nothing is, as JSON, and the function that transcribes and answers with JSON.
+  // Called again when a person loads another model.
   open(loaded, transcribe) {
     this.#transcribe = transcribe;
+    if (this.#isSettled) this.#opened = Promise.withResolvers();
+    this.#isSettled = true;
+    this.ready.catch(() => {});
     try {
       this.#opened.resolve(unwrap(loaded));
     } catch (failure) {

@@ -1,6 +1,6 @@
 """What the page shows. The only module that touches its elements."""
 
-from pyscript import document
+from pyscript import document, window
 
 MEGABYTE = 1e6
 PHASES = {"download": "Downloading the model", "prepare": "Preparing the model"}
@@ -13,10 +13,13 @@ def element(name):
 class View:
     """The page's elements, by what they say. Text is always set as text, never parsed as HTML."""
 
-    def __init__(self, on_button, on_file):
-        """on_button: called on every press of the button. on_file: called with the File that was chosen."""
+    def __init__(self, on_button, on_file, on_cancel):
+        """on_button: called on every press of the button. on_file: called with the File that was chosen.
+        on_cancel: called when a model that is loading is not wanted any more.
+        """
         self._partial = None
         element("microphone").addEventListener("click", lambda event: on_button())
+        element("cancel").addEventListener("click", lambda event: on_cancel())
 
         def chosen(event):
             if event.target.files.length:
@@ -40,6 +43,10 @@ class View:
         """Say which of the buttons can be pressed."""
         element("microphone").disabled = not microphone
         element("file").disabled = not file
+
+    def enable_choice(self, is_enabled):
+        """Say whether another model can be chosen now."""
+        element("choice").disabled = not is_enabled
 
     def show_progress(self, done=None, total=None):
         """A share of what is to be done; without numbers, that something is being done."""
@@ -66,7 +73,9 @@ class View:
         size = f"{model['bytes'] / MEGABYTE:.0f} MB"
         where = f"{model['backend']} on {model['runs_on']}"
         facts = [model["title"], ", ".join(model["languages"]), size, model["licence"], where]
-        element("model").replaceChildren(_paragraph(" · ".join(facts)), _paragraph(model["notes"]))
+        if model["host"] != window.location.host:
+            facts.append(f"from {model['host']}")
+        element("model").replaceChildren(paragraph(" · ".join(facts)), paragraph(model["notes"]))
 
     def show_heard(self, seconds, total_s, backlog_s):
         """How far the recording is. total_s: its length, or 0 for a voice. backlog_s: sound that waits."""
@@ -77,14 +86,18 @@ class View:
             behind = f", {backlog_s:.0f} s behind" if backlog_s >= 1 else ""
             element("status").textContent = f"Listening: {seconds + backlog_s:.0f} s{behind}"
 
-    def show_error(self, message, href="", link=""):
-        """href, link: a way out, as an address and its text."""
+    def show_error(self, message, text="", href="", on_press=None):
+        """text: of a way out, which is an address or something to do."""
         error = element("error")
         error.textContent = f"{message} "
-        if href:
-            anchor = document.createElement("a")
-            anchor.href, anchor.textContent = href, link
-            error.append(anchor)
+        if text:
+            way_out = document.createElement("a" if href else "button")
+            way_out.textContent = text
+            if href:
+                way_out.href = href
+            else:
+                way_out.addEventListener("click", lambda event: on_press())
+            error.append(way_out)
         error.hidden = False
 
     def clear(self):
@@ -121,7 +134,7 @@ def duration(seconds):
     return f"{seconds / 60:.0f} min"
 
 
-def _paragraph(text):
+def paragraph(text):
     paragraph = document.createElement("p")
     paragraph.textContent = text
     return paragraph

@@ -43,6 +43,11 @@ class Directory:
         self.url = url.rstrip("/") + "/"
         self._downloader = downloader
 
+    @property
+    def host(self) -> str:
+        """Which site its files come from."""
+        return urlsplit(self.url).netloc
+
     async def manifest(self) -> Manifest:
         """Download `model.json`, as `Source` says."""
         return Manifest.parse(await self._downloader.text(self.url + MANIFEST_NAME, missing=UnknownModel(self.url)))
@@ -51,7 +56,7 @@ class Directory:
         """What loading it would mean. Raises what `manifest` raises."""
         manifest = await self.manifest()
         missing = [file.n_bytes for file in manifest.files if not await self._downloader.has(self._url(file), file)]
-        return _offer(manifest, sum(missing), self.url)
+        return _offer(manifest, sum(missing), self.host)
 
     async def open(self, file: ModelFile, progress: Progress) -> File:
         """Download one file, as `Source` says."""
@@ -68,6 +73,11 @@ class Hub:
         self._model, self._downloader = model, downloader
         self._note = hashlib.sha256(model.repository.listing_url.encode()).hexdigest()
 
+    @property
+    def host(self) -> str:
+        """Which site its files come from."""
+        return urlsplit(self._model.repository.host).netloc
+
     async def manifest(self) -> Manifest:
         """Take the listing from the store, or else from the network, as `Source` says."""
         known = await self._known_manifest()
@@ -80,7 +90,6 @@ class Hub:
 
     async def offer(self) -> Offer:
         """What loading it would mean; nothing is asked of the network."""
-        url = self._model.repository.page_url
         known = await self._known_manifest()
         if known is None:
             about = self._model.about
@@ -92,10 +101,10 @@ class Hub:
                 notes=about["notes"],
                 n_bytes=about["bytes"],
                 missing_bytes=about["bytes"],
-                host=urlsplit(url).netloc,
+                host=self.host,
             )
         missing = [file.n_bytes for file in known.files if not await self._downloader.has(self._url(file), file)]
-        return _offer(known, sum(missing), url)
+        return _offer(known, sum(missing), self.host)
 
     async def open(self, file: ModelFile, progress: Progress) -> File:
         """Download one file, as `Source` says."""
@@ -117,7 +126,7 @@ class Hub:
         return self._model.repository.file_url(file.path)
 
 
-def _offer(manifest: Manifest, missing_bytes: int, url: str) -> Offer:
+def _offer(manifest: Manifest, missing_bytes: int, host: str) -> Offer:
     return Offer(
         title=manifest.title,
         languages=manifest.languages,
@@ -126,7 +135,7 @@ def _offer(manifest: Manifest, missing_bytes: int, url: str) -> Offer:
         notes=manifest.notes,
         n_bytes=manifest.n_bytes,
         missing_bytes=missing_bytes,
-        host=urlsplit(url).netloc,
+        host=host,
     )
 
 

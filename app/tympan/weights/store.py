@@ -68,7 +68,7 @@ class Store:
         raise NotImplementedError
 
     async def clear(self) -> None:
-        """Delete all there is."""
+        """Delete all that no other tab is writing."""
         raise NotImplementedError
 
     async def free_bytes(self) -> int:
@@ -103,7 +103,7 @@ async def open_store() -> Store:
     """The private file system where the browser has one, else its cache, else memory alone."""
     with suppress(AttributeError, TypeError, JsException):  # an old browser, an insecure page, a private window
         root = await navigator.storage.getDirectory()
-        store = PrivateFiles(root, await root.getDirectoryHandle(_FOLDER, _options(create=True)))
+        store = PrivateFiles(await root.getDirectoryHandle(_FOLDER, _options(create=True)))
         await store.set_note("probe", b"writes")
         return store
     cache = None
@@ -115,8 +115,8 @@ async def open_store() -> Store:
 class PrivateFiles(Store):
     """The Origin Private File System."""
 
-    def __init__(self, root: Any, folder: Any) -> None:
-        self._root, self._folder = root, folder
+    def __init__(self, folder: Any) -> None:
+        self._folder = folder
 
     async def whole(self, key: str, n_bytes: int) -> File | None:
         if await self._file(key + _CHECKED) is None:
@@ -144,8 +144,10 @@ class PrivateFiles(Store):
             part.close()
 
     async def clear(self) -> None:
-        await self._root.removeEntry(_FOLDER, _options(recursive=True))
-        self._folder = await self._root.getDirectoryHandle(_FOLDER, _options(create=True))
+        names = self._folder.keys()
+        for name in [str(name) async for name in names]:
+            with suppress(JsException):  # another tab is writing it
+                await self._folder.removeEntry(name)
 
     async def _file(self, name: str) -> Any:
         """A JavaScript File, or None."""
