@@ -102,10 +102,10 @@ def n_multiplications() -> int:
 
 
 def n_bytes_a_frame() -> int:
-    """Bytes of weights read for one frame: int16 where a weight is read at most twice a frame, int8 in codebooks."""
+    """Bytes of weights read for one frame: int16 in the transformer, int8 in the codebooks, float32 elsewhere."""
     shapes, total = _shapes(CONFIG), 0
-    for name, n_rows in _rows_a_frame(CONFIG):
-        width = 1 if name.endswith("embedding_sum") else 2 if n_rows <= 2 and "input_proj" not in name else 4
+    for name, _ in _rows_a_frame(CONFIG):
+        width = 1 if name.endswith("embedding_sum") else 2 if name.startswith("encoder_transformer") else 4
         total += width * prod(shapes[name])
     return total
 

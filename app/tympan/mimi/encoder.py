@@ -36,19 +36,16 @@ class MimiWeights:
     ) -> MimiWeights:
         """Pick the encoder out of a checkpoint; whatever else it holds (a decoder) is left alone.
 
-        tensors: official name -> array of any float type. precision: of the weights that are read once or twice a
-        frame. Raises BadModel.
+        tensors: official name -> array of any float type. precision: of the transformer's matrices. Raises BadModel.
         """
         first_linear = tensors.get("encoder_transformer.transformer.layers.0.linear1.weight")
         if first_linear is None:
             raise BadModel("the Mimi file holds no encoder transformer under the official names")
         named, d = Tensors(tensors), config.transformer.d
         return cls(
-            seanet=SeanetWeights.take(config, named, precision),
+            seanet=SeanetWeights.take(config, named),
             layers=take_layers(config.transformer, named, len(first_linear), precision),
-            downsample=ConvWeights.take(
-                named, "downsample.conv.conv.conv", d, d, 4, stride=2, bias=False, precision=precision
-            ),
+            downsample=ConvWeights.take(named, "downsample.conv.conv.conv", d, d, 4, stride=2, bias=False),
             quantizer=SplitQuantizer.take(config, named),
         )
 

@@ -15,7 +15,7 @@ INT16_LIMIT = np.float32(32767)
 
 
 class Precision(Enum):
-    """How the weights are held that are read once or twice a frame: reading them is what takes the time."""
+    """How the transformer's matrices are held, whose reading takes longer than their arithmetic."""
 
     FLOAT32 = "float32"  # as they came
     INT16 = "int16"  # rounded to a multiple of their row's largest magnitude / 32767: half the memory

@@ -142,8 +142,9 @@ def _queries_keys_values(
 ) -> tuple[Float32, Float32, Float32]:
     """Project x (T, d) into rotated q and k and plain v, each (T, H, D)."""
     qkv = weights.in_proj.linear(layer_norm(x, *weights.norm1))
-    q, k, v = qkv.reshape(len(x), 3, config.n_heads, config.head_width).swapaxes(0, 1)
-    return rotate(q, rotation), rotate(k, rotation), v
+    heads = qkv.reshape(len(x), 3 * config.n_heads, config.head_width)
+    rotated = rotate(heads[:, : 2 * config.n_heads], rotation)
+    return rotated[:, : config.n_heads], rotated[:, config.n_heads :], heads[:, 2 * config.n_heads :]
 
 
 def rotate(x: Float32, rotation: Rotation) -> Float32:
