@@ -17,6 +17,7 @@ from pyodide.ffi import JsProxy, to_js
 from tympan.errors import BadOption, TympanError
 from tympan.loading import Loaded, load
 from tympan.session import Heard, Session
+from tympan.simd import module
 from tympan.transcriber import Trace
 from tympan.weights.catalogue import CATALOGUE_NAME
 from tympan.weights.download import Downloader
@@ -82,9 +83,13 @@ async def offer(name: str, page_url: str) -> dict[str, Any]:
 
 
 @answers
-async def open_model(name: str, backend: str, page_url: str) -> dict[str, Any]:
-    """Load a model in place of the one before, which stays where that fails; tell what it is."""
+async def open_model(name: str, backend: str, simd: str, page_url: str) -> dict[str, Any]:
+    """Load a model in place of the one before, which stays where that fails; tell what it is.
+
+    simd: the level of Mimi's kernels, "auto" for the fastest that runs here.
+    """
     global model
+    module.use(simd)
     source = await find_source(name, page_url)
     loaded = await load(source, backend, on_progress=_tell_progress)
     if model is not None:
@@ -100,6 +105,7 @@ async def open_model(name: str, backend: str, page_url: str) -> dict[str, Any]:
         "host": source.host,
         "backend": model.transcriber.lm.name,
         "runs_on": model.transcriber.lm.runs_on,
+        "simd": module.level(),
     }
 
 

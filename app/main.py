@@ -60,8 +60,8 @@ class Page:
                     return
                 if offer["missing"] and agreed:
                     await ask_to_persist()
-                backend = self.query.get("backend") or "auto"
-                loaded = await self.engine.call("open_model", model, backend, self.page_url)
+                backend, simd = self.query.get("backend") or "auto", self.query.get("simd") or "auto"
+                loaded = await self.engine.call("open_model", model, backend, simd, self.page_url)
             except EngineError as error:
                 self.fail_to_load(model, error)
             else:

@@ -4,15 +4,27 @@ from time import perf_counter
 
 import numpy as np
 import pyodide_js
+from js import Uint8Array
 from pyodide.http import pyfetch
 
 from tympan.config import FRAME_SAMPLES, MimiConfig
 from tympan.mimi.encoder import Mimi, MimiWeights
 from tympan.mimi.matrix import Precision
 from tympan.simd import module
-from tympan.weights import safetensors
+from tympan.weights.safetensors import SafetensorsFile
 
 mimi: Mimi | None = None  # the encoder that was loaded last
+
+
+class Fetched:
+    """A `File` outside of Python's memory, as the browser's private files are."""
+
+    def __init__(self, buffer):
+        self._content = Uint8Array.new(buffer)
+        self.n_bytes = self._content.length
+
+    def read(self, offset, n_bytes):
+        return np.frombuffer(self._content.subarray(offset, offset + n_bytes).to_bytes(), np.uint8)
 
 
 def heap_bytes():
@@ -26,11 +38,11 @@ async def load(url, config, level, precision):
     mimi = None
     before_bytes = heap_bytes()
     begun_s = perf_counter()
-    content = await (await pyfetch(url)).bytes()
+    file = Fetched(await (await pyfetch(url)).js_response.arrayBuffer())
     fetched_s = perf_counter()
     config = MimiConfig.from_json(config, n_codebooks=config["quantizer"]["n_q"])
     used = module.use(level)
-    weights = MimiWeights.from_tensors(config, safetensors.read(content, url), Precision(precision))
+    weights = MimiWeights.from_tensors(config, SafetensorsFile(file, url), Precision(precision))
     mimi = Mimi(config, weights)
     return {
         "level": used,
