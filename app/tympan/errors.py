@@ -64,10 +64,8 @@ class DownloadFailed(ModelError):
 class StorageFull(ModelError):
     def __init__(self, needed_bytes: int, free_bytes: int) -> None:
         self.needed_bytes, self.free_bytes = needed_bytes, free_bytes
-        super().__init__(
-            f"The browser has no room for the model: {needed_bytes / 1e6:.0f} MB are needed, "
-            f"{free_bytes / 1e6:.0f} MB are free."
-        )
+        free = f"{free_bytes / 1e6:.1f} MB are free" if free_bytes < needed_bytes else "the browser stores no more"
+        super().__init__(f"The browser has no room for the model: {needed_bytes / 1e6:.1f} MB are needed, {free}.")
 
 
 class Cancelled(ModelError):

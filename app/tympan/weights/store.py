@@ -179,9 +179,10 @@ class PrivatePart:
 
     def append(self, piece: Any) -> None:
         n_written = self._access.write(piece, _options(at=self.n_bytes))
+        if n_written != piece.length:  # Chromium's way to say that there is no room: 4294967288 bytes written
+            self._access.truncate(self.n_bytes)
+            raise JsException("QuotaExceededError", f"{piece.length} bytes could not be written")
         self.n_bytes += n_written
-        if n_written < piece.length:
-            raise JsException("QuotaExceededError", f"{n_written} of {piece.length} bytes were written")
 
     def content(self, offset: int, n_bytes: int) -> bytes:
         target = Uint8Array.new(n_bytes)

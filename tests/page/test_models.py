@@ -1,0 +1,231 @@
+"""Models from other sites: asked for first, downloaded over bad lines, kept, the same in whatever format."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, expect
+from safetensors.numpy import load_file, save
+
+from quantize.convert import quantize
+from quantize.gguf import write_gguf
+from tests.app.test_weights_mimi_names import to_hf
+from tests.page.rough_server import Fault, RoughServer, rough_server
+from tests.page.tympan_page import BOOT_MS, TympanPage
+from tympan.weights.q4 import Q4Matrix
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "a"
+SOUND = (GOLDEN / "input.wav").read_bytes()
+REPOSITORY = "somebody/tiny"
+FILES = {"lm": "tiny-q4_0.gguf", "mimi": "mimi-encoder.safetensors", "tokenizer": "tokenizer.model"}
+MIMI = f"/{REPOSITORY}/resolve/main/{FILES['mimi']}"  # the largest of them, 1.4 MB
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """One quantization of the golden checkpoint: as a model directory, and as the released model is published."""
+    folder = tmp_path_factory.mktemp("published")
+    checkpoint = folder / "checkpoint"
+    checkpoint.mkdir()
+    for path in GOLDEN.iterdir():
+        (checkpoint / path.name).symlink_to(path)
+    config = json.loads((GOLDEN / "config.json").read_text()) | {"extra_heads_num_heads": 0}
+    weights = {n: t for n, t in load_file(GOLDEN / "model.safetensors").items() if not n.startswith("extra_heads")}
+    (checkpoint / "config.json").unlink()
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    (checkpoint / "model.safetensors").unlink()
+    (checkpoint / "model.safetensors").write_bytes(save(weights))
+    quantize(checkpoint, folder / "a")
+    files = {f"/a/{path.name}": path.read_bytes() for path in (folder / "a").iterdir()}
+
+    tensors = load_file(folder / "a" / "lm-00001.safetensors")
+    lm: dict[str, Any] = {}
+    for name in sorted({name.removesuffix(".q4").removesuffix(".scale") for name in tensors}):
+        is_q4 = f"{name}.q4" in tensors
+        lm[name] = (
+            Q4Matrix(tensors[f"{name}.q4"], tensors[f"{name}.scale"], weights[name].shape[1])
+            if is_q4
+            else tensors[name]
+        )
+    write_gguf(folder / FILES["lm"], lm)
+    mimi_config = json.loads((GOLDEN / "mimi_config.json").read_text())
+    mimi = to_hf(load_file(folder / "a" / "mimi-00001.safetensors"), mimi_config["transformer"]["num_heads"])
+    contents = {
+        FILES["lm"]: (folder / FILES["lm"]).read_bytes(),
+        FILES["mimi"]: save(mimi),
+        FILES["tokenizer"]: (GOLDEN / "tokenizer.model").read_bytes(),
+    }
+    listing = [
+        {"path": path, "size": len(content), "lfs": {"oid": hashlib.sha256(content).hexdigest()}}
+        for path, content in contents.items()
+    ]
+    del listing[2]["lfs"]  # as of a small file that is not in LFS
+    files |= {f"/{REPOSITORY}/resolve/main/{path}": content for path, content in contents.items()}
+    entry = {
+        "id": "tiny", "title": "Tiny", "languages": ["fr"], "licence": "CC-BY 4.0", "attribution": "By Somebody",
+        "notes": "Means nothing.", "bytes": sum(map(len, contents.values())), "config": config,
+        "mimi_config": mimi_config, "hub": {"host": "HOST", "repository": REPOSITORY, "revision": "main"},
+        "files": [{"path": path, "role": role} for role, path in FILES.items()],
+    }  # fmt: skip
+    files[f"/api/models/{REPOSITORY}/tree/main"] = json.dumps(listing).encode()
+    files["/catalogue.json"] = json.dumps({"models": [entry]}).encode()
+    return files
+
+
+@pytest.fixture
+def rough(published: dict[str, bytes]) -> Iterator[RoughServer]:
+    with rough_server(published) as server:
+        yield server
+
+
+@pytest.fixture
+def context(chromium: Browser, rough: RoughServer) -> Iterator[BrowserContext]:
+    """A fresh profile whose catalogue has the model of the rough server."""
+    context = chromium.new_context()
+    catalogue = rough.files["/catalogue.json"].decode().replace("HOST", rough.url)
+    context.route("**/models/catalogue.json", lambda route: route.fulfill(body=catalogue))
+    yield context
+    context.close()
+
+
+def opened(context: BrowserContext, url: str) -> TympanPage:
+    """The page when it waits for a person's word."""
+    tympan = TympanPage(context.new_page())
+    tympan.page.goto(url)
+    expect(tympan.page.locator("#download")).to_be_visible(timeout=BOOT_MS)
+    return tympan
+
+
+def transcribed(tympan: TympanPage) -> dict[str, Any]:
+    tympan.wait_for("ready", timeout_ms=BOOT_MS)
+    result = tympan.transcribe(SOUND)
+    return {key: result[key] for key in ("text", "codes", "tokens", "words")}
+
+
+def test_gguf_says_the_same_as_safetensors_and_nothing_comes_unasked(
+    context: BrowserContext, site: str, rough: RoughServer
+) -> None:
+    tympan = opened(context, f"{site}/?model=tiny&trace=1")
+    assert tympan.state == "idle"
+    assert rough.requests == []
+    offer = tympan.page.inner_text("#offer")
+    for fact in ("Tiny", "fr", "CC-BY 4.0", "By Somebody", "MB from 127.0.0.1"):
+        assert fact in offer
+    tympan.page.click("#download")
+    from_gguf = transcribed(tympan)
+    assert "from 127.0.0.1" in tympan.page.inner_text("#model")
+    assert len(rough.requests) == 4, "the listing and three files"
+
+    tympan.page.reload()
+    assert transcribed(tympan) == from_gguf
+    assert len(rough.requests) == 4, "what is stored is not asked for again"
+
+    tympan.page.click("#models summary")
+    tympan.page.fill("#address", f"{rough.url}/a")
+    tympan.page.press("#address", "Enter")
+    tympan.page.click("#download")
+    tympan.page.wait_for_function("tympan.ready.then(model => model.title === 'a')")
+    assert transcribed(tympan) == from_gguf
+
+    assert "MB on your device" in tympan.page.inner_text("#stored")
+    tympan.page.click("#delete-models")
+    tympan.page.reload()
+    expect(tympan.page.locator("#download")).to_be_visible(timeout=BOOT_MS)
+
+
+def test_a_download_survives_cuts_wrong_bytes_and_a_closed_page(
+    context: BrowserContext, site: str, rough: RoughServer
+) -> None:
+    rough.faults[MIMI] = [Fault(cut_at=700_000), Fault(cut_at=700_000, status=503), Fault(pause_s=0.2)]
+    tympan = opened(context, f"{site}/?model=tiny&trace=1")
+    tympan.page.click("#download")
+    expect(tympan.page.locator("#status")).to_contain_text("MB/s")
+    expect(tympan.page.locator("#status")).to_contain_text("left")
+    assert rough.asked_for(FILES["mimi"])[-1] == "bytes=700000-"
+    tympan.page.close()  # in the middle of the third answer
+
+    rough.faults[MIMI] = [Fault(flip=1_300_000), Fault(knows_ranges=False)]
+    tympan = opened(context, f"{site}/?model=tiny&trace=1")
+    tympan.page.click("#download")
+    tympan.wait_for("ready", timeout_ms=BOOT_MS)
+    *_, continued, anew = rough.asked_for(FILES["mimi"])
+    assert int(continued.removeprefix("bytes=").removesuffix("-")) > 700_000
+    assert anew == ""
+    assert rough.asked_for(FILES["tokenizer"]) == [""], "what is whole is not fetched again"
+
+
+def test_what_cannot_be_had_is_said_and_can_be_tried_again(
+    context: BrowserContext, site: str, rough: RoughServer
+) -> None:
+    rough.faults[MIMI] = [Fault(flip=7), Fault(flip=7), Fault(status=404)] + 10 * [Fault(cut_at=100_000)]
+    tympan = opened(context, f"{site}/?model=tiny&trace=1")
+    tympan.page.click("#download")
+    for message in ("sha256", "404", "after 100000 of"):
+        expect(tympan.page.locator("#error")).to_contain_text(message, timeout=BOOT_MS)
+        assert FILES["mimi"] in tympan.error
+        assert tympan.state == "error"
+        if message == "after 100000 of":
+            rough.faults.clear()
+        tympan.page.click("#error button")
+    tympan.wait_for("ready", timeout_ms=BOOT_MS)
+
+
+def test_cancel(context: BrowserContext, site: str, rough: RoughServer) -> None:
+    rough.faults[MIMI] = [Fault(pause_s=0.3)]
+    tympan = opened(context, f"{site}/?model=tiny&trace=1")
+    tympan.page.click("#download")
+    expect(tympan.page.locator("#status")).to_contain_text("MB/s")
+    tympan.page.click("#cancel")
+    tympan.wait_for("error")
+    assert "cancelled" in tympan.error
+    tympan.page.click("#error button")
+    tympan.wait_for("ready", timeout_ms=BOOT_MS)
+    assert rough.asked_for(FILES["mimi"])[-1].startswith("bytes=")
+
+
+def test_two_tabs_fetch_a_file_once(context: BrowserContext, site: str, rough: RoughServer) -> None:
+    rough.faults[MIMI] = [Fault(pause_s=0.05)]
+    tabs = [opened(context, f"{site}/?model=tiny&trace=1") for _ in range(2)]
+    for tab in tabs:
+        tab.page.click("#download")
+    first, second = map(transcribed, tabs)
+    assert first == second
+    assert all(rough.asked_for(path) == [""] for path in FILES.values())
+
+
+def test_a_full_disk(context: BrowserContext, site: str, rough: RoughServer) -> None:
+    tympan = opened(context, f"{site}/?model=tiny&trace=1")
+    browser = context.new_cdp_session(tympan.page)
+    browser.send("Storage.overrideQuotaForOrigin", {"origin": site, "quotaSize": 1_000_000})
+    tympan.page.click("#download")
+    tympan.wait_for("error")
+    assert "no room for the model" in tympan.error
+    assert "MB are needed" in tympan.error
+    assert tympan.page.inner_text("#error button") == "Delete downloaded models."
+    browser.send("Storage.overrideQuotaForOrigin", {"origin": site})
+    tympan.page.click("#error button")
+    tympan.page.click("#models summary")
+    tympan.page.click("#use-tiny")
+    tympan.wait_for("ready", timeout_ms=BOOT_MS)
+
+
+def test_a_browser_without_private_files_uses_its_cache(context: BrowserContext, site: str, rough: RoughServer) -> None:
+    def without_private_files(route: Any) -> None:
+        response = route.fetch()
+        without = "from js import StorageManager\n\nStorageManager.prototype.getDirectory = None\n"
+        route.fulfill(response=response, body=without + response.text())
+
+    context.route("**/app/engine.py", without_private_files)
+    rough.faults[MIMI] = [Fault(cut_at=700_000)]
+    tympan = opened(context, f"{site}/?model=tiny&trace=1")
+    tympan.page.click("#download")
+    said = transcribed(tympan)
+    assert rough.asked_for(FILES["mimi"]) == ["", "bytes=700000-"]
+    tympan.page.reload()
+    assert transcribed(tympan) == said
+    assert len(rough.asked_for(FILES["mimi"])) == 2
