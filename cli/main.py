@@ -58,6 +58,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_transcribe(commands.add_parser("transcribe", help="transcribe audio files in a headless browser"))
     _add_quantize(commands.add_parser("quantize", help="turn an official checkpoint into a model directory"))
 
+    command = commands.add_parser("inspect", help="list what a model directory or a file of tensors holds")
+    command.add_argument("model", metavar="MODEL", type=Path, help="a model directory, a safetensors or a GGUF file")
+    command.set_defaults(run=_inspect)
+
     command = commands.add_parser("bench", help="measure how fast a part runs in a headless browser")
     command.add_argument("name", choices=("mimi",), help="what to measure")
     command.add_argument("--json", action="store_true", help="after the table, the same as one line of JSON")
@@ -86,15 +90,27 @@ def _add_quantize(command: argparse.ArgumentParser) -> None:
         "Turn an official checkpoint directory (config.json, the transformer's and Mimi's safetensors, the "
         "SentencePiece model) into a model directory that the page loads."
     )
-    command.add_argument("source", metavar="SOURCE", type=Path, help="the checkpoint directory")
+    command.add_argument(
+        "source",
+        metavar="SOURCE",
+        nargs="?",
+        help="the checkpoint directory, or a repository of the Hugging Face Hub, as in kyutai/stt-1b-en_fr",
+    )
     command.add_argument("dest", metavar="DEST", type=Path, help="the model directory to write")
+    command.add_argument("--verify", action="store_true", help="read DEST instead, and check all that is in it")
+    command.add_argument(
+        "--mimi",
+        default="as-is",
+        choices=("as-is", "f16"),
+        help="f16: Mimi in 16 bits, all but its codebooks (default: %(default)s)",
+    )
     command.add_argument(
         "--format",
         default="q4_0",
         choices=("q4_0", "f32"),
         help="q4_0: matrices in 4 bits; f32: everything as it is (default: %(default)s)",
     )
-    command.set_defaults(run=_quantize)
+    command.set_defaults(run=_quantize, refuse=command.error)
 
 
 def _build(options: argparse.Namespace) -> bool:
@@ -108,7 +124,7 @@ def _serve(options: argparse.Namespace) -> bool:
     return True
 
 
-# The three below import late: a browser's driver and numpy take longer to load than the other commands take to run.
+# Those below import late: a browser's driver and numpy take longer to load than the other commands take to run.
 
 
 def _transcribe(options: argparse.Namespace) -> bool:
@@ -118,9 +134,27 @@ def _transcribe(options: argparse.Namespace) -> bool:
 
 
 def _quantize(options: argparse.Namespace) -> bool:
+    from quantize import repository
     from quantize.convert import quantize
+    from quantize.verify import verify
 
-    quantize(options.source, options.dest, options.format)
+    if options.verify:
+        manifest = verify(options.dest)
+        print(f"{options.dest}: {manifest.title}, {manifest.n_bytes:,} bytes, all as it should be.")
+        return True
+    if options.source is None:
+        options.refuse("the following arguments are required: SOURCE and DEST")
+    is_repository = repository.is_repository(options.source)
+    source = repository.fetch(options.source) if is_repository else Path(options.source)
+    quantize(source, options.dest, options.format, mimi_format=options.mimi)
+    return True
+
+
+def _inspect(options: argparse.Namespace) -> bool:
+    from quantize.inspect import inspect
+
+    for line in inspect(options.model):
+        print(line)
     return True
 
 

@@ -17,9 +17,9 @@ from tympan.weights.file import InMemory
 from tympan.weights.safetensors import SafetensorsFile, Tensor
 
 # Names and numbers where config.json is silent. Source: kyutai-labs/moshi@e6a55d2 moshi/moshi/models/loaders.py.
-_MOSHI_NAME = "model.safetensors"
-_MIMI_NAME = "tokenizer-e351c8d8-checkpoint125.safetensors"
-_TOKENIZER_NAME = "tokenizer_spm_32k_3.model"
+MOSHI_NAME = "model.safetensors"
+MIMI_NAME = "tokenizer-e351c8d8-checkpoint125.safetensors"
+TOKENIZER_NAME = "tokenizer_spm_32k_3.model"
 _MIMI_CONFIG = {
     "sample_rate": 24000,
     "channels": 1,
@@ -90,9 +90,9 @@ class Checkpoint:
         return cls(
             config_json=config,
             mimi_config_json=_read_json(folder, mimi_config_name) if mimi_config_name else _MIMI_CONFIG,
-            lm=TensorsOnDisk(_lm_paths(folder, config.get("moshi_name", _MOSHI_NAME))),
-            mimi=TensorsOnDisk([_path(folder, config.get("mimi_name", _MIMI_NAME))]),
-            tokenizer=_path(folder, config.get("tokenizer_name", _TOKENIZER_NAME)).read_bytes(),
+            lm=TensorsOnDisk(_lm_paths(folder, config.get("moshi_name", MOSHI_NAME))),
+            mimi=TensorsOnDisk([_path(folder, config.get("mimi_name", MIMI_NAME))]),
+            tokenizer=_path(folder, config.get("tokenizer_name", TOKENIZER_NAME)).read_bytes(),
         )
 
     @property

@@ -19,17 +19,18 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from quantize import scales
 from quantize.checkpoint import Checkpoint
 from quantize.shards import describe, write_shards
 from tympan.errors import BadModel, BadOption
 from tympan.lm.weights import LMWeights
 from tympan.mimi.encoder import MimiWeights
-from tympan.weights import q4
 from tympan.weights.manifest import MANIFEST_NAME, Manifest
 from tympan.weights.mimi_names import EncoderTensors
 from tympan.weights.safetensors import Tensor
 
 Format: TypeAlias = Literal["q4_0", "f32"]
+MimiFormat: TypeAlias = Literal["as-is", "f16"]
 
 _TOKENIZER_NAME = "tokenizer.model"
 _LM_PREFIXES = ("emb.", "text_emb.", "transformer.layers.", "out_norm.", "text_linear.", "extra_heads.")
@@ -46,12 +47,14 @@ class About:
     notes: str = ""
 
 
-def quantize(source: Path, dest: Path, format: Format = "q4_0", about: About | None = None) -> None:
+def quantize(
+    source: Path, dest: Path, format: Format = "q4_0", about: About | None = None, mimi_format: MimiFormat = "as-is"
+) -> None:
     """Convert a checkpoint, tensor by tensor: no more than one of them and one shard is in memory.
 
     source: an official checkpoint directory. dest: a new or empty folder, or a model directory to replace; nothing
     in it changes before the new model is complete. format: "q4_0" quantizes the matrices, "f32" keeps every value.
-    about: what the manifest is to say of the model.
+    about: what the manifest is to say of the model. mimi_format: "f16" rounds Mimi, all but its codebooks.
     Raises BadModel when the checkpoint cannot be used, BadOption when `dest` is neither.
     """
     dest = dest.resolve()
@@ -63,7 +66,7 @@ def quantize(source: Path, dest: Path, format: Format = "q4_0", about: About | N
     _check_shapes(checkpoint)
     dest.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{dest.name}-", dir=dest.parent) as unfinished:
-        _write_model(checkpoint, Path(unfinished), format, dest.name, about)
+        _write_model(checkpoint, Path(unfinished), format, mimi_format, dest.name, about)
         _replace(dest, Path(unfinished))
 
 
@@ -77,9 +80,11 @@ def _check_shapes(checkpoint: Checkpoint) -> None:
     MimiWeights.from_tensors(checkpoint.mimi_config, mimi)
 
 
-def _write_model(checkpoint: Checkpoint, folder: Path, format: Format, name: str, about: About) -> None:
+def _write_model(
+    checkpoint: Checkpoint, folder: Path, format: Format, mimi_format: MimiFormat, name: str, about: About
+) -> None:
     lm_files = write_shards(folder, "lm", _lm_tensors(checkpoint, format))
-    mimi_files = write_shards(folder, "mimi", _mimi_tensors(checkpoint))
+    mimi_files = write_shards(folder, "mimi", _mimi_tensors(checkpoint, mimi_format))
     (folder / _TOKENIZER_NAME).write_bytes(checkpoint.tokenizer)
     manifest = Manifest(
         name=name,
@@ -102,18 +107,28 @@ def _lm_tensors(checkpoint: Checkpoint, format: Format) -> Iterator[tuple[str, T
             yield name, tensor
             continue
         try:
-            matrix = q4.quantize(tensor)
+            matrix = scales.quantize(tensor)
         except BadModel as error:
             raise BadModel(f"{name} cannot be quantized: {error.reason}") from error
         yield f"{name}.q4", matrix.q4
         yield f"{name}.scale", matrix.scale
 
 
-def _mimi_tensors(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
-    """Mimi stays as exact as it was stored: a float16 as it is, anything else in float32."""
+def _mimi_tensors(checkpoint: Checkpoint, format: MimiFormat) -> Iterator[tuple[str, Tensor]]:
+    """Mimi as exact as it was stored, a float16 as it is, anything else in float32; or all but codebooks in float16.
+
+    A codebook is stored as sums over its uses, which float16 can neither hold nor divide well.
+    """
     for name, tensor in EncoderTensors(checkpoint.mimi, checkpoint.mimi_config).items():
         values = _finite_float32(name, tensor)
-        yield name, tensor if tensor.dtype == np.float16 else values
+        if tensor.dtype == np.float16 or (format == "f16" and "_codebook." not in name):
+            with np.errstate(over="ignore"):
+                halves = values.astype(np.float16)
+            if not np.isfinite(halves).all():
+                raise BadModel(f"the tensor {name} holds a value that float16 cannot")
+            yield name, halves
+        else:
+            yield name, values
 
 
 def _finite_float32(name: str, tensor: Tensor) -> NDArray[np.float32]:

@@ -11,13 +11,13 @@ import pytest
 from safetensors import TensorSpec, serialize_file
 from safetensors.numpy import load_file, save_file
 
+from quantize import scales
 from quantize.checkpoint import Checkpoint
 from quantize.convert import About, quantize
 from quantize.shards import SHARD_BYTES, write_shards
 from tests.awaiting import run
 from tympan.errors import BadModel, BadOption
 from tympan.lm.weights import LMWeights
-from tympan.weights import q4
 from tympan.weights.model import Folder, ModelFiles, read_model
 from tympan.weights.q4 import Q4Matrix
 from tympan.weights.safetensors import Tensor
@@ -75,7 +75,7 @@ def test_q4_0_quantizes_the_matrices_and_nothing_else(tmp_path: Path) -> None:
     lm = dict(read(tmp_path / "a").lm)
     for name, tensor in LM.items():
         if is_matrix(name):
-            expected = q4.quantize(tensor)
+            expected = scales.quantize(tensor)
             assert np.array_equal(lm.pop(f"{name}.q4"), expected.q4), name
             assert np.array_equal(lm.pop(f"{name}.scale"), expected.scale), name
         else:
@@ -106,6 +106,17 @@ def test_mimi_in_float16_stays_so(checkpoint: Path, tmp_path: Path) -> None:
     for name, tensor in read(tmp_path / "a").mimi.items():
         assert tensor.dtype == halves[name].dtype
         assert np.array_equal(tensor, halves[name])
+
+
+def test_mimi_can_be_rounded_to_float16_but_for_its_codebooks(checkpoint: Path, tmp_path: Path) -> None:
+    quantize(checkpoint, tmp_path / "a", mimi_format="f16")
+    for name, tensor in read(tmp_path / "a").mimi.items():
+        assert tensor.dtype == (np.float32 if "_codebook." in name else np.float16)
+        assert np.array_equal(tensor, MIMI[name].astype(tensor.dtype))
+    name = "encoder.model.0.conv.conv.bias"
+    save_file(MIMI | {name: MIMI[name] + np.float32(1e5)}, checkpoint / "mimi.safetensors")
+    with pytest.raises(BadModel, match=f"{name} holds a value that float16 cannot"):
+        quantize(checkpoint, tmp_path / "a", mimi_format="f16")
 
 
 def test_checkpoint_in_shards(checkpoint: Path, tmp_path: Path) -> None:

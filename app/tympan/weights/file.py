@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
+
+
+class StoredTensor(NamedTuple):
+    """What a file says of one of its tensors."""
+
+    name: str
+    dtype: str  # as the format calls it: "F32", "Q4_0"
+    shape: tuple[int, ...]
+    n_bytes: int
 
 
 class File(Protocol):

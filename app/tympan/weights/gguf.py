@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tympan.errors import BadModel
-from tympan.weights.file import File
+from tympan.weights.file import File, StoredTensor
 from tympan.weights.q4 import BLOCK, GGUF_BLOCK_BYTES, Q4Matrix, from_gguf
 from tympan.weights.safetensors import Tensor
 
@@ -41,6 +41,7 @@ _VALUE_BYTES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12
 
 F32, F16, Q4_0 = 0, 1, 2  # types of tensors
 _DTYPES = {F32: "<f4", F16: "<f2"}
+_NAMES = {F32: "F32", F16: "F16", Q4_0: "Q4_0"}
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,11 @@ class GgufFile(Mapping[str, Tensor]):
             raise KeyError(name)
         entry = self._entries[name]
         return self._content(entry).view(_DTYPES[entry.kind]).reshape(entry.shape)
+
+    def stored(self) -> Iterator[StoredTensor]:
+        """What the table of tensors says, in the order of the data."""
+        for name, entry in self._entries.items():
+            yield StoredTensor(name, _NAMES[entry.kind], entry.shape, entry.end - entry.begin)
 
     def __contains__(self, name: object) -> bool:  # Mapping's own would read the tensor
         return name in self._names

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tympan.errors import BadModel
-from tympan.weights.file import BytesLike, File, InMemory
+from tympan.weights.file import BytesLike, File, InMemory, StoredTensor
 
 Tensor: TypeAlias = NDArray[np.generic]
 
@@ -64,6 +64,11 @@ class SafetensorsFile(Mapping[str, Tensor]):
 
     def shape(self, name: str) -> tuple[int, ...]:
         return self._entries[name].shape
+
+    def stored(self) -> Iterator[StoredTensor]:
+        """What the header says, in the order of the data."""
+        for name, entry in self._entries.items():
+            yield StoredTensor(name, entry.dtype, entry.shape, entry.end - entry.begin)
 
     def __contains__(self, name: object) -> bool:  # Mapping's own would decode the tensor
         return name in self._entries

@@ -1,0 +1,58 @@
+"""What a model directory, a safetensors or a GGUF file holds, as lines of a table."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tympan.errors import BadModel, UnknownModel
+from tympan.weights.file import InMemory, StoredTensor
+from tympan.weights.manifest import MANIFEST_NAME, Manifest
+from tympan.weights.model import open_tensors
+
+
+def inspect(path: Path) -> Iterator[str]:
+    """Describe a model. Nothing is hashed and no tensor is read.
+
+    path: a model directory, or a file of tensors. Raises UnknownModel where there is nothing, BadModel where it is bad.
+    """
+    if path.is_file():
+        yield from _file_lines(path)
+        return
+    try:
+        manifest = Manifest.parse((path / MANIFEST_NAME).read_bytes())
+    except OSError as error:
+        raise UnknownModel(str(path)) from error
+    facts = {
+        "name": manifest.name,
+        "title": manifest.title,
+        "languages": ", ".join(manifest.languages),
+        "licence": manifest.licence,
+        "source": manifest.source,
+        "bytes": f"{manifest.n_bytes:,}",
+    }
+    yield from (f"{key:10} {value}" for key, value in facts.items())
+    for file in manifest.files:
+        yield ""
+        yield f"{file.path}  {file.role}, {file.n_bytes:,} bytes, sha256 {file.sha256}"
+        if file.role != "tokenizer":
+            yield from _file_lines(path / file.path)
+
+
+def _file_lines(path: Path) -> Iterator[str]:
+    try:
+        with path.open("rb") as file:
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:  # mmap says ValueError of an empty file
+        raise BadModel(f"{path.name} cannot be read ({error})") from error
+    tensors = list(open_tensors(InMemory(memoryview(content)), path.name).stored())
+    yield from _table(tensors)
+    yield f"{len(tensors)} tensors, {sum(tensor.n_bytes for tensor in tensors):,} bytes"
+
+
+def _table(tensors: Iterable[StoredTensor]) -> Iterator[str]:
+    rows = [(tensor.name, tensor.dtype, str(list(tensor.shape)), f"{tensor.n_bytes:,}") for tensor in tensors]
+    name, dtype, shape, size = (max((len(row[i]) for row in rows), default=0) for i in range(4))
+    for row in rows:
+        yield f"{row[0]:{name}}  {row[1]:{dtype}}  {row[2]:{shape}}  {row[3]:>{size}}"

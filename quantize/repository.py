@@ -1,0 +1,78 @@
+"""Fetches an official checkpoint from a repository of the Hugging Face Hub, once, into this user's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import urllib.request
+from pathlib import Path
+
+from quantize.checkpoint import MIMI_NAME, MOSHI_NAME, TOKENIZER_NAME
+from tympan.errors import BadModel, CorruptFile, DownloadFailed
+from tympan.weights.hub import HOST, HubRepository
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tympan" / "checkpoints"
+
+_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+_TIMEOUT_S = 60
+_PIECE_BYTES = 1 << 20
+
+
+def is_repository(source: str) -> bool:
+    """Whether `source` is the name of a repository, "owner/name", and not a folder that is there."""
+    return bool(_NAME.fullmatch(source)) and not Path(source).exists()
+
+
+def fetch(name: str, cache: Path = CACHE, host: str = HOST) -> Path:
+    """Download the files that the repository's `config.json` names, each checked against its published sha256.
+
+    A file that is there already is not fetched again. Returns the checkpoint directory.
+    Raises DownloadFailed without a network or such a repository, BadModel when it holds no checkpoint, CorruptFile.
+    """
+    repository = HubRepository(host, name)
+    folder = cache / name.replace("/", "--")
+    folder.mkdir(parents=True, exist_ok=True)
+    listing = {entry["path"]: entry for entry in json.loads(_get(repository.listing_url))}
+
+    def fetch_file(path: str) -> None:
+        if path not in listing:
+            raise BadModel(f"{repository.page_url} holds no {path}")
+        _fetch(repository.file_url(path), folder / path, listing[path])
+
+    fetch_file("config.json")
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    defaults = {"moshi_name": MOSHI_NAME, "mimi_name": MIMI_NAME, "tokenizer_name": TOKENIZER_NAME}
+    for key in ("moshi_name", "mimi_name", "tokenizer_name", "mimi_config_name"):
+        if path := config.get(key, defaults.get(key)):
+            fetch_file(str(path))
+    return folder
+
+
+def _get(url: str) -> bytes:
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:
+            return bytes(response.read())
+    except OSError as error:  # urllib's errors among them
+        raise DownloadFailed(url, str(error)) from error
+
+
+def _fetch(url: str, dest: Path, entry: dict[str, object]) -> None:
+    """Raises DownloadFailed, or CorruptFile when length or sha256 is not the published one."""
+    if dest.exists() and dest.stat().st_size == entry["size"]:
+        return
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    part, digest = dest.with_name(f"{dest.name}.part"), hashlib.sha256()
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response, part.open("wb") as file:
+            while piece := response.read(_PIECE_BYTES):
+                file.write(piece)
+                digest.update(piece)
+    except OSError as error:
+        raise DownloadFailed(url, str(error)) from error
+    lfs = entry.get("lfs")
+    if part.stat().st_size != entry["size"] or (isinstance(lfs, dict) and digest.hexdigest() != lfs["oid"]):
+        part.unlink()
+        raise CorruptFile(dest.name, "its length or its sha256 is not the published one")
+    part.replace(dest)

@@ -1,0 +1,88 @@
+"""`tympan inspect` and `tympan quantize --verify`: what a model holds, and whether it is sound."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from quantize.convert import quantize
+from quantize.gguf import write_gguf
+from quantize.inspect import inspect
+from quantize.shards import describe
+from quantize.verify import verify
+from tympan.errors import BadModel, CorruptFile, UnknownModel
+from tympan.weights import q4
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "a"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    quantize(GOLDEN, tmp_path / "a")
+    return tmp_path / "a"
+
+
+def replace(model: Path, name: str, index: int) -> None:
+    """Enter a changed file into the manifest."""
+    manifest = json.loads((model / "model.json").read_text())
+    described = describe(model / name, manifest["files"][index]["role"])
+    manifest["files"][index] |= {"bytes": described.n_bytes, "sha256": described.sha256}
+    (model / "model.json").write_text(json.dumps(manifest))
+
+
+def test_a_model_directory(model: Path) -> None:
+    lines = list(inspect(model))
+    assert "languages  " in lines
+    assert any(line.startswith("lm-00001.safetensors  lm, ") for line in lines)
+    assert any(line.split()[:2] == ["text_linear.weight.q4", "U8"] and "[256, 4, 16]" in line for line in lines)
+
+
+def test_a_gguf_file(tmp_path: Path) -> None:
+    matrix = q4.quantize(np.ones((3, 64), np.float32))
+    write_gguf(tmp_path / "a.gguf", {"w": matrix, "norm.alpha": np.ones((1, 1, 9), np.float32)})
+    assert list(inspect(tmp_path / "a.gguf")) == [
+        "w           Q4_0  [3, 64]    108",
+        "norm.alpha  F32   [1, 1, 9]   36",
+        "2 tensors, 144 bytes",
+    ]
+
+
+def test_what_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(UnknownModel):
+        list(inspect(tmp_path))
+    (tmp_path / "a.gguf").write_bytes(b"")
+    with pytest.raises(BadModel, match=r"a\.gguf cannot be read"):
+        list(inspect(tmp_path / "a.gguf"))
+
+
+def test_a_sound_model_is_verified(model: Path) -> None:
+    assert verify(model).name == "a"
+
+
+def test_a_changed_byte_is_found(model: Path) -> None:
+    content = bytearray((model / "mimi-00001.safetensors").read_bytes())
+    content[-1] ^= 1
+    (model / "mimi-00001.safetensors").write_bytes(content)
+    with pytest.raises(CorruptFile, match="mimi-00001"):
+        verify(model)
+
+
+def test_numbers_that_are_none_are_found(model: Path) -> None:
+    path = model / "lm-00001.safetensors"
+    tensors = load_file(path)
+    tensors["transformer.layers.1.norm2.alpha"][0, 0, 3] = np.nan
+    save_file(tensors, path)
+    replace(model, path.name, 0)
+    with pytest.raises(BadModel, match=r"layers\.1\.norm2\.alpha holds a value that is not finite"):
+        verify(model)
+
+
+def test_a_tokenizer_of_another_model_is_found(model: Path) -> None:
+    (model / "tokenizer.model").write_bytes((GOLDEN / "tokenizer.model").read_bytes()[:1000].rpartition(b"\n")[0])
+    replace(model, "tokenizer.model", 2)
+    with pytest.raises(BadModel, match="tokenizer"):
+        verify(model)

@@ -1,0 +1,67 @@
+"""A checkpoint from a repository of the Hub, by a server that stands in for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from quantize.repository import fetch, is_repository
+from tests.page.rough_server import Fault, rough_server
+from tympan.errors import BadModel, CorruptFile, DownloadFailed
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "a"
+NAMES = ("config.json", "mimi_config.json", "model.safetensors", "mimi.safetensors", "tokenizer.model")
+NAME = "somebody/a"
+BASE = f"/{NAME}/resolve/main"
+
+
+def published() -> dict[str, bytes]:
+    files = {name: (GOLDEN / name).read_bytes() for name in NAMES}
+    listing = [
+        {"path": name, "size": len(content), "lfs": {"oid": hashlib.sha256(content).hexdigest()}}
+        for name, content in files.items()
+    ]
+    del listing[0]["lfs"]
+    answers = {f"{BASE}/{name}": content for name, content in files.items()}
+    return answers | {f"/api/models/{NAME}/tree/main": json.dumps(listing).encode()}
+
+
+def test_names_of_repositories(tmp_path: Path) -> None:
+    assert is_repository("kyutai/stt-1b-en_fr")
+    assert not any(map(is_repository, ("checkpoint", "/a/b", "../a", "a/b/c", "https://a/b", str(tmp_path))))
+    assert not is_repository("quantize/../tests")
+
+
+def test_what_the_config_names_is_fetched_once(tmp_path: Path) -> None:
+    with rough_server(published()) as hub:
+        folder = fetch(NAME, tmp_path, hub.url)
+        assert all((folder / name).read_bytes() == (GOLDEN / name).read_bytes() for name in NAMES)
+        fetch(NAME, tmp_path, hub.url)
+        assert hub.asked_for("/model.safetensors") == [""]
+
+
+def test_what_is_damaged_is_refused_and_not_kept(tmp_path: Path) -> None:
+    with rough_server(published()) as hub:
+        hub.faults[f"{BASE}/mimi.safetensors"] = [Fault(flip=9), Fault(cut_at=1000)]
+        for error in (CorruptFile, (CorruptFile, DownloadFailed)):
+            with pytest.raises(error, match=r"mimi\.safetensors"):
+                fetch(NAME, tmp_path, hub.url)
+        assert (fetch(NAME, tmp_path, hub.url) / "mimi.safetensors").exists()
+
+
+def test_no_repository_and_no_network(tmp_path: Path) -> None:
+    with rough_server({}) as hub:
+        with pytest.raises(DownloadFailed, match="404"):
+            fetch(NAME, tmp_path, hub.url)
+        url = hub.url
+    with pytest.raises(DownloadFailed):
+        fetch(NAME, tmp_path, url)
+
+
+def test_a_repository_without_a_checkpoint(tmp_path: Path) -> None:
+    files = published()
+    with rough_server(files | {f"/api/models/{NAME}/tree/main": b"[]"}) as hub, pytest.raises(BadModel, match="config"):
+        fetch(NAME, tmp_path, hub.url)
