@@ -251,46 +251,47 @@ INLINE float dot(const float *a, const float *b, int n) {
     return sum(wasm_f32x4_add(wasm_f32x4_add(total[0], total[1]), wasm_f32x4_add(total[2], total[3])));
 }
 
+/* out += weight * x, n values */
+INLINE void add_weighted(float *out, float weight, const float *x, int n) {
+    const f32x4 weights = splat(weight);
+    int i = 0;
+    for (; i + 4 <= n; i += 4) store(out + i, multiply_add(weights, load(x + i), load(out + i)));
+    for (; i < n; i++) out[i] += weight * x[i];
+}
+
+/* scores (n,) becomes its softmax */
+INLINE void softmax(float *scores, int n) {
+    float largest = scores[0];
+    for (int j = 1; j < n; j++) largest = maximum(largest, scores[j]);
+    f32x4 total = splat(0.0f);
+    for (int j = 0; j < n; j += 4) {
+        store_some(scores + j, exponential(wasm_f32x4_sub(load_some(scores + j, n - j), splat(largest))), n - j);
+        total = wasm_f32x4_add(total, load_some(scores + j, n - j));
+    }
+    const f32x4 inverse = splat(1.0f / sum(total));
+    for (int j = 0; j < n; j += 4) store_some(scores + j, wasm_f32x4_mul(load_some(scores + j, n - j), inverse), n - j);
+}
+
 /* transformer.attention: out (m, H * D) of queries (m, H * D, row stride q_stride) over keys and values (n, H, D)
-   where visible (m, n). scores: room for n floats. Every query sees a key. */
+   where visible (m, n). scores: room for (m, H, n). Every query sees a key. Keys and values are read once, in the order
+   in which they lie in memory. */
 EXPORT void attention_f32(float *out, const float *queries, int q_stride, const float *keys, const float *values,
                           const uint8_t *visible, float *scores, int m, int n, int n_heads, int width) {
     const float root = 1.0f / __builtin_sqrtf((float)width);
     const int d = n_heads * width;
-    for (int row = 0; row < m; row++, queries += q_stride, visible += n)
-        for (int head = 0; head < n_heads; head++, out += width) {
-            const float *q = queries + head * width, *k = keys + head * width, *v = values + head * width;
-            float largest = -1e9f;
-            for (int j = 0; j < n; j++) {
-                scores[j] = visible[j] ? dot(q, k + j * d, width) * root : -1e9f;
-                largest = maximum(largest, scores[j]);
+    for (int j = 0; j < n; j++)
+        for (int row = 0; row < m; row++)
+            for (int head = 0; head < n_heads; head++) {
+                const float *q = queries + row * q_stride + head * width, *k = keys + j * d + head * width;
+                scores[(row * n_heads + head) * n + j] = visible[row * n + j] ? dot(q, k, width) * root : -1e9f;
             }
-            f32x4 total = splat(0.0f);
-            for (int j = 0; j < n; j += 4) {
-                f32x4 weight = exponential(wasm_f32x4_sub(load_some(scores + j, n - j), splat(largest)));
-                store_some(scores + j, weight, n - j);
-                total = wasm_f32x4_add(total, load_some(scores + j, n - j));
-            }
-            const f32x4 inverse = splat(1.0f / sum(total));
-            int i = 0;
-            for (; i + 16 <= width; i += 16) {
-                f32x4 sums[4] = {splat(0.0f), splat(0.0f), splat(0.0f), splat(0.0f)};
-                for (int j = 0; j < n; j++) {
-                    if (!visible[j]) continue;
-                    const f32x4 weight = splat(scores[j]);
-                    const float *value = v + j * d + i;
-                    for (int part = 0; part < 4; part++)
-                        sums[part] = multiply_add(weight, load(value + 4 * part), sums[part]);
-                }
-                for (int part = 0; part < 4; part++) store(out + i + 4 * part, wasm_f32x4_mul(sums[part], inverse));
-            }
-            for (; i < width; i += 4) {
-                f32x4 some = splat(0.0f);
-                for (int j = 0; j < n; j++)
-                    if (visible[j]) some = multiply_add(splat(scores[j]), load_some(v + j * d + i, width - i), some);
-                store_some(out + i, wasm_f32x4_mul(some, inverse), width - i);
-            }
-        }
+    for (int i = 0; i < m * n_heads; i++) softmax(scores + i * n, n);
+    for (int i = 0; i < m * d; i++) out[i] = 0.0f;
+    for (int j = 0; j < n; j++)
+        for (int row = 0; row < m; row++)
+            for (int head = 0; visible[row * n + j] && head < n_heads; head++)
+                add_weighted(out + row * d + head * width, scores[(row * n_heads + head) * n + j],
+                             values + j * d + head * width, width);
 }
 
 /* rope.Rotation.apply: rotate the pairs of x (m, n_heads, width, row stride x_stride) in place by cos, sin

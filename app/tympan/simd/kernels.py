@@ -149,7 +149,7 @@ class Kernels:
         _check(keys, n, n_heads, width)
         _check(values, n, n_heads, width)
         assert visible.shape == (m, n) and visible.flags.c_contiguous and visible.dtype == np.bool_, visible.shape
-        out, scores = np.empty((m, n_heads * width), np.float32), np.empty(n, np.float32)
+        out, scores = np.empty((m, n_heads * width), np.float32), np.empty((m, n_heads, n), np.float32)
         self._attention_f32(
             _at(out), _at(q), q.strides[0] // 4, _at(keys), _at(values), _at(visible), _at(scores),
             m, n, n_heads, width,
