@@ -29,15 +29,7 @@ class ConvWeights:
 
     @classmethod
     def take(
-        cls,
-        tensors: Tensors,
-        name: str,
-        c_out: int,
-        c_in: int,
-        kernel_size: int,
-        stride: int = 1,
-        *,
-        bias: bool = True,
+        cls, tensors: Tensors, name: str, c_out: int, c_in: int, kernel_size: int, stride: int = 1, *, bias: bool = True
     ) -> ConvWeights:
         """Read `name.weight` (C_out, C_in, kernel_size) and `name.bias` (C_out,). Raises BadModel."""
         weight = tensors.dense(f"{name}.weight", c_out, c_in, kernel_size)

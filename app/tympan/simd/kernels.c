@@ -1,6 +1,6 @@
 /* The hot loops of Mimi for WebAssembly SIMD: leaf functions without libc, called by ctypes on numpy's own memory.
 
-   Every function is the twin of a numpy definition, named in its comment; wrappers.py checks shapes and dtypes, so
+   Every function is the twin of a numpy definition, named in its comment; kernels.py checks shapes and dtypes, so
    nothing is checked here. Arrays are C-contiguous except where a stride is passed; strides count elements. Arrays
    need no alignment beyond that of their elements. build.py compiles this file twice, with and without relaxed SIMD,
    which fuses a multiply and an add where the CPU can. */

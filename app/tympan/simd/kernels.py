@@ -18,17 +18,17 @@ from tympan.arrays import Bool, Float32, Int32
 
 PANEL = 16  # outputs whose weights lie side by side; kernels.c has the same number
 
-_N_ARGUMENTS = {  # of each function: pointers, then ints, except that a stride follows the pointer it is of
-    "product_f32": "ppippp" + "iiii",
-    "product_i16": "ppipppp" + "iiii",
-    "pack_f32": "pp" + "ii",
-    "pack_i16": "ppp" + "ii",
-    "elu_f32": "pp" + "i",
-    "layer_norm_f32": "pppp" + "ii",
+_ARGUMENTS = {  # of each function: p a pointer, i an int
+    "product_f32": "ppipppiiii",
+    "product_i16": "ppippppiiii",
+    "pack_f32": "ppii",
+    "pack_i16": "pppii",
+    "elu_f32": "ppi",
+    "layer_norm_f32": "ppppii",
     "attention_f32": "ppippppiiii",
     "rotate_f32": "pippiii",
-    "round_i8": "pppp" + "ii",
-    "residual_codes": "ppppppppp" + "iiii",
+    "round_i8": "ppppii",
+    "residual_codes": "pppppppppiiii",
 }
 
 
@@ -68,13 +68,13 @@ class Kernels:
 
     def __init__(self, library: ctypes.CDLL) -> None:
         types = {"p": ctypes.c_void_p, "i": ctypes.c_int}
-        for name, arguments in _N_ARGUMENTS.items():
+        for name, arguments in _ARGUMENTS.items():
             function = getattr(library, name)
             function.argtypes, function.restype = [types[argument] for argument in arguments], None
             # An attribute of our own: looking one up in a CDLL takes longer than the call.
             setattr(self, f"_{name}", function)
 
-    if TYPE_CHECKING:
+    if TYPE_CHECKING:  # the attributes that __init__ sets
 
         def __getattr__(self, name: str) -> Callable[..., None]: ...
 
@@ -94,11 +94,7 @@ class Kernels:
         return Panels(rounded, scale, bias, n)
 
     def product(
-        self,
-        x: Float32,
-        panels: Panels,
-        residual: Float32 | None = None,
-        activation: Activation = Activation.NONE,
+        self, x: Float32, panels: Panels, residual: Float32 | None = None, activation: Activation = Activation.NONE
     ) -> Float32:
         """activation(x @ W.T + bias + residual): x (m, k), residual (m, n) -> (m, n).
 
