@@ -12,7 +12,7 @@ def test_the_modules_are_those_of_the_source(tmp_path: Path) -> None:
     """Hashes always; where the same compiler is at hand, also that it makes the same bytes again."""
     lock = json.loads(LOCK.read_text())
     compiler = lock.pop("compiler")
-    assert hashes(FOLDER) == lock, "kernels.c was changed without python -m tympan.simd.build"
+    assert hashes(FOLDER) == lock, "a C source was changed without python -m tympan.simd.build"
     if compiler_version() == compiler:
         build(tmp_path)
         assert hashes(tmp_path) == lock

@@ -2,7 +2,7 @@
 
     python -m tympan.simd.build
 
-The same compiler gives the same bytes. The modules are committed, so that only a change of kernels.c needs clang.
+The same compiler gives the same bytes. The modules are committed, so that only a change of the C sources needs clang.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tympan.simd.module import module_name
 
 FOLDER = Path(__file__).parent
 SOURCE = FOLDER / "kernels.c"
+HEADER = FOLDER / "vector.h"
 LOCK = FOLDER / "kernels.lock.json"
 
 COMPILER, LINKER = "clang-19", "wasm-ld-19"
@@ -47,8 +48,8 @@ def compiler_version() -> str | None:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """The sha256 of the source and of each module in `folder`, by name."""
-    files = [SOURCE, *(folder / module_name(level) for level in FLAGS)]
+    """The sha256 of the sources and of each module in `folder`, by name."""
+    files = [SOURCE, HEADER, *(folder / module_name(level) for level in FLAGS)]
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
