@@ -37,7 +37,7 @@ def measure() -> dict[str, Any]:
         with bench_page("mimi_in_page.py", {"/checkpoint/": Path(scratch)}) as page:
             result = _in_page(page, sound, path.stat().st_size)
             browser = page.browser
-        result["pytorch_median_ms"] = _pytorch_median_ms(path, sound) if find_spec("moshi") else None
+        result["pytorch_median_ms"] = _pytorch_median_ms(sound) if find_spec("moshi") else None
     _print_table(result)
     return {"mimi": result, "machine": machine(browser)}
 
@@ -82,8 +82,8 @@ def _load(page: BenchPage, level: str, precision: str) -> dict[str, Any]:
     return dict(loaded)
 
 
-def _pytorch_median_ms(path: Path, sound: Float32) -> float:
-    """The official encoder, streaming, one thread, not compiled."""
+def _pytorch_median_ms(sound: Float32) -> float:
+    """The official encoder with weights as they are initialised, streaming, one thread, not compiled."""
     os.environ["NO_TORCH_COMPILE"] = "1"
     import torch
     from moshi.models.compression import MimiModel
