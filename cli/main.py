@@ -63,7 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_inspect)
 
     command = commands.add_parser("bench", help="measure how fast a part runs in a headless browser")
-    command.add_argument("name", choices=("mimi",), help="what to measure")
+    command.add_argument("name", choices=("load", "mimi"), help="what to measure")
+    command.add_argument("--size", default="1b", choices=("1b",), help="of the model; default: %(default)s")
     command.add_argument("--json", action="store_true", help="after the table, the same as one line of JSON")
     command.set_defaults(run=_bench)
     return parser
@@ -159,9 +160,13 @@ def _inspect(options: argparse.Namespace) -> bool:
 
 
 def _bench(options: argparse.Namespace) -> bool:
-    from bench.mimi import main as measure
+    if options.name == "load":
+        from bench.load import main as measure_load
 
-    return measure(options.json)
+        return measure_load(options.json)
+    from bench.mimi import main as measure_mimi
+
+    return measure_mimi(options.json)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tympan.errors import BadModel
-from tympan.weights.q4 import BLOCK, Q4Matrix, from_gguf, quantize, to_gguf
+from tympan.weights.q4 import BLOCK, Q4Matrix, StoredQ4Matrix, from_gguf, quantize, to_gguf
 
 
 def quantize_block(block: NDArray[np.float32]) -> tuple[np.float16, list[int]]:
@@ -140,3 +140,35 @@ def test_layout_that_does_not_fit_is_refused() -> None:
             Q4Matrix(*case)
     with pytest.raises(BadModel):
         from_gguf(np.zeros((2, 3, 17), np.uint8), 96)
+
+
+def test_a_stored_matrix_is_read_when_it_is_needed() -> None:
+    quantized = quantize(random_matrix(6, 100))
+    parts: dict[str, NDArray[Any]] = {"q4": quantized.q4, "scale": quantized.scale}
+    asked: list[str] = []
+
+    def read(part: str) -> NDArray[Any]:
+        asked.append(part)
+        return parts[part]
+
+    stored = StoredQ4Matrix(6, 100, read)
+    assert (stored.shape, stored.n_bytes) == ((6, 100), (quantized.q4.nbytes, quantized.scale.nbytes))
+    assert stored.n_bytes == quantized.n_bytes
+    assert asked == []
+    assert np.array_equal(stored.dequantize(), quantized.dequantize())
+    assert asked == ["q4", "scale"]
+
+
+@pytest.mark.parametrize(
+    ("part", "array"),
+    [
+        ("q4", np.zeros((6, 3, 16), np.uint8)),
+        ("q4", np.zeros((6, 4, 16), np.int8)),
+        ("scale", np.zeros((6, 3), np.float16)),
+        ("scale", np.zeros((6, 4), np.float32)),
+        ("scale", np.full((6, 4), np.nan, np.float16)),
+    ],
+)
+def test_a_stored_part_that_does_not_fit_is_refused(part: str, array: NDArray[Any]) -> None:
+    with pytest.raises(BadModel):
+        getattr(StoredQ4Matrix(6, 100, lambda _: array), part)

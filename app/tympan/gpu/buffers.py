@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
 from typing import Any
@@ -16,6 +16,7 @@ from tympan.errors import GpuFault
 from tympan.gpu.device import Device
 from tympan.gpu.webapi import JsException, Uint8Array, js_object
 
+PIECE_BYTES = 1 << 22  # of an upload; whole words
 WORD_BYTES = 4  # of a token or a logit; copies and mappings are in whole words
 SECTION_BYTES = 256  # the largest minStorageBufferOffsetAlignment that WebGPU allows
 MAP_READ = 1  # GPUMapMode.READ
@@ -40,12 +41,10 @@ class Buffer:
     resource: Any
 
     @classmethod
-    def new(
-        cls, device: Device, label: str, n_bytes: int, usage: Usage = Usage.STORAGE, *, mapped: bool = False
-    ) -> Buffer:
-        """A buffer of zeros of at least `n_bytes` bytes. Raises GpuFault when its memory cannot be mapped."""
+    def new(cls, device: Device, label: str, n_bytes: int, usage: Usage = Usage.STORAGE) -> Buffer:
+        """A buffer of zeros of at least `n_bytes` bytes. Raises GpuFault when the browser makes none of that size."""
         n_bytes = align(n_bytes, WORD_BYTES)
-        descriptor = {"label": label, "size": n_bytes, "usage": int(usage), "mappedAtCreation": mapped}
+        descriptor = {"label": label, "size": n_bytes, "usage": int(usage)}
         try:
             handle = device.handle.createBuffer(js_object(descriptor))
         except JsException as error:
@@ -66,19 +65,35 @@ def align(n_bytes: int, multiple: int) -> int:
     return -(-n_bytes // multiple) * multiple
 
 
-def upload(device: Device, label: str, arrays: Iterable[NDArray[Any]], usage: Usage = Usage.STORAGE) -> Buffer:
+def upload(device: Device, label: str, arrays: Sequence[NDArray[Any]], usage: Usage = Usage.STORAGE) -> Buffer:
     """Put arrays, one after another and without gaps, into one new buffer.
 
-    arrays: any dtype; each is copied once, straight into the mapped memory. Zeros fill the buffer up to a whole word.
+    arrays: any dtype. Zeros fill the buffer up to a whole word.
     Raises GpuFault when there is no memory.
     """
-    parts = [np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in arrays]
-    buffer = Buffer.new(device, label, sum(part.nbytes for part in parts), usage, mapped=True)
-    mapped, start = buffer.handle.getMappedRange(), 0
-    for part in parts:
-        Uint8Array.new(mapped, start, part.nbytes).assign(part)
-        start += part.nbytes
-    buffer.handle.unmap()
+    return upload_stream(device, label, arrays, sum(array.nbytes for array in arrays), usage)
+
+
+def upload_stream(
+    device: Device, label: str, arrays: Iterable[NDArray[Any]], n_bytes: int, usage: Usage = Usage.STORAGE
+) -> Buffer:
+    """Do the same with arrays that come one by one, `n_bytes` in all; none is kept while the next one is made."""
+    # Not through mapped memory: Chromium keeps that in the page's process, long after it was unmapped.
+    buffer = Buffer.new(device, label, n_bytes, usage | Usage.COPY_DST)
+    outgoing, start, filled = Uint8Array.new(min(PIECE_BYTES, buffer.n_bytes)), 0, 0
+    for array in arrays:
+        content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        while content.nbytes:
+            part, content = np.split(content, [min(content.nbytes, outgoing.length - filled)])
+            outgoing.subarray(filled, filled + part.nbytes).assign(part)
+            filled += part.nbytes
+            if filled == outgoing.length:
+                device.handle.queue.writeBuffer(buffer.handle, start, outgoing)
+                start, filled = start + filled, 0
+    assert start + filled == n_bytes, (label, start + filled, n_bytes)
+    if filled:
+        outgoing.fill(0, filled)
+        device.handle.queue.writeBuffer(buffer.handle, start, outgoing, 0, align(filled, WORD_BYTES))
     return buffer
 
 

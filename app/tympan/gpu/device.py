@@ -81,6 +81,10 @@ class Device:
         if self._fault is not None:
             raise self._fault
 
+    async def settle(self) -> None:
+        """Wait until the GPU has done, and taken over, all it was given so far."""
+        await self.handle.queue.onSubmittedWorkDone()
+
     @asynccontextmanager
     async def guard(self, label: str) -> AsyncIterator[None]:
         """Raise GpuFault with the driver's words when the body makes an object that the driver refuses."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tympan.arrays import Float32, Int32
 from tympan.config import LMConfig
-from tympan.gpu.buffers import Buffer, Usage, align, upload
+from tympan.gpu.buffers import Buffer, Usage, align, upload, upload_stream
 from tympan.gpu.device import Device
 from tympan.gpu.kernel import Compiler, Dispatch, Kernel
 from tympan.lm import kernels
@@ -113,6 +113,7 @@ class Layer:
 
     @classmethod
     async def load(cls, compiler: Compiler, label: str, weights: LayerWeights) -> Layer:
+        await compiler.device.settle()  # what is mapped and not yet taken over by the GPU is memory of the page
         return cls(
             label=label,
             norm1=await Norm.load(compiler, f"{label}.norm1", weights.norm1),
@@ -233,7 +234,7 @@ def needed_limits(config: LMConfig, weights: LMWeights) -> dict[str, int]:
     groups += [[weights.text_linear]]
     for layer in weights.layers:
         groups += [[layer.in_proj], [layer.out_proj], [layer.linear_in], [layer.linear_out]]
-    sizes = [sum(part.nbytes for part in parts) for group in groups for parts in _parts(group)]
+    sizes = [n_bytes for group in groups for n_bytes in _buffer_bytes(group)]
     largest = align(max(*sizes, _ring_bytes(config)), F32_BYTES)
     return {
         "maxBufferSize": largest,
@@ -250,17 +251,28 @@ def _tables_of_format(weights: LMWeights, q4: bool) -> tuple[list[int], list[Mat
     return codebooks, [*tables, weights.text_embedding] if has_text else tables, has_text
 
 
+def _buffer_bytes(matrices: Sequence[Matrix]) -> list[int]:
+    """How long each of the buffers of matrices of one format is; none of them is read for it."""
+    q4 = [matrix.n_bytes for matrix in matrices if isinstance(matrix, Q4Matrix)]
+    dense = [matrix.nbytes for matrix in matrices if not isinstance(matrix, Q4Matrix)]
+    return [sum(parts) for parts in zip(*q4, strict=True)] + ([sum(dense)] if dense else [])
+
+
 def _upload(device: Device, label: str, matrices: Sequence[Matrix]) -> tuple[Buffer, ...]:
     """Matrices of one format, stacked: the buffers in the order of the shaders' bindings."""
-    return tuple(upload(device, label, parts) for parts in _parts(matrices))
+    parts = zip(_parts(matrices), _buffer_bytes(matrices), strict=True)
+    return tuple(upload_stream(device, label, arrays, n_bytes) for arrays, n_bytes in parts)
 
 
-def _parts(matrices: Sequence[Matrix]) -> list[list[NDArray[Any]]]:
-    """The arrays of matrices of one format, buffer by buffer: blocks and scales, or the values."""
-    dense: list[NDArray[Any]] = [matrix for matrix in matrices if not isinstance(matrix, Q4Matrix)]
-    blocks: list[NDArray[Any]] = [matrix.q4 for matrix in matrices if isinstance(matrix, Q4Matrix)]
-    scales: list[NDArray[Any]] = [matrix.scale for matrix in matrices if isinstance(matrix, Q4Matrix)]
-    return [part for part in (dense, blocks, scales) if part]
+def _parts(matrices: Sequence[Matrix]) -> list[Iterator[NDArray[Any]]]:
+    """The arrays of matrices of one format, buffer by buffer: blocks and scales, or the values.
+
+    A stored matrix is read when its turn comes.
+    """
+    q4 = [matrix for matrix in matrices if isinstance(matrix, Q4Matrix)]
+    if q4:
+        return [(matrix.q4 for matrix in q4), (matrix.scale for matrix in q4)]
+    return [(matrix for matrix in matrices if not isinstance(matrix, Q4Matrix))]
 
 
 def _ring_bytes(config: LMConfig) -> int:

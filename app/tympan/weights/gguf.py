@@ -80,6 +80,13 @@ class GgufFile(Mapping[str, Tensor]):
         entry = self._entries[name]
         return self._content(entry).view(_DTYPES[entry.kind]).reshape(entry.shape)
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        stem, _, part = name.rpartition(".")
+        if part in ("q4", "scale") and self._is_q4(stem):
+            n, k = self._entries[stem].shape
+            return (n, k // BLOCK, BLOCK // 2) if part == "q4" else (n, k // BLOCK)
+        return self._entries[name].shape
+
     def stored(self) -> Iterator[StoredTensor]:
         """What the table of tensors says, in the order of the data."""
         for name, entry in self._entries.items():

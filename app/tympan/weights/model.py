@@ -84,7 +84,7 @@ class _Merged(Mapping[str, Tensor]):
     """The tensors of several files. Raises BadModel when two hold one of the same name."""
 
     def __init__(self, files: Sequence[tuple[str, File]]) -> None:
-        self._tensors: dict[str, Mapping[str, Tensor]] = {}
+        self._tensors: dict[str, SafetensorsFile | GgufFile] = {}
         for path, file in files:
             tensors = open_tensors(file, path)
             for name in tensors:
@@ -94,6 +94,9 @@ class _Merged(Mapping[str, Tensor]):
 
     def __getitem__(self, name: str) -> Tensor:
         return self._tensors[name][name]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._tensors[name].shape(name)
 
     def __contains__(self, name: object) -> bool:  # Mapping's own would read the tensor
         return name in self._tensors

@@ -10,7 +10,9 @@ and nibbles interleaved: 2 + 16 bytes a block. Source: ggml-org/ggml src/ggml-qu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,14 +41,17 @@ class Q4Matrix:
         n_blocks = -(-self.k // BLOCK)
         if self.q4.ndim != 3 or self.q4.shape[1:] != (n_blocks, BLOCK // 2) or self.q4.dtype != np.uint8:
             raise BadModel(f"Q4 blocks of shape {self.q4.shape} {self.q4.dtype} do not hold rows of {self.k}")
-        if self.scale.shape != self.q4.shape[:2] or self.scale.dtype != np.float16:
-            raise BadModel(f"Q4 scales of shape {self.scale.shape} {self.scale.dtype} do not fit {self.q4.shape}")
-        if not np.isfinite(self.scale).all():
-            raise BadModel(f"a Q4 scale of a matrix {self.shape} is not finite")
+        _check_scale(self.scale, self.q4.shape[:2])
 
     @property
     def shape(self) -> tuple[int, int]:
         return self.q4.shape[0], self.k
+
+    @property
+    def n_bytes(self) -> tuple[int, int]:
+        """How much the blocks take, and how much the scales."""
+        n_blocks = self.shape[0] * -(-self.k // BLOCK)
+        return n_blocks * BLOCK // 2, n_blocks * 2
 
     def rows(self, index: slice | NDArray[np.integer] | int) -> NDArray[np.float32]:
         """The rows `index`, in float32: (..., k)."""
@@ -58,6 +63,46 @@ class Q4Matrix:
     def dequantize(self) -> NDArray[np.float32]:
         """The whole matrix in float32: (n, k)."""
         return np.ascontiguousarray(self.rows(slice(None)))
+
+
+class StoredQ4Matrix(Q4Matrix):
+    """A matrix in a file: its parts are read whenever they are asked for, and not kept.
+
+    So a model goes to the GPU without ever being in memory whole. Reading raises what `Q4Matrix` raises.
+    """
+
+    _n: int
+    _read: Callable[[str], NDArray[Any]]
+
+    def __init__(self, n: int, k: int, read: Callable[[str], NDArray[Any]]) -> None:
+        """read: called with "q4" or "scale"; returns that part, of whatever shape and dtype it is stored in."""
+        object.__setattr__(self, "k", k)
+        object.__setattr__(self, "_n", n)
+        object.__setattr__(self, "_read", read)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._n, self.k
+
+    @property
+    def q4(self) -> NDArray[np.uint8]:
+        q4, n_blocks = self._read("q4"), -(-self.k // BLOCK)
+        if q4.shape != (self._n, n_blocks, BLOCK // 2) or q4.dtype != np.uint8:
+            raise BadModel(f"Q4 blocks of shape {q4.shape} {q4.dtype} do not hold {self._n} rows of {self.k}")
+        return q4
+
+    @property
+    def scale(self) -> NDArray[np.float16]:
+        scale = self._read("scale")
+        _check_scale(scale, (self._n, -(-self.k // BLOCK)))
+        return scale
+
+
+def _check_scale(scale: NDArray[Any], shape: tuple[int, ...]) -> None:
+    if scale.shape != shape or scale.dtype != np.float16:
+        raise BadModel(f"Q4 scales of shape {scale.shape} {scale.dtype} do not fit blocks {shape}")
+    if not np.isfinite(scale).all():
+        raise BadModel(f"a Q4 scale of {shape} is not finite")
 
 
 def quantize(matrix: NDArray[np.float32]) -> Q4Matrix:

@@ -283,7 +283,10 @@ class BlobFile:
         try:
             if n_bytes:
                 part = self._blob.slice(offset, offset + n_bytes)
-                FileReaderSync.new().readAsArrayBuffer(part).assign_to(content)
+                buffer = FileReaderSync.new().readAsArrayBuffer(part)
+                buffer.assign_to(content)
+                if hasattr(buffer, "transfer"):
+                    buffer.transfer(0)  # free it now: JavaScript would collect hundreds of megabytes first
         except JsException as error:  # deleted in another tab
             raise CorruptFile(self._path, f"the browser has lost it ({error.name})") from error
         return content

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tympan.arrays import Float32
 from tympan.errors import BadModel
-from tympan.weights.q4 import Q4Matrix
+from tympan.weights.q4 import Q4Matrix, StoredQ4Matrix
 
 Matrix: TypeAlias = Float32 | Q4Matrix
+
+
+@runtime_checkable
+class OnDemand(Protocol):
+    """Tensors that are read from a file when they are asked for: their shapes can be had without."""
+
+    def shape(self, name: str) -> tuple[int, ...]: ...
 
 
 class Tensors:
@@ -23,7 +30,10 @@ class Tensors:
 
     def n_rows(self, name: str) -> int:
         """The first dimension of the tensor `name`, which may be in Q4."""
-        return len(self._get(f"{name}.q4" if f"{name}.q4" in self._tensors else name))
+        shape = self._shape(f"{name}.q4" if f"{name}.q4" in self._tensors else name)
+        if not shape:
+            raise BadModel(f"{name} is a single number")
+        return shape[0]
 
     def dense(self, name: str, *shape: int, alias: str = "") -> Float32:
         """The tensor `name`, or `alias` where there is no such name: float32 of `shape`."""
@@ -43,11 +53,22 @@ class Tensors:
         """The matrix `name` or `alias` (n, k): Q4 where the checkpoint holds `.q4` and `.scale`, else float32."""
         for stored in (name, alias):
             if f"{stored}.q4" in self._tensors:
-                q4 = Q4Matrix(self._get(f"{stored}.q4"), self._get(f"{stored}.scale"), k)
+                q4 = self._q4(stored, k)
                 if q4.shape != (n, k):
                     raise BadModel(f"{stored} has shape {q4.shape}, {(n, k)} expected")
                 return q4
         return self.dense(name, n, k, alias=alias)
+
+    def _q4(self, name: str, k: int) -> Q4Matrix:
+        if isinstance(self._tensors, OnDemand):
+            self._shape(f"{name}.scale")
+            return StoredQ4Matrix(self.n_rows(name), k, lambda part: self._get(f"{name}.{part}"))
+        return Q4Matrix(self._get(f"{name}.q4"), self._get(f"{name}.scale"), k)
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        if isinstance(self._tensors, OnDemand) and name in self._tensors:
+            return self._tensors.shape(name)
+        return self._get(name).shape
 
     def _get(self, name: str) -> NDArray[Any]:
         if name not in self._tensors:

@@ -1,0 +1,187 @@
+"""Loading a whole model into the page: seconds from the click to ready, and memory at its highest.
+
+A model of the released size with random weights is loaded twice, in profiles of their own: from a model directory, and
+from a GGUF file laid out as the published one with Mimi in float16. The server is on this machine, so that the time is
+the page's own: fetching, hashing, storing, reading back, and putting everything where it is used. The memory is that of
+the page's process, which runs Python; what WebGPU keeps is in another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from playwright.sync_api import Page
+
+from bench import checkpoint
+from bench.machine import machine
+from cli.browser import opened
+from cli.server import serving
+from cli.site import DIST, ROOT, build
+from quantize.gguf import write_gguf
+from quantize.shards import describe, write_shards
+from tympan.config import LMConfig
+from tympan.weights.manifest import MANIFEST_NAME, Manifest
+from tympan.weights.model import Folder, read_model
+from tympan.weights.q4 import BLOCK, Q4Matrix
+from tympan.weights.safetensors import Tensor
+
+SEED = 13
+TIMEOUT_MS = 600_000
+
+_DEMO = ROOT / "static" / "models" / "demo"
+_RELEASED = "stt-1b-en_fr"  # in the catalogue
+_HIDDEN = 5632
+_SCALE = np.float16(0.004)
+
+_READY = """
+async () => {
+    document.querySelector("#download")?.click();
+    await window.tympan.ready;
+}
+"""
+
+
+def measure() -> dict[str, Any]:
+    """Load both models; print a table. Returns what the last line holds. Raises CommandError."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = {name: Path(scratch) / name for name in ("safetensors", "gguf")}
+        _write_random(folders["safetensors"])
+        _write_as_gguf(folders["safetensors"], folders["gguf"])
+        n_weight_bytes = Manifest.parse((folders["safetensors"] / MANIFEST_NAME).read_bytes()).n_bytes
+        build(DIST)
+        loaded = {}
+        with serving(DIST, mounts={f"/{name}/": folder for name, folder in folders.items()}) as url:
+            for name in folders:
+                with opened(f"{url}/?model=/{name}/") as page:
+                    loaded[name] = _load(page, n_weight_bytes)
+                    browser = page.context.browser
+                    assert browser is not None
+                    version = f"{browser.browser_type.name} {browser.version}"
+    for name, result in loaded.items():
+        print(f"{name:12} {result['seconds']:7.1f} s   peak over weights {result['peak_over_weights']}")
+    slowest = max(result["seconds"] for result in loaded.values())
+    peaks = [result["peak_over_weights"] for result in loaded.values()]
+    load = {"size": "1b", "weight_bytes": n_weight_bytes, **loaded, "seconds": slowest}
+    return {"load": load | {"peak_over_weights": None if None in peaks else max(peaks)}, "machine": machine(version)}
+
+
+def _load(page: Page, n_weight_bytes: int) -> dict[str, Any]:
+    """Click, and wait until the model is ready."""
+    page.set_default_timeout(TIMEOUT_MS)
+    page.wait_for_selector("#download")
+    process = _renderer(page)
+    before_bytes = _reset_peak(process)
+    begun_s = perf_counter()
+    page.evaluate(_READY)
+    seconds = perf_counter() - begun_s
+    peak_bytes = _memory(process, "VmHWM")
+    over = None if before_bytes is None or peak_bytes is None else (peak_bytes - before_bytes) / n_weight_bytes
+    return {"seconds": round(seconds, 2), "peak_over_weights": None if over is None else round(over, 3)}
+
+
+def _renderer(page: Page) -> Path:
+    """The folder under /proc of the one process that shows pages and runs their workers."""
+    browser = page.context.browser
+    assert browser is not None
+    processes = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
+    renderers = [Path("/proc") / str(process["id"]) for process in processes if process["type"] == "renderer"]
+    return max(renderers, key=lambda process: _memory(process, "VmRSS") or 0)
+
+
+def _reset_peak(process: Path) -> int | None:
+    """Let the highest memory be counted from now on; returns what it is now, in bytes, where Linux tells."""
+    if not (process / "clear_refs").exists():
+        return None
+    (process / "clear_refs").write_text("5")
+    return _memory(process, "VmRSS")
+
+
+def _memory(process: Path, key: str) -> int | None:
+    if not (process / "status").exists():
+        return None
+    lines = (process / "status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
+
+
+def _write_random(folder: Path) -> None:
+    """A model directory of the released size."""
+    folder.mkdir()
+    catalogue = json.loads((ROOT / "static" / "models" / "catalogue.json").read_text("utf-8"))
+    released = next(model for model in catalogue["models"] if model["id"] == _RELEASED)
+    lm_files = write_shards(folder, "lm", _random_lm(LMConfig.from_json(released["config"])))
+    checkpoint.write(folder / "mimi.safetensors")
+    tokenizer = folder / "tokenizer.model"
+    tokenizer.write_bytes((_DEMO / "tokenizer.model").read_bytes())
+    manifest = Manifest(
+        name="random",
+        title="Random weights",
+        languages=(),
+        licence="none",
+        source="random numbers",
+        notes="",
+        config_json=released["config"],
+        mimi_config_json=released["mimi_config"],
+        files=(*lm_files, describe(folder / "mimi.safetensors", "mimi"), describe(tokenizer, "tokenizer")),
+    )
+    (folder / MANIFEST_NAME).write_text(manifest.serialize(), "utf-8")
+
+
+def _random_lm(config: LMConfig) -> Iterator[tuple[str, Tensor]]:
+    d, rng = config.transformer.d, np.random.default_rng(SEED)
+
+    def matrix(name: str, n: int, k: int) -> Iterator[tuple[str, Tensor]]:
+        yield f"{name}.q4", rng.integers(0, 256, (n, k // BLOCK, BLOCK // 2), np.uint8)
+        yield f"{name}.scale", np.full((n, k // BLOCK), _SCALE)
+
+    for i in range(config.n_codebooks):
+        yield from matrix(f"emb.{i}.weight", config.card + 1, d)
+    yield from matrix("text_emb.weight", config.text_card + 1, d)
+    for i in range(config.transformer.n_layers):
+        layer = f"transformer.layers.{i}"
+        yield from matrix(f"{layer}.self_attn.in_proj_weight", 3 * d, d)
+        yield from matrix(f"{layer}.self_attn.out_proj.weight", d, d)
+        yield from matrix(f"{layer}.gating.linear_in.weight", 2 * _HIDDEN, d)
+        yield from matrix(f"{layer}.gating.linear_out.weight", d, _HIDDEN)
+        yield from ((f"{layer}.norm{j}.alpha", np.ones((1, 1, d), np.float32)) for j in (1, 2))
+    yield "out_norm.alpha", np.ones((1, 1, d), np.float32)
+    yield from matrix("text_linear.weight", config.text_card, d)
+
+
+def _write_as_gguf(source: Path, dest: Path) -> None:
+    """The same model, its transformer in one GGUF file and its Mimi in float16."""
+    dest.mkdir()
+    files = asyncio.run(read_model(Folder(source)))
+    lm: dict[str, Tensor | Q4Matrix] = {}
+    for name in files.lm:
+        stem, _, part = name.rpartition(".")
+        if part == "q4":
+            blocks, scale = files.lm[name].astype(np.uint8), files.lm[f"{stem}.scale"].astype(np.float16)
+            lm[stem] = Q4Matrix(blocks, scale, blocks.shape[1] * BLOCK)
+        elif part != "scale":
+            lm[name] = files.lm[name]
+    write_gguf(dest / "lm.gguf", lm)
+    mimi_files = write_shards(dest, "mimi", ((name, _halved(name, files.mimi[name])) for name in files.mimi))
+    tokenizer = dest / "tokenizer.model"
+    tokenizer.write_bytes(files.tokenizer)
+    described = (describe(dest / "lm.gguf", "lm"), *mimi_files, describe(tokenizer, "tokenizer"))
+    (dest / MANIFEST_NAME).write_text(replace(files.manifest, files=described).serialize(), "utf-8")
+
+
+def _halved(name: str, tensor: Tensor) -> Tensor:
+    return tensor if "_codebook." in name else tensor.astype(np.float16)
+
+
+def main(as_json: bool) -> bool:
+    """Measure, print a table and, as_json, one line of JSON after it."""
+    result = measure()
+    if as_json:
+        print(json.dumps(result))
+    return True
