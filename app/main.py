@@ -63,7 +63,7 @@ class Page:
                 backend, simd = self.query.get("backend") or "auto", self.query.get("simd") or "auto"
                 loaded = await self.engine.call("open_model", model, backend, simd, self.page_url)
             except EngineError as error:
-                self.fail_to_load(model, error)
+                self.fail_to_load(model, agreed, error)
             else:
                 self.is_loaded = True
                 self.view.show_model(loaded)
@@ -79,12 +79,12 @@ class Page:
         self.view.enable_choice(True)
         self.models.show_offer(offer, on_download=lambda: asyncio.create_task(self.load(model, agreed=True)))
 
-    def fail_to_load(self, model, error):
+    def fail_to_load(self, model, agreed, error):
         """The model before, if any, is still there; whoever waits for the first one is told."""
         self.view.show_state("error")
         self.view.enable(microphone=self.is_loaded, file=self.is_loaded)
         self.view.enable_choice(True)
-        self.show_trouble(error, on_retry=lambda: asyncio.create_task(self.load(model, agreed=True)))
+        self.show_trouble(error, on_retry=lambda: asyncio.create_task(self.load(model, agreed)))
         if not self.is_loaded:
             window.tympan.open(failure(error), None)
 

@@ -337,6 +337,18 @@ def test_no_room(server: Server, store: MemoryStore, downloader: Any) -> None:
     assert fetch(downloader) == CONTENT
 
 
+def test_a_cache_that_takes_its_room_last(
+    server: Server, store: MemoryStore, downloader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def keep(key: str) -> None:
+        raise JsError("full", "QuotaExceededError")
+
+    server.answers[URL] = [Answer()]
+    monkeypatch.setattr(store, "keep", keep)
+    with pytest.raises(StorageFull):
+        fetch(downloader)
+
+
 def test_cancel(server: Server, store: MemoryStore, downloader: Any) -> None:
     server.answers[URL] = [Answer(cut_at=500), Answer()]
     progress = Progress("download", FILE.n_bytes, lambda progress: downloader.cancel(), clock=iter(range(99)).__next__)

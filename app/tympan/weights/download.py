@@ -90,15 +90,18 @@ class Downloader:
             raise self._failure(url, error) from error
         finally:
             part.close()
-        await self.store.keep(key)
+        try:
+            await self.store.keep(key)
+        except JsException as error:  # a cache takes its room only now
+            raise StorageFull(needed_bytes, await self.store.free_bytes()) from error
         whole = await self.store.whole(key, file.n_bytes)
         if whole is None:
             raise CorruptFile(file.path, "the browser did not keep it")
         if not file.sha256:
-            await self._check_structure(whole, key, file)
+            await self._check_structure(whole, key, file, progress)
         return whole
 
-    async def _check_structure(self, whole: File, key: str, file: ModelFile) -> None:
+    async def _check_structure(self, whole: File, key: str, file: ModelFile, progress: Progress) -> None:
         """Check a file that nobody has published a sha256 of, as far as it tells of itself."""
         if file.role == "tokenizer":
             return  # it is read whole right afterwards
@@ -106,7 +109,7 @@ class Downloader:
             open_tensors(whole, file.path)
         except BadModel as error:
             part = await self.store.part(key)
-            part.restart()
+            _Arrival(part, progress).restart()
             part.close()
             raise CorruptFile(file.path, error.reason) from error
 
