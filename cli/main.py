@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -140,7 +141,7 @@ def _quantize(options: argparse.Namespace) -> bool:
     from quantize.verify import verify
 
     if options.verify:
-        manifest = verify(options.dest)
+        manifest = asyncio.run(verify(options.dest))
         print(f"{options.dest}: {manifest.title}, {manifest.n_bytes:,} bytes, all as it should be.")
         return True
     if options.source is None:

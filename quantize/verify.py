@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,12 +16,12 @@ from tympan.weights.model import Folder, read_model
 from tympan.weights.safetensors import Tensor
 
 
-def verify(folder: Path) -> Manifest:
+async def verify(folder: Path) -> Manifest:
     """Check lengths, hashes, names, shapes, and that every number is finite.
 
     Returns the manifest of a sound model. Raises UnknownModel, CorruptFile or BadModel with the first thing wrong.
     """
-    files = asyncio.run(read_model(Folder(folder)))
+    files = await read_model(Folder(folder))
     manifest = files.manifest
     LMWeights.from_tensors(manifest.lm_config, files.lm)
     MimiWeights.from_tensors(manifest.mimi_config, files.mimi)

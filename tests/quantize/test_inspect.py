@@ -14,6 +14,7 @@ from quantize.gguf import write_gguf
 from quantize.inspect import inspect
 from quantize.shards import describe
 from quantize.verify import verify
+from tests.awaiting import run
 from tympan.errors import BadModel, CorruptFile, UnknownModel
 from tympan.weights import q4
 
@@ -60,7 +61,7 @@ def test_what_is_no_model(tmp_path: Path) -> None:
 
 
 def test_a_sound_model_is_verified(model: Path) -> None:
-    assert verify(model).name == "a"
+    assert run(verify(model)).name == "a"
 
 
 def test_a_changed_byte_is_found(model: Path) -> None:
@@ -68,7 +69,7 @@ def test_a_changed_byte_is_found(model: Path) -> None:
     content[-1] ^= 1
     (model / "mimi-00001.safetensors").write_bytes(content)
     with pytest.raises(CorruptFile, match="mimi-00001"):
-        verify(model)
+        run(verify(model))
 
 
 def test_numbers_that_are_none_are_found(model: Path) -> None:
@@ -78,11 +79,11 @@ def test_numbers_that_are_none_are_found(model: Path) -> None:
     save_file(tensors, path)
     replace(model, path.name, 0)
     with pytest.raises(BadModel, match=r"layers\.1\.norm2\.alpha holds a value that is not finite"):
-        verify(model)
+        run(verify(model))
 
 
 def test_a_tokenizer_of_another_model_is_found(model: Path) -> None:
     (model / "tokenizer.model").write_bytes((GOLDEN / "tokenizer.model").read_bytes()[:1000].rpartition(b"\n")[0])
     replace(model, "tokenizer.model", 2)
     with pytest.raises(BadModel, match="tokenizer"):
-        verify(model)
+        run(verify(model))
