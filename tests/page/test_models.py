@@ -139,6 +139,7 @@ def test_gguf_says_the_same_as_safetensors_and_nothing_comes_unasked(
 
     assert "MB on your device" in tympan.page.inner_text("#stored")
     tympan.page.click("#delete-models")
+    expect(tympan.page.locator("#stored")).to_contain_text("keeps 0 MB")
     tympan.page.reload()
     expect(tympan.page.locator("#download")).to_be_visible(timeout=BOOT_MS)
 
