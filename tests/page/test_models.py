@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ def test_gguf_says_the_same_as_safetensors_and_nothing_comes_unasked(
     tympan.page.fill("#address", f"{rough.url}/a")
     tympan.page.press("#address", "Enter")
     tympan.page.click("#download")
-    tympan.page.wait_for_function("tympan.ready.then(model => model.title === 'a')")
+    expect(tympan.page.locator("#model p").first).to_have_text(re.compile(r"^a · "))
     assert transcribed(tympan) == from_gguf
 
     assert "MB on your device" in tympan.page.inner_text("#stored")

@@ -43,21 +43,23 @@ class TympanPage:
         return self.page.inner_text("#error").strip()
 
     def wait_for(self, *states: str, timeout_ms: float = TRANSCRIBE_MS) -> None:
-        self.page.wait_for_function(
-            "states => states.includes(document.documentElement.dataset.state)", arg=states, timeout=timeout_ms
+        """Wait without `wait_for_function`, which needs the `eval` that the page forbids."""
+        self.page.wait_for_selector(
+            ", ".join(f"html[data-state={state}]" for state in states), state="attached", timeout=timeout_ms
         )
 
     def choose(self, name: str, content: bytes) -> None:
         """Choose a file through #file and wait for its end."""
         self.page.evaluate(
             """() => {
-                window.begun = false;
-                const observer = new MutationObserver(() => { window.begun = true; observer.disconnect(); });
-                observer.observe(document.documentElement, {attributeFilter: ["data-state"]});
+                window.begun = new Promise((resolve) => {
+                    const observer = new MutationObserver(() => { resolve(); observer.disconnect(); });
+                    observer.observe(document.documentElement, {attributeFilter: ["data-state"]});
+                });
             }"""
         )
         self.page.set_input_files("#file", {"name": name, "mimeType": "application/octet-stream", "buffer": content})
-        self.page.wait_for_function("window.begun")
+        self.page.evaluate("begun")
         self.wait_for("ready", "error")
 
     def transcribe(self, content: bytes) -> dict[str, Any]:
