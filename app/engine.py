@@ -18,7 +18,8 @@ from tympan.errors import BadOption, TympanError
 from tympan.loading import Loaded, load
 from tympan.session import Heard, Session
 from tympan.simd import module
-from tympan.transcriber import Trace
+from tympan.transcript import Trace
+from tympan.turns import Turn
 from tympan.weights.catalogue import CATALOGUE_NAME
 from tympan.weights.download import Downloader
 from tympan.weights.progress import Progress
@@ -26,8 +27,6 @@ from tympan.weights.sources import Directory, Hub, resolve
 from tympan.weights.store import Store, open_store
 
 __export__ = ["abandon", "begin", "cancel", "delete_models", "feed", "finish", "hear", "offer", "open_model"]
-
-FILE_STEPS_AHEAD = 4
 
 model: Loaded | None = None
 session: Session | None = None
@@ -143,13 +142,17 @@ async def begin(rate_hz: int, live: bool, trace: str) -> None:
     if trace not in [known.value for known in Trace]:
         raise BadOption("trace", trace, tuple(known.value for known in Trace if known.value))
     session = Session(
-        model.transcriber, rate_hz, n_ahead=0 if live else FILE_STEPS_AHEAD, trace=Trace(trace), on_heard=_tell_heard
+        model.transcriber, rate_hz, live=live, trace=Trace(trace), on_heard=_tell_heard, on_turn=_tell_turn
     )
 
 
 def _tell_heard(heard: Heard) -> None:
     words = [word.to_json() for word in heard.words]
     tell("heard", words=words, partial=heard.partial, seconds=heard.seconds, backlog_s=heard.backlog_s)
+
+
+def _tell_turn(turn: Turn) -> None:
+    tell("turn", turn=turn.kind.value, seconds=turn.seconds)
 
 
 @answers

@@ -1,4 +1,9 @@
-"""A recording that comes in while it is being transcribed: a bounded queue in front of a `Stream`."""
+"""A recording that comes in while it is being transcribed: a bounded queue in front of a `Stream`.
+
+Its turns are watched. When a live voice pauses, the words that the text delay holds back are fetched at once; and in a
+pause of a long recording the model begins anew, as it may fall silent after minutes of one context. A recording with a
+trace is left to itself: it is exactly what the model makes of it.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +17,14 @@ from tympan.config import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from tympan.errors import TooSlow
 from tympan.resample import Resampler
 from tympan.text.words import Word
-from tympan.transcriber import MOST_TOGETHER, Stream, Trace, Transcriber, Transcript
+from tympan.transcriber import MOST_TOGETHER, Stream, Transcriber
+from tympan.transcript import Trace, Transcript
+from tympan.turns import Turn, TurnDetector, TurnKind
 
+FILE_STEPS_AHEAD = 4
 FILE_BACKLOG_S = 4.0  # a file is handed over no faster than this, to keep it out of memory twice
 LONGEST_BACKLOG_S = 60.0  # a voice cannot wait: this far behind, listening ends
+LONGEST_CONTEXT_S = 120.0  # after which the model begins anew at the next pause
 
 
 @dataclass(frozen=True)
@@ -29,19 +38,25 @@ class Heard:
 
 
 class Session:
-    """Feeds a stream from a queue and tells `on_heard` about every frame."""
+    """Feeds a stream from a queue, tells `on_heard` about every frame, and `on_turn` about turns."""
 
     def __init__(
         self,
         transcriber: Transcriber,
         rate_hz: int = SAMPLE_RATE_HZ,
         *,
-        n_ahead: int = 0,
+        live: bool = False,
         trace: Trace = Trace.NONE,
         on_heard: Callable[[Heard], None] = lambda heard: None,
+        on_turn: Callable[[Turn], None] = lambda turn: None,
     ) -> None:
-        """rate_hz: of what comes in. n_ahead, trace: as in `Transcriber.stream`."""
-        self._stream: Stream = transcriber.stream(n_ahead=n_ahead, trace=trace)
+        """rate_hz: of what comes in. live: every word as soon as can be, rather than the most frames a second.
+
+        on_turn: told of a file only that the model is mute.
+        """
+        self._stream: Stream = transcriber.stream(n_ahead=0 if live else FILE_STEPS_AHEAD, trace=trace)
+        self._turns = TurnDetector(transcriber.lm.config)
+        self._is_live, self._is_traced, self._on_turn = live, trace is not Trace.NONE, on_turn
         self._resampler = Resampler(rate_hz, SAMPLE_RATE_HZ) if rate_hz != SAMPLE_RATE_HZ else None
         self._on_heard, self._rate_hz = on_heard, rate_hz
         self._queue: deque[Float32] = deque()
@@ -110,7 +125,29 @@ class Session:
             self._changed.set()  # nobody may go on waiting for a pump that has stopped
 
     async def _transcribe(self, samples: Float32) -> None:
-        async for words in self._stream.steps(samples):
+        """One piece of audio; and when it ends in a pause, what there is to do then."""
+        kinds: list[TurnKind] = []
+        async for said in self._stream.steps(samples):
             self._changed.set()
-            self._on_heard(Heard(words, self._stream.partial, self._stream.seconds, self.backlog_s))
+            self._tell(said.words)
+            kinds += self._turns.push(said.frame, said.step)
             await asyncio.sleep(0)  # lets the page's messages in between two frames
+        if kinds and not self._is_traced:
+            await self._turn(kinds)
+        for kind in kinds:
+            if self._is_live or kind is TurnKind.MUTE:
+                self._on_turn(Turn(kind, self._stream.seconds))
+
+    async def _turn(self, kinds: Sequence[TurnKind]) -> None:
+        """Nobody speaks, or the model does not answer."""
+        is_pause = kinds[-1] in (TurnKind.PAUSE, TurnKind.END)
+        is_long = self._stream.context_s > LONGEST_CONTEXT_S
+        if is_pause and self._turns.owes_words and (is_long or (self._is_live and not self._queue)):
+            words = await self._stream.flush()
+            self._turns.flushed(has_words=bool(words))
+            self._tell(words)
+        if TurnKind.MUTE in kinds or (is_pause and is_long):
+            self._tell(await self._stream.restart())
+
+    def _tell(self, words: Sequence[Word]) -> None:
+        self._on_heard(Heard(words, self._stream.partial, self._stream.seconds, self.backlog_s))

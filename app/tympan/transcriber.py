@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass
 from math import ceil
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
@@ -21,63 +19,20 @@ from tympan.lm.backend import Backend, Step
 from tympan.mimi.encoder import Mimi
 from tympan.text.tokenizer import Tokenizer
 from tympan.text.words import Word, WordBuilder
+from tympan.transcript import Clock, Trace, Transcript
 
 MOST_TOGETHER = 8  # frames that Mimi encodes in one call, where they are there: more gain nothing
 FLUSH_S = 0.24  # silence after the text delay that is always given to the model, for words that come a little late
 LONGEST_FLUSH_S = 1.0  # and the most that it gets while it is still speaking
 
 
-class Trace(Enum):
-    """What a stream keeps besides its words."""
+@dataclass(frozen=True)
+class Said:
+    """What one more frame brought."""
 
-    NONE = ""
-    TOKENS = "1"
-    LOGITS = "logits"
-
-
-@dataclass
-class Transcript:
-    """What was heard. Times in seconds; codes, tokens and logits only where a trace was asked for."""
-
-    text: str = ""
-    words: list[Word] = field(default_factory=list)
-    seconds: float = 0.0  # of audio
-    frames: int = 0  # of audio, the last one filled up with silence
-    timing: dict[str, float] = field(default_factory=dict)
-    codes: list[list[int]] | None = None  # (T, K), the silence after the audio included
-    tokens: list[int] | None = None  # one a step: step 0 reads the initial tokens, step s reads frame s - 1
-    logits: list[list[float]] | None = None  # (steps, V)
-
-    def to_json(self) -> dict[str, Any]:
-        traces = {"codes": self.codes, "tokens": self.tokens, "logits": self.logits}
-        return {
-            "text": self.text,
-            "words": [word.to_json() for word in self.words],
-            "seconds": self.seconds,
-            "frames": self.frames,
-            "timing": self.timing,
-            **{name: trace for name, trace in traces.items() if trace is not None},
-        }
-
-
-@dataclass
-class Clock:
-    """Where the time of a stream goes."""
-
-    n_frames: int = 0
-    mimi_s: float = 0.0
-    lm_s: float = 0.0
-    started_s: float = field(default_factory=perf_counter)
-
-    def to_json(self, audio_s: float) -> dict[str, float]:
-        """Mean milliseconds a frame, seconds in all, and seconds spent for a second of audio."""
-        elapsed_s = perf_counter() - self.started_s
-        return {
-            "mimi_ms": round(self.mimi_s / max(self.n_frames, 1) * 1000, 2),
-            "lm_ms": round(self.lm_s / max(self.n_frames, 1) * 1000, 2),
-            "elapsed_s": round(elapsed_s, 3),
-            "real_time_factor": round(elapsed_s / max(audio_s, FRAME_S), 3),
-        }
+    words: list[Word]  # new and complete
+    frame: Float32  # (1920,)
+    step: Step | None  # the newest whose result is known
 
 
 class Transcriber:
@@ -106,6 +61,8 @@ class Stream:
         self._mimi_state, self._lm_state = self._mimi.new_state(), self._lm.new_state()
         self._words = WordBuilder(self._lm.config, self._tokenizer)
         self._pending: deque[Awaitable[Step]] = deque()  # steps under way, oldest first
+        self._newest: Step | None = None
+        self._n_steps = 0  # since the rings were empty
         self._n_ahead, self._trace = n_ahead, trace
         self._rest = np.zeros(0, np.float32)  # samples that do not fill a frame yet
         self._n_samples = 0
@@ -121,35 +78,56 @@ class Stream:
         return self._n_samples / SAMPLE_RATE_HZ
 
     @property
+    def context_s(self) -> float:
+        """How much the model has heard since it knew nothing."""
+        return self._n_steps * FRAME_S
+
+    @property
     def partial(self) -> str:
         """The word that is being said, as far as it is known."""
         return self._words.partial
 
     async def feed(self, pcm: Float32) -> list[Word]:
         """Take the next samples, float32 (n,) in [-1, 1] at 24 kHz; return the words that they complete."""
-        return [word async for words in self.steps(pcm) for word in words]
+        return [word async for said in self.steps(pcm) for word in said.words]
 
-    async def steps(self, pcm: Float32) -> AsyncIterator[list[Word]]:
-        """Take the next samples, as `feed` does; yield after every frame the words that it completes."""
+    async def steps(self, pcm: Float32) -> AsyncIterator[Said]:
+        """Take the next samples, as `feed` does; yield after every frame what it brought."""
         self._n_samples += len(pcm)
         samples = np.concatenate([self._rest, pcm])
         n_whole = len(samples) // FRAME_SAMPLES * FRAME_SAMPLES
         self._rest = samples[n_whole:]
         for start in range(0, n_whole, MOST_TOGETHER * FRAME_SAMPLES):
             frames = samples[start : min(start + MOST_TOGETHER * FRAME_SAMPLES, n_whole)].reshape(-1, FRAME_SAMPLES)
-            async for words in self._steps(frames):
-                yield words
+            async for said in self._steps(frames):
+                yield said
+
+    async def flush(self) -> list[Word]:
+        """Return the words that the text delay still holds back. The stream goes on as if no time had passed.
+
+        The model hears silence for it, which is no part of the recording: to be called when nobody speaks.
+        """
+        words = await self._drain(n_ahead=0)
+        delay_s = self._lm.config.delay_s
+        for n in range(ceil((delay_s + LONGEST_FLUSH_S) / FRAME_S)):
+            if n >= ceil((delay_s + FLUSH_S) / FRAME_S) and self._tokens[-1] == self._lm.config.padding_id:
+                break
+            self._words.skip()
+            words += await self._silence() + await self._drain(n_ahead=0)
+        return words
+
+    async def restart(self) -> list[Word]:
+        """Forget what the model has heard, after a `flush`; return the word that it was still saying, if any."""
+        words = await self._drain(n_ahead=0) + self._words.restart(self.seconds - len(self._rest) / SAMPLE_RATE_HZ)
+        self._mimi_state, self._lm_state = self._mimi.new_state(), self._lm.new_state()
+        self._begun, self._n_steps = False, 0
+        return words
 
     async def finish(self) -> Transcript:
         """The recording is over: bring the last word out."""
         if len(self._rest):
             await self._step(np.pad(self._rest, (0, FRAME_SAMPLES - len(self._rest))))
-        delay_s = self._lm.config.delay_s
-        for n in range(ceil((delay_s + LONGEST_FLUSH_S) / FRAME_S)):
-            if n >= ceil((delay_s + FLUSH_S) / FRAME_S) and self._tokens[-1] == self._lm.config.padding_id:
-                break
-            await self._step(np.zeros(FRAME_SAMPLES, np.float32))
-            await self._drain(n_ahead=0)
+        await self.flush()
         self._words.finish(self.seconds)
         return self._transcript()
 
@@ -158,31 +136,35 @@ class Stream:
         self._begun = True
         self._say(None)
         for _ in range(ceil(self._lm.config.silence_prefix_s / FRAME_S - 1e-6)):
-            await self._step(np.zeros(FRAME_SAMPLES, np.float32))
+            await self._silence()
+
+    async def _silence(self) -> list[Word]:
+        return await self._step(np.zeros(FRAME_SAMPLES, np.float32))
 
     async def _step(self, frame: Float32) -> list[Word]:
         """One 80 ms frame, float32 (1920,)."""
-        return [word async for words in self._steps(frame[None]) for word in words]
+        return [word async for said in self._steps(frame[None]) for word in said.words]
 
-    async def _steps(self, frames: Float32) -> AsyncIterator[list[Word]]:
+    async def _steps(self, frames: Float32) -> AsyncIterator[Said]:
         """Frames of 80 ms, float32 (T, 1920): through Mimi, then each through the transformer, to words."""
         if not self._begun:
             await self._begin()
         begun_s = perf_counter()
         frames_codes = self._mimi.encode(self._mimi_state, frames)
         self._clock.mimi_s += perf_counter() - begun_s
-        for codes in frames_codes:
+        for frame, codes in zip(frames, frames_codes, strict=True):
             begun_s = perf_counter()
             self._say(codes)
             words = await self._drain(self._n_ahead)
             self._clock.n_frames += 1
             self._clock.lm_s += perf_counter() - begun_s
-            yield words
+            yield Said(words, frame, self._newest)
 
     def _say(self, codes: Int32 | None) -> None:
         """Start the step of the transformer that reads `codes`."""
         step = self._lm.step(self._lm_state, codes, want_logits=self._trace is Trace.LOGITS)
         self._pending.append(step)
+        self._n_steps += 1
         if codes is not None and self._trace is not Trace.NONE:
             self._codes.append(codes)
 
@@ -190,7 +172,7 @@ class Stream:
         """Await the oldest steps until `n_ahead` are left; return the words that they complete."""
         words: list[Word] = []
         while len(self._pending) > n_ahead:
-            step = await self._pending.popleft()
+            self._newest = step = await self._pending.popleft()
             self._tokens.append(step.token)
             if step.logits is not None:
                 self._logits.append(step.logits)

@@ -18,7 +18,8 @@ from tympan.loading import load
 from tympan.resample import Resampler
 from tympan.session import LONGEST_BACKLOG_S, Heard, Session
 from tympan.text.tokenizer import Tokenizer
-from tympan.transcriber import Trace, Transcriber, Transcript
+from tympan.transcriber import Transcriber
+from tympan.transcript import Trace, Transcript
 from tympan.weights.model import Folder
 
 DEMO = Path(__file__).parents[2] / "static" / "models" / "demo"

@@ -7,6 +7,7 @@ Source: kyutai-labs/moshi@e6a55d2 rust/moshi-core/src/asr.rs (the times of the R
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import asdict, dataclass, replace
 from math import ceil, floor
 
@@ -37,8 +38,11 @@ class WordBuilder:
     def __init__(self, config: LMConfig, tokenizer: Tokenizer) -> None:
         self.words: list[Word] = []
         self._padding_id, self._tokenizer = config.padding_id, tokenizer
-        self._n_late_steps = floor(config.delay_s / FRAME_S + 1e-6) + ceil(config.silence_prefix_s / FRAME_S - 1e-6)
-        self._n_steps = 0
+        self._n_prefix_steps = ceil(config.silence_prefix_s / FRAME_S - 1e-6)
+        self._n_late_steps = floor(config.delay_s / FRAME_S + 1e-6) + self._n_prefix_steps
+        self._n_steps = 0  # since the model began, or began anew
+        self._begun_s = 0.0  # when that was
+        self._skipped: list[int] = []  # frames since then in which no time passed
         self._boundary_s: float | None = None  # the time of a 0 that no word has taken yet
         self._pieces: list[int] = []  # of the word that is being said
         self._start_s = 0.0  # of that word
@@ -69,6 +73,17 @@ class WordBuilder:
         self._pieces.append(token)
         return closed
 
+    def skip(self) -> None:
+        """The frame that the next step reads is put in between: no time passes in it."""
+        self._skipped.append(self._n_steps - 1 - self._n_prefix_steps)
+
+    def restart(self, now_s: float) -> list[Word]:
+        """The model begins anew at `now_s`: return the word that was being said, if any. The next step is step 0."""
+        closed = self.finish(now_s)
+        self._n_steps, self._begun_s, self._boundary_s = 0, now_s, None
+        self._skipped.clear()
+        return closed
+
     def finish(self, end_s: float) -> list[Word]:
         """The audio ends at `end_s` seconds: return the last word, if one was being said."""
         closed = self._close(end_s)
@@ -76,7 +91,9 @@ class WordBuilder:
         return closed
 
     def _seconds(self, n_steps: int) -> float:
-        return round(max(0, n_steps - self._n_late_steps) * FRAME_S, 2)
+        """When what the model says in this step was spoken; `n_steps` counts it."""
+        n_frames = max(0, n_steps - self._n_late_steps)
+        return round(self._begun_s + (n_frames - bisect_left(self._skipped, n_frames)) * FRAME_S, 2)
 
     def _close(self, now_s: float) -> list[Word]:
         """Complete the word that is being said, up to now."""
