@@ -63,11 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("model", metavar="MODEL", type=Path, help="a model directory, a safetensors or a GGUF file")
     command.set_defaults(run=_inspect)
 
-    command = commands.add_parser("bench", help="measure how fast a part runs in a headless browser")
-    command.add_argument("name", choices=("load", "mimi"), help="what to measure")
-    command.add_argument("--size", default="1b", choices=("1b",), help="of the model; default: %(default)s")
-    command.add_argument("--json", action="store_true", help="after the table, the same as one line of JSON")
-    command.set_defaults(run=_bench)
+    _add_bench(commands.add_parser("bench", help="measure how fast a part runs in a headless browser"))
     return parser
 
 
@@ -115,6 +111,22 @@ def _add_quantize(command: argparse.ArgumentParser) -> None:
     command.set_defaults(run=_quantize, refuse=command.error)
 
 
+def _add_bench(command: argparse.ArgumentParser) -> None:
+    benches = command.add_subparsers(metavar="NAME", required=True)
+    load = benches.add_parser("load", help="loading a model of the released size")
+    load.set_defaults(run=_bench_load)
+    mimi = benches.add_parser("mimi", help="the Mimi encoder at the released size")
+    mimi.set_defaults(run=_bench_mimi)
+    lm = benches.add_parser("lm", help="the transformer on one backend")
+    lm.add_argument("--size", default="1b", choices=("1b", "demo"), help="of the model; default: %(default)s")
+    lm.add_argument("--backend", default="webgpu", choices=("webgpu", "simd", "numpy"), help="default: %(default)s")
+    lm.add_argument("--frames", type=int, default=200, help="at each fill of the ring; default: %(default)s")
+    lm.add_argument("--browser", default="", help="a command that opens {url}, for dist/ as it is")
+    lm.set_defaults(run=_bench_lm)
+    for bench in (load, mimi, lm):
+        bench.add_argument("--json", action="store_true", help="after the table, the same as one line of JSON")
+
+
 def _build(options: argparse.Namespace) -> bool:
     build(DIST)
     return True
@@ -160,14 +172,22 @@ def _inspect(options: argparse.Namespace) -> bool:
     return True
 
 
-def _bench(options: argparse.Namespace) -> bool:
-    if options.name == "load":
-        from bench.load import main as measure_load
+def _bench_load(options: argparse.Namespace) -> bool:
+    from bench.load import main as measure_load
 
-        return measure_load(options.json)
+    return measure_load(options.json)
+
+
+def _bench_mimi(options: argparse.Namespace) -> bool:
     from bench.mimi import main as measure_mimi
 
     return measure_mimi(options.json)
+
+
+def _bench_lm(options: argparse.Namespace) -> bool:
+    from bench.lm import main as measure_lm
+
+    return measure_lm(options.size, options.backend, options.frames, options.browser, options.json)
 
 
 if __name__ == "__main__":

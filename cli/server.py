@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from errno import EADDRINUSE
 from functools import partial
@@ -12,9 +12,11 @@ from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 from cli.errors import CommandError
+
+OnPost: TypeAlias = Callable[[str, bytes], None]
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
@@ -39,13 +41,16 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
 @contextmanager
-def serving(folder: Path, port: int = 0, mounts: Mapping[str, Path] | None = None) -> Iterator[str]:
+def serving(
+    folder: Path, port: int = 0, mounts: Mapping[str, Path] | None = None, on_post: OnPost | None = None
+) -> Iterator[str]:
     """Serve `folder` in the background for the length of the `with` block, and yield its address.
 
     port: 0 takes any free one. mounts: further folders by the path they appear under, as in {"/model/": folder}.
+    on_post: called with path and body of what a page posts, in a thread of its own; without it POST is refused.
     Yields "http://localhost:PORT". Raises CommandError when the port is in use or not allowed.
     """
-    server = _listen(folder, port, mounts or {})
+    server = _listen(folder, port, mounts or {}, on_post)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
@@ -58,7 +63,7 @@ def serving(folder: Path, port: int = 0, mounts: Mapping[str, Path] | None = Non
 
 def serve_forever(folder: Path, port: int = DEFAULT_PORT) -> None:
     """Serve `folder` until interrupted, printing the address. Raises CommandError as `serving` does."""
-    with _listen(folder, port, {}) as server:
+    with _listen(folder, port, {}, None) as server:
         print(f"http://localhost:{server.server_port}", flush=True)
         try:
             server.serve_forever()
@@ -66,8 +71,8 @@ def serve_forever(folder: Path, port: int = DEFAULT_PORT) -> None:
             print()
 
 
-def _listen(folder: Path, port: int, mounts: Mapping[str, Path]) -> ThreadingHTTPServer:
-    handler = partial(_Handler, directory=str(folder), mounts=mounts)
+def _listen(folder: Path, port: int, mounts: Mapping[str, Path], on_post: OnPost | None) -> ThreadingHTTPServer:
+    handler = partial(_Handler, directory=str(folder), mounts=mounts, on_post=on_post)
     try:
         return _Server((HOST, port), handler)
     except (OSError, OverflowError) as error:
@@ -88,9 +93,17 @@ class _Handler(SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     extensions_map = MIME_TYPES
 
-    def __init__(self, *args: Any, directory: str, mounts: Mapping[str, Path]) -> None:
-        self.mounts = mounts
+    def __init__(self, *args: Any, directory: str, mounts: Mapping[str, Path], on_post: OnPost | None) -> None:
+        self.mounts, self.on_post = mounts, on_post
         super().__init__(*args, directory=directory)
+
+    def do_POST(self) -> None:
+        if self.on_post is None:
+            self.send_error(HTTPStatus.NOT_IMPLEMENTED)
+            return
+        self.on_post(self.path, self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(HTTPStatus.NO_CONTENT)
+        self.end_headers()
 
     def translate_path(self, path: str) -> str:
         site = self.directory

@@ -155,10 +155,10 @@ def test_a_voice_that_runs_too_far_ahead_is_an_error_and_not_lost(transcriber: T
 class Failing(Reference):
     """A GPU that goes away after a second."""
 
-    def step(self, state: State, codes: Int32 | None, *, want_logits: bool = False) -> Done:
+    def step(self, state: State, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False) -> Done:
         if state.position == 12:
             raise DeviceLost("unplugged")
-        return super().step(state, codes, want_logits=want_logits)
+        return super().step(state, codes, text=text, want_logits=want_logits)
 
 
 def test_what_ends_a_session_reaches_whoever_feeds_it(transcriber: Transcriber) -> None:

@@ -96,3 +96,18 @@ def test_a_busy_port_is_one_clear_line(tmp_path: Path) -> None:
 def test_a_port_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match=r"^Port 70000 cannot be used"), serving(tmp_path, 70_000):
         pass
+
+
+def test_what_a_page_posts_is_handed_on(tmp_path: Path) -> None:
+    posts: list[tuple[str, bytes]] = []
+    with (
+        serving(tmp_path, on_post=lambda path, body: posts.append((path, body))) as url,
+        urlopen(Request(f"{url}/result", b"42")) as reply,
+    ):
+        assert reply.status == 204
+    assert posts == [("/result", b"42")]
+
+
+def test_posts_are_refused_where_nobody_waits_for_them(site: str) -> None:
+    with pytest.raises(HTTPError, match="501"):
+        urlopen(Request(site, b"42"))

@@ -56,6 +56,12 @@ class Buffer:
         resource = js_object({"buffer": self.handle, "offset": offset, "size": n_bytes})
         return Buffer(f"{self.label}.{label}", n_bytes, self.handle, resource)
 
+    def write(self, device: Device, words: NDArray[Any]) -> None:
+        """Put a few words at the start of this buffer, ahead of all that is submitted later."""
+        content = Uint8Array.new(words.nbytes)
+        content.assign(words.view(np.uint8))
+        device.handle.queue.writeBuffer(self.handle, 0, content)
+
     def destroy(self) -> None:
         self.handle.destroy()
 

@@ -21,22 +21,40 @@ class Step:
     extra_heads: NDArray[np.float32] | None = None  # (n_extra_heads, width): softmax of each; None without heads
 
 
+class BackendState(Protocol):
+    """One stream on a backend."""
+
+    position: int  # of the next step, counted from the start of the stream; a stream has no last one
+
+
 class Backend(Protocol):
     """The transformer on one kind of machine. `reference` is the plain definition of what all compute."""
 
-    name: str  # as in ?backend=
-    runs_on: str  # the processor, in words
-    config: LMConfig
+    @property
+    def name(self) -> str:
+        """As in ?backend=."""
 
-    def new_state(self) -> Any:
-        """A fresh stream: empty rings, position 0, no text token yet."""
+    @property
+    def runs_on(self) -> str:
+        """The processor, in words."""
 
-    def step(self, state: Any, codes: NDArray[np.int32] | None, *, want_logits: bool = False) -> Awaitable[Step]:
+    @property
+    def config(self) -> LMConfig: ...
+
+    def new_state(self, position: int = 0) -> Any:
+        """A fresh `BackendState`: empty rings, no text token yet.
+
+        position: of the first step; above 0 where the end of a longer stream is replayed.
+        """
+
+    def step(
+        self, state: Any, codes: NDArray[np.int32] | None, *, text: int | None = None, want_logits: bool = False
+    ) -> Awaitable[Step]:
         """Start one step and return at once; await the result for what was said.
 
         state: from `new_state`, advanced in place. codes: (K,) Mimi codes of the next frame, or None at step 0, which
-        takes the initial tokens. The text token of the step before is fed back without leaving the backend, so the
-        next step may start before this result is awaited.
+        takes the initial tokens. text: the text token to read; where there is none, the token of the step before is
+        fed back without leaving the backend, so the next step may start before this result is awaited.
         """
 
     def close(self) -> None:

@@ -29,13 +29,14 @@ class State:
     keys: Float32  # (n_layers, S, H, D)
     values: Float32  # (n_layers, S, H, D)
     token: int  # the text token that the next step reads
-    position: int = 0
+    position: int  # of the next step
+    first: int  # position of the first step, which took slot 0 of the rings
 
     @classmethod
-    def new(cls, config: LMConfig) -> State:
+    def new(cls, config: LMConfig, position: int = 0) -> State:
         sizes = config.transformer
         ring = np.zeros((sizes.n_layers, sizes.context, sizes.n_heads, sizes.head_width), np.float32)
-        return cls(ring, ring.copy(), token=config.text_card)
+        return cls(ring, ring.copy(), token=config.text_card, position=position, first=position)
 
 
 @dataclass(frozen=True)
@@ -80,18 +81,18 @@ class Reference:
         self.text_linear = _dense(weights.text_linear)
         self.extra_heads = np.stack(weights.extra_heads) if weights.extra_heads else None
 
-    def new_state(self) -> State:
-        return State.new(self.config)
+    def new_state(self, position: int = 0) -> State:
+        return State.new(self.config, position)
 
     def close(self) -> None:
         """Nothing to give back: numpy's memory goes with the object."""
 
-    def step(self, state: State, codes: Int32 | None, *, want_logits: bool = False) -> Done:
+    def step(self, state: State, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False) -> Done:
         """See `Backend.step`."""
         if codes is None:
             codes = np.full(self.config.n_codebooks, self.config.card, np.int32)
         assert codes.shape == (self.config.n_codebooks,), codes.shape
-        x = self.text_embedding[state.token].copy()
+        x = self.text_embedding[state.token if text is None else text].copy()
         for table, code in zip(self.embeddings, codes, strict=True):
             x += table[code]
         for i in range(self.config.transformer.n_layers):
@@ -108,7 +109,8 @@ class Reference:
         sizes, layer = self.config.transformer, self.layers[i]
         q, k, v = linear(rms_norm(x, layer.norm1), layer.in_proj).reshape(3, 1, sizes.n_heads, sizes.head_width)
         rotation = Rotation.at(state.position, 1, sizes.head_width, sizes.max_period)
-        slot, n_keys = state.position % sizes.context, min(state.position + 1, sizes.context)
+        n_before = state.position - state.first
+        slot, n_keys = n_before % sizes.context, min(n_before + 1, sizes.context)
         state.keys[i, slot], state.values[i, slot] = rotation.apply(k)[0], v[0]
         attended = attention(rotation.apply(q)[0], state.keys[i, :n_keys], state.values[i, :n_keys])
         x = np.add(x, linear(attended, layer.out_proj))

@@ -24,10 +24,10 @@ N_IN_FLIGHT = 8  # steps of one stream that may be started and not yet awaited
 class State:
     """One stream: its rings, its text token, its position, and the commands of a step, bound to all of these once."""
 
-    def __init__(self, device: Device, config: LMConfig, model: Model, inputs: InputBlock) -> None:
-        self.position = 0
+    def __init__(self, device: Device, config: LMConfig, model: Model, inputs: InputBlock, position: int) -> None:
+        self.position = self.first = position  # the first step takes slot 0 of the rings
         initial = np.array([config.text_card], np.uint32)
-        self.token = upload(device, "lm.token", [initial], Usage.STORAGE | Usage.COPY_SRC)
+        self.token = upload(device, "lm.token", [initial], Usage.STORAGE | Usage.COPY_SRC | Usage.COPY_DST)
         rings = [Ring.new(device, config, layer.label) for layer in model.layers]
         self.dispatches = list(model.forward(inputs.device, self.token, rings))
         n_words = 1 + config.n_extra_heads * config.extra_head_width + config.text_card
@@ -70,11 +70,13 @@ class WebGPUBackend:
             device.close()
             raise
 
-    def new_state(self) -> State:
+    def new_state(self, position: int = 0) -> State:
         """A fresh stream. Its memory on the GPU goes when the last reference to it does."""
-        return State(self.device, self.config, self._model, self._inputs)
+        return State(self.device, self.config, self._model, self._inputs, position)
 
-    def step(self, state: State, codes: Int32 | None, *, want_logits: bool = False) -> Coroutine[Any, Any, Step]:
+    def step(
+        self, state: State, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False
+    ) -> Coroutine[Any, Any, Step]:
         """See `Backend.step`. Raises DeviceLost or GpuFault, here or when awaited."""
         self.device.check()
         config, vectors = self.config, self._model.vectors
@@ -85,7 +87,9 @@ class WebGPUBackend:
         assert codes.max() <= config.card, codes
 
         slot = state.readback.take()
-        self._write_inputs(state.position, codes)
+        self._write_inputs(state, codes)
+        if text is not None:
+            state.token.write(self.device, np.array([text], np.uint32))
         sources = [(state.token, 1), (vectors.head_logits, config.n_extra_heads * config.extra_head_width)]
         if want_logits:
             sources.append((vectors.logits, config.text_card))
@@ -98,10 +102,11 @@ class WebGPUBackend:
         """Give the GPU back, with all its memory."""
         self.device.close()
 
-    def _write_inputs(self, position: int, codes: Int32) -> None:
+    def _write_inputs(self, state: State, codes: Int32) -> None:
         sizes, host = self.config.transformer, self._inputs.host
-        host["place"][:] = position % sizes.context, min(position + 1, sizes.context)
-        rotation = Rotation.at(position, 1, sizes.head_width, sizes.max_period)
+        n_before = state.position - state.first
+        host["place"][:] = n_before % sizes.context, min(n_before + 1, sizes.context)
+        rotation = Rotation.at(state.position, 1, sizes.head_width, sizes.max_period)
         host["rotations"][:, 0], host["rotations"][:, 1] = rotation.cos[0], rotation.sin[0]
         for group in self._model.tables:
             host[group.label][:] = group.rows(codes)

@@ -1,0 +1,105 @@
+"""The transformer on one backend, in the page: milliseconds a frame of 80 ms at several fills of the ring.
+
+The weights are random and of full size, which takes the same time as trained ones. What the backend says for a few
+frames is held to the numpy transformer, which runs outside of the page on the same weights.
+
+With a browser's command of one's own the site is measured as it was built last: that needs Python, numpy, a browser
+and dist/, so that it runs where nothing can be installed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bench.alone import measure_alone
+from bench.machine import machine
+from bench.random_lm import hidden_width, random_codes, random_lm
+from cli.site import DIST, ROOT, build
+from tympan.config import LMConfig
+from tympan.lm.reference import Reference
+
+N_CHECKED = 4
+TOLERANCES = {"webgpu": 2e-3, "numpy": 1e-5, "simd": 2e-2}  # of the largest logit
+TIMEOUT_S = 540.0
+
+_MODELS = ROOT / "static" / "models"
+_RELEASED = "stt-1b-en_fr"
+
+
+def measure(size: str, backend: str, n_frames: int, browser: str) -> dict[str, Any]:
+    """Run everything; print a table. Returns what the last line holds. Raises CommandError.
+
+    n_frames: at each fill of the ring. browser: as in `measure_alone`.
+    """
+    config_json = _config_json(size)
+    context, hidden = int(config_json["context"]), hidden_width(config_json)
+    values = {
+        "config_json": config_json,
+        "hidden": hidden,
+        "backend": backend,
+        "fills": [0, context // 2, context],
+        "n_frames": n_frames,
+        "n_checked": N_CHECKED,
+    }
+    measured = measure_alone(["random_lm", "lm_in_page"], "measure", values, browser=browser, timeout_s=TIMEOUT_S)
+    page = measured.value
+    error, same_tokens = _compare(LMConfig.from_json(config_json), hidden, page["said"])
+    lm = {
+        "backend": backend,
+        "size": size,
+        "runs_on": page["runs_on"],
+        "checked": bool(same_tokens and error <= TOLERANCES[backend]),
+        "relative_error": float(f"{error:.2g}"),
+        "ring_fill": {fill: _spread(times_ms) for fill, times_ms in page["frame_ms"].items()},
+        "encode_ms": round(float(np.median(page["start_ms"])), 3),
+        "load_s": round(page["load_s"], 2),
+    }
+    for name, value in lm.items():
+        print(f"{name:20} {value}")
+    return {"lm": lm, "machine": machine(measured.browser)}
+
+
+def _config_json(size: str) -> dict[str, Any]:
+    if size == "demo":
+        manifest: dict[str, Any] = json.loads((_MODELS / "demo" / "model.json").read_text("utf-8"))
+    else:
+        catalogue = json.loads((_MODELS / "catalogue.json").read_text("utf-8"))
+        manifest = next(model for model in catalogue["models"] if model["id"] == _RELEASED)
+    return dict(manifest["config"])
+
+
+def _compare(config: LMConfig, hidden: int, said: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[float, bool]:
+    """The largest difference to the reference's logits, of the largest logit, and whether all tokens are the same."""
+    reference = Reference(config, random_lm(config, hidden))
+    errors, same_tokens = [], True
+    for fill, steps in said.items():
+        state = reference.new_state()
+        state.position, before = int(fill), None
+        for step, frame in zip(steps, random_codes(config, len(steps)), strict=True):
+            wanted = reference.step(state, frame, text=before, want_logits=True).step
+            assert wanted.logits is not None
+            errors.append(np.abs(np.array(step["logits"]) - wanted.logits).max() / np.abs(wanted.logits).max())
+            before = step["token"]
+            same_tokens &= before == wanted.token
+    return float(max(errors)), same_tokens
+
+
+def _spread(times_ms: Sequence[float]) -> dict[str, float]:
+    return {
+        "median_ms": round(float(np.median(times_ms)), 3),
+        "p95_ms": round(float(np.percentile(times_ms, 95)), 3),
+    }
+
+
+def main(size: str, backend: str, n_frames: int, browser: str, as_json: bool) -> bool:
+    """Measure, print a table and, as_json, one line of JSON after it. Returns whether the outputs were right."""
+    if not browser:
+        build(DIST)
+    result = measure(size, backend, n_frames, browser)
+    if as_json:
+        print(json.dumps(result))
+    return bool(result["lm"]["checked"])
