@@ -65,11 +65,13 @@ class Oracle:
     longest: int = 0  # of the streams that it was given
     states: list[list[int]] = field(default_factory=list)
 
-    def new_state(self) -> list[int]:
+    def new_state(self, position: int = 0) -> list[int]:
         self.states.append([])
         return self.states[-1]
 
-    def step(self, state: list[int], codes: Int32 | None, *, want_logits: bool = False) -> Done:
+    def step(
+        self, state: list[int], codes: Int32 | None, *, text: int | None = None, want_logits: bool = False
+    ) -> Done:
         if codes is not None:
             state.append(int(codes[0]))
         self.longest = max(self.longest, len(state))
