@@ -123,7 +123,11 @@ def _add_bench(command: argparse.ArgumentParser) -> None:
     lm.add_argument("--frames", type=int, default=200, help="at each fill of the ring; default: %(default)s")
     lm.add_argument("--browser", default="", help="a command that opens {url}, for dist/ as it is")
     lm.set_defaults(run=_bench_lm)
-    for bench in (load, mimi, lm):
+    wer = benches.add_parser("wer", help="the words that a model gets wrong")
+    wer.add_argument("--model", default="", help="as of `tympan transcribe`")
+    wer.add_argument("--backend", default="auto", choices=("auto", "webgpu", "numpy"), help="default: %(default)s")
+    wer.set_defaults(run=_bench_wer)
+    for bench in (load, mimi, lm, wer):
         bench.add_argument("--json", action="store_true", help="after the table, the same as one line of JSON")
 
 
@@ -188,6 +192,12 @@ def _bench_lm(options: argparse.Namespace) -> bool:
     from bench.lm import main as measure_lm
 
     return measure_lm(options.size, options.backend, options.frames, options.browser, options.json)
+
+
+def _bench_wer(options: argparse.Namespace) -> bool:
+    from bench.wer import main as measure_wer
+
+    return measure_wer(options.model, options.backend, options.json)
 
 
 if __name__ == "__main__":

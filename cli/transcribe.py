@@ -72,10 +72,10 @@ def transcribe(files: Sequence[Path], options: Options) -> bool:
         if not file.is_file():
             raise CommandError(f"{file}: there is no such file.")
     results: list[Result] = []
-    with _page(options) as page:
+    with opened_page(options) as page:
         for file in files:
             try:
-                result = _transcribe(page, file)
+                result = transcribe_file(page, file)
             except CommandError as error:
                 print(f"tympan: {file}: {error}", file=sys.stderr)
                 continue
@@ -89,7 +89,7 @@ def transcribe(files: Sequence[Path], options: Options) -> bool:
 
 
 @contextmanager
-def _page(options: Options) -> Iterator[Page]:
+def opened_page(options: Options) -> Iterator[Page]:
     """The page with its model loaded. Raises CommandError with the page's own sentence when it cannot be."""
     model, mounts = options.model, {}
     if Path(model).is_dir() and model:
@@ -105,7 +105,7 @@ def _page(options: Options) -> Iterator[Page]:
             yield page
 
 
-def _transcribe(page: Page, file: Path) -> Result:
+def transcribe_file(page: Page, file: Path) -> Result:
     """Hand one file to the page. Returns what the page makes of it; `file` is added to the keys."""
     chooser = page.evaluate_handle("Object.assign(document.createElement('input'), { type: 'file' })").as_element()
     assert chooser is not None

@@ -2,14 +2,16 @@
 
     python -m quantize.demo CHECKPOINT
 
-CHECKPOINT is what `train/` leaves: an official checkpoint directory, and beside the weights a `metrics.json`, one
-{"wer": ...} for each test set. The error rates in the model's description are read from there, never typed.
+CHECKPOINT is what `train/` leaves: an official checkpoint directory, and beside the weights a model card, README.md,
+and a `metrics.json`, one {"wer": ...} for each test set. The error rates in the model's description are read from
+there, never typed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -20,12 +22,10 @@ from tympan.errors import TympanError
 MODELS = Path(__file__).parents[1] / "static" / "models"
 
 _TEST_SETS = {
-    "train": "the voices it was trained on",
-    "heldout_voice": "other voices of the same synthesizers",
-    "joe": "a Piper voice, new sentences",
-    "human_sent": "people, sentences",
-    "human_digits": "people, digits",
-    "human_words": "people, single words",
+    "unseen_sentences": "new sentences by voices it was trained on",
+    "unseen_voices": "other synthetic voices",
+    "human_digits": "digits read by a person",
+    "human_sentences": "sentences of people",
 }
 
 
@@ -39,11 +39,12 @@ def make_demo(checkpoint: Path, models: Path) -> None:
         title="Tympan demo, English",
         languages=("en",),
         licence="Apache-2.0",
-        source="trained for Tympan on synthetic speech alone (RHVoice, flite, espeak-ng, Piper), no human recording",
-        notes="A small model that shows that every part works. It knows synthetic voices and fails on human ones. "
-        f"Word error rate before quantization: {rates}.",
+        source="trained for Tympan on synthetic speech alone (Kokoro, hibari, Piper, flite, espeak-ng)",
+        notes="A small model to try the page with. It has heard synthesizers only, and understands people less well. "
+        f"Words it gets wrong, before quantization: {rates}.",
     )
     quantize(checkpoint, models / "demo", about=about)
+    shutil.copyfile(checkpoint / "README.md", models / "demo" / "README.md")
     write_catalogue(models)
 
 

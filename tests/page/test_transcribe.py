@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Error
 
-from tests.page.tympan_page import TympanPage, word_error_rate
+from bench.word_errors import word_error_rate
+from tests.page.tympan_page import TympanPage
 
 SPEECH = Path(__file__).parents[1] / "golden" / "speech.wav"  # espeak-ng, en-us, 22.05 kHz
 SAID = "can you help me with this week the meeting is at eight fourteen turn on the light in the kitchen"

@@ -68,15 +68,3 @@ class TympanPage:
 
     def close(self) -> None:
         self.page.context.close()
-
-
-def word_error_rate(said: str, heard: str) -> float:
-    """Words to insert, delete or replace to turn `heard` into `said`, for every word of `said`."""
-    wanted, got = said.split(), heard.split()
-    distances = list(range(len(got) + 1))
-    for i, word in enumerate(wanted, start=1):
-        diagonal, distances[0] = distances[0], i
-        for j, other in enumerate(got, start=1):
-            best = min(distances[j] + 1, distances[j - 1] + 1, diagonal + (word != other))
-            diagonal, distances[j] = distances[j], best
-    return distances[-1] / len(wanted)

@@ -35,10 +35,14 @@ def test_the_catalogue_is_what_the_manifests_say(tmp_path: Path) -> None:
     assert catalogue.find("") == "https://example.org/models/demo"
 
 
-def test_error_rates_come_from_the_metrics(tmp_path: Path) -> None:
+def test_error_rates_and_model_card_come_from_the_checkpoint(tmp_path: Path) -> None:
     checkpoint = Path(shutil.copytree(GOLDEN, tmp_path / "checkpoint"))
-    (checkpoint / "metrics.json").write_text(json.dumps({"joe": {"wer": 0.123}, "human_sent": {"wer": 1.04}}))
+    (checkpoint / "metrics.json").write_text(
+        json.dumps({"unseen_voices": {"wer": 0.123}, "human_sentences": {"wer": 1.04}})
+    )
+    (checkpoint / "README.md").write_text("# A model")
     make_demo(checkpoint, tmp_path)
+    assert (tmp_path / "demo" / "README.md").read_text() == "# A model"
     entry = json.loads((tmp_path / "catalogue.json").read_text())["models"][0]
     assert entry["id"] == "demo"
-    assert entry["notes"].endswith("a Piper voice, new sentences 12%; people, sentences 104%.")
+    assert entry["notes"].endswith("other synthetic voices 12%; sentences of people 104%.")

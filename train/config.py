@@ -1,0 +1,41 @@
+"""Every size of the model, and the few constants that the modules share."""
+
+from dataclasses import asdict, dataclass
+
+from .text import LABEL_CHARS
+
+SAMPLE_RATE, FRAME = 24_000, 1920
+PAD_TOKEN, WORD_TOKEN = 3, 0  # the padding id, and the id that comes just before a word
+CTC_CLASSES = len(LABEL_CHARS) + 1  # 0 is the blank
+MEL_BANDS = 64
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every size. `mimi_*` and `lm_*` end up in the exported configs."""
+
+    filters: int = 24
+    ratios: tuple[int, ...] = (4, 5, 6, 8)  # in encoder order; the official config lists them reversed
+    mimi_dim: int = 256
+    mimi_layers: int = 4
+    mimi_heads: int = 4
+    mimi_ff: int = 512
+    mimi_context: int = 100  # at 25 Hz
+    codebook_dim: int = 64
+    codebooks: int = 8
+    codebook_size: int = 512
+    lm_dim: int = 320
+    lm_layers: int = 6
+    lm_heads: int = 5
+    lm_hidden_scale: float = 4.2  # makes the hidden size 896, a multiple of the Q4 block
+    lm_context: int = 125  # at 12.5 Hz
+    lm_max_period: int = 10_000
+    text_card: int = 2000
+    delay: int = 8  # frames between a word's start and its announcement: 0.64 s
+    head: int = 384  # width of the training heads
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+TINY = Config(filters=8, mimi_dim=64, mimi_layers=1, mimi_heads=2, mimi_ff=128, codebook_dim=32, codebook_size=64)

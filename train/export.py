@@ -1,0 +1,110 @@
+"""Write a checkpoint in the official layout: config.json, mimi_config.json, model.safetensors, mimi.safetensors,
+tokenizer.model, with a model card (README.md) and the metrics it quotes.
+
+    python -m train.export CHECKPOINT TOKENIZER DEST
+
+CHECKPOINT holds the metrics.json of its evaluation too. Weights are f16, codebooks f32 (a rounded centroid would
+choose other codes). `python -m quantize.demo DEST` makes the site's demo model of it.
+"""
+
+import argparse
+import json
+import shutil
+import struct
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .card import card
+from .checkpoint import load_models
+from .config import FRAME, SAMPLE_RATE, Config
+
+_DTYPES = {torch.float32: "F32", torch.float16: "F16"}
+
+
+def save_safetensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """The safetensors format: a JSON header behind its length as u64, then the tensors' bytes."""
+    header, offset, blobs = {"__metadata__": {"format": "pt"}}, 0, []
+    for name, tensor in tensors.items():
+        blob = tensor.contiguous().numpy().tobytes()
+        spans = [offset, offset + len(blob)]
+        header[name] = {"dtype": _DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": spans}
+        offset += len(blob)
+        blobs.append(blob)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(blobs))
+
+
+def official(module: torch.nn.Module) -> dict[str, Tensor]:
+    """The state dict less training heads; attention outputs keep the published names already."""
+    out = {}
+    for name, tensor in module.state_dict().items():
+        if not name.startswith("train_"):
+            out[name] = tensor.float().cpu() if "_codebook" in name else tensor.to(torch.float16).cpu()
+    return out
+
+
+def mimi_config(c: Config) -> dict:
+    """What the official loader's constants would be for this encoder."""
+    seanet = {
+        "channels": 1, "dimension": c.mimi_dim, "causal": True, "n_filters": c.filters, "n_residual_layers": 1,
+        "activation": "ELU", "compress": 2, "dilation_base": 2, "disable_norm_outer_blocks": 0, "kernel_size": 7,
+        "residual_kernel_size": 3, "last_kernel_size": 3, "norm": "none", "pad_mode": "constant",
+        "ratios": list(reversed(c.ratios)), "true_skip": True,
+    }  # fmt: skip
+    transformer = {
+        "d_model": c.mimi_dim, "num_heads": c.mimi_heads, "num_layers": c.mimi_layers, "causal": True,
+        "layer_scale": 0.01, "context": c.mimi_context, "conv_layout": True, "max_period": 10000, "gating": "none",
+        "norm": "layer_norm", "positional_embedding": "rope", "dim_feedforward": c.mimi_ff,
+        "input_dimension": c.mimi_dim, "output_dimensions": [c.mimi_dim],
+    }  # fmt: skip
+    quantizer = {
+        "dimension": c.codebook_dim, "n_q": c.codebooks, "bins": c.codebook_size, "input_dimension": c.mimi_dim,
+        "output_dimension": c.mimi_dim,
+    }  # fmt: skip
+    rates = {"sample_rate": SAMPLE_RATE, "channels": 1, "frame_rate": SAMPLE_RATE / FRAME}
+    return {**rates, "seanet": seanet, "transformer": transformer, "quantizer": quantizer}
+
+
+def lm_config(c: Config) -> dict:
+    return {
+        "card": c.codebook_size, "n_q": c.codebooks, "dep_q": 0, "delays": [0] * (c.codebooks + 1), "dim": c.lm_dim,
+        "text_card": c.text_card, "existing_text_padding_id": 3, "num_heads": c.lm_heads, "num_layers": c.lm_layers,
+        "hidden_scale": c.lm_hidden_scale, "causal": True, "layer_scale": None, "context": c.lm_context,
+        "max_period": c.lm_max_period, "gating": "silu", "norm": "rms_norm_f32", "positional_embedding": "rope",
+        "model_type": "stt",
+        "stt_config": {"audio_silence_prefix_seconds": 0.0, "audio_delay_seconds": c.delay * FRAME / SAMPLE_RATE},
+        "lm_gen_config": {"temp": 0.0, "temp_text": 0.0}, "mimi_name": "mimi.safetensors",
+        "moshi_name": "model.safetensors", "mimi_config_name": "mimi_config.json", "tokenizer_name": "tokenizer.model",
+    }  # fmt: skip
+
+
+def main() -> None:
+    cli = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    cli.add_argument("checkpoint", type=Path)
+    cli.add_argument("tokenizer", type=Path)
+    cli.add_argument("dest", type=Path)
+    a = cli.parse_args()
+    mimi, lm, state = load_models(a.checkpoint, torch.device("cpu"))
+    if lm is None:
+        raise SystemExit("this checkpoint has no language model yet")
+    a.dest.mkdir(parents=True, exist_ok=True)
+    tensors = {"mimi.safetensors": official(mimi), "model.safetensors": official(lm)}
+    for name, content in tensors.items():
+        save_safetensors(a.dest / name, content)
+    config = Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in state["config"].items()})
+    (a.dest / "mimi_config.json").write_text(json.dumps(mimi_config(config), indent=1))
+    (a.dest / "config.json").write_text(json.dumps(lm_config(config), indent=1))
+    shutil.copyfile(a.tokenizer, a.dest / "tokenizer.model")
+    shutil.copyfile(a.checkpoint / "metrics.json", a.dest / "metrics.json")
+    metrics = json.loads((a.dest / "metrics.json").read_text())
+    n_parameters = [sum(t.numel() for t in content.values()) for content in tensors.values()]
+    (a.dest / "README.md").write_text(card(config, metrics, *n_parameters))
+    for path in sorted(a.dest.iterdir()):
+        print(f"{path.stat().st_size:10} {path.name}")
+
+
+if __name__ == "__main__":
+    main()
