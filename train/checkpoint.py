@@ -64,7 +64,7 @@ def load_into(module: torch.nn.Module, prefix: str, tensors: dict[str, Tensor]) 
 
 
 def config_of(state: dict) -> Config:
-    return Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in state["config"].items()})
+    return Config(**state["config"] | {"ratios": tuple(state["config"]["ratios"])})
 
 
 def load_models(folder: Path, device: torch.device) -> tuple[Mimi, Lm | None, dict]:

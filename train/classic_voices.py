@@ -3,6 +3,7 @@
 import ctypes
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ class Espeak:
         self._chunks: list[bytes] = []
         self._words: list[tuple[int, float]] = []
 
-    def _receive(self, wave: int | None, samples: int, events) -> int:
+    def _receive(self, wave: int | None, samples: int, events: Any) -> int:
         if wave and samples > 0:
             self._chunks.append(ctypes.string_at(wave, 2 * samples))
         index = 0
@@ -154,7 +155,7 @@ class Flite:
         utterance = self.lib.flite_synth_text(spoken.encode(), self.voices[name])
         wave = self.lib.utt_wave(utterance).contents
         samples = np.ctypeslib.as_array(wave.samples, (wave.samples_count,)).astype(np.float32)
-        rate, words, starts = wave.sample_rate, [], []
+        rate, words, starts = wave.sample_rate, list[str](), list[float]()
         item = self.lib.relation_head(self.lib.utt_relation(utterance, b"Word"))
         while item:
             word = self.lib.ffeature_string(item, b"name").decode()

@@ -10,31 +10,15 @@ choose other codes). `python -m quantize.demo DEST` makes the site's demo model 
 import argparse
 import json
 import shutil
-import struct
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from .card import card
-from .checkpoint import load_models
+from .checkpoint import config_of, load_models
 from .config import FRAME, SAMPLE_RATE, Config
-
-_DTYPES = {torch.float32: "F32", torch.float16: "F16"}
-
-
-def save_safetensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """The safetensors format: a JSON header behind its length as u64, then the tensors' bytes."""
-    header, offset, blobs = {"__metadata__": {"format": "pt"}}, 0, []
-    for name, tensor in tensors.items():
-        blob = tensor.contiguous().numpy().tobytes()
-        spans = [offset, offset + len(blob)]
-        header[name] = {"dtype": _DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": spans}
-        offset += len(blob)
-        blobs.append(blob)
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(blobs))
 
 
 def official(module: torch.nn.Module) -> dict[str, Tensor]:
@@ -93,8 +77,8 @@ def main() -> None:
     a.dest.mkdir(parents=True, exist_ok=True)
     tensors = {"mimi.safetensors": official(mimi), "model.safetensors": official(lm)}
     for name, content in tensors.items():
-        save_safetensors(a.dest / name, content)
-    config = Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in state["config"].items()})
+        save_file(content, a.dest / name, {"format": "pt"})
+    config = config_of(state)
     (a.dest / "mimi_config.json").write_text(json.dumps(mimi_config(config), indent=1))
     (a.dest / "config.json").write_text(json.dumps(lm_config(config), indent=1))
     shutil.copyfile(a.tokenizer, a.dest / "tokenizer.model")

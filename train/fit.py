@@ -19,7 +19,9 @@ import json
 import math
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn import functional as F  # noqa: N812
@@ -106,7 +108,7 @@ class Trainer:
     def share(self) -> float:
         return self.seconds / (60 * self.a.minutes)
 
-    def autocast(self):
+    def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
 
     def state(self) -> dict:
@@ -151,7 +153,7 @@ class Trainer:
         noise = torch.randint_like(codes, self.config.codebook_size)
         return torch.where(torch.rand(codes.shape, device=codes.device) < 0.02, noise, codes)
 
-    def lm_loss(self, audio, batch: data.Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    def lm_loss(self, audio: Callable[[], torch.Tensor], batch: data.Batch) -> tuple[torch.Tensor, torch.Tensor]:
         with self.autocast():
             logits = self.lm(audio(), batch.tokens).float()
         flat, target = logits.flatten(0, 1), batch.tokens.flatten()
@@ -210,7 +212,7 @@ def main() -> None:
     while sum(bank.hours().values()) < a.start_hours:
         time.sleep(1)
 
-    def note(**what) -> None:
+    def note(**what: Any) -> None:
         line = json.dumps({"share": round(trainer.share, 4), "step": trainer.step, **what})
         with (a.work / "log.jsonl").open("a") as log:
             log.write(line + "\n")

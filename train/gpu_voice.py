@@ -10,6 +10,7 @@ on the CPU.
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -28,7 +29,7 @@ class GraphRunner:
         graph = onnx.load(model).graph
         self.audio_name = graph.output[0].name
         self.device = torch.device(device)
-        self.constants: dict[str, Tensor | None] = {"": None}
+        self.constants: dict[str, Any] = {"": None}  # tensors; None is the input that is left out
         for tensor in graph.initializer:
             self.constants[tensor.name] = torch.from_numpy(np.array(numpy_helper.to_array(tensor)))
         self.lstms: dict[str, torch.nn.LSTM] = {}
@@ -60,7 +61,7 @@ class GraphRunner:
 
     def _fold(self) -> None:
         """Undo the quantization and run once every node that depends on constants alone; the rest stays in `nodes`."""
-        kept = []
+        kept: list[tuple] = []
         for op, attributes, inputs, outputs in self.nodes:
             if op == "DynamicQuantizeLinear":  # x -> (x, 1, 0): activations are left as they are
                 self.constants[outputs[1]], self.constants[outputs[2]] = torch.ones(()), torch.zeros(())
@@ -181,7 +182,9 @@ def _gather(attributes: dict, x: Tensor, index: Tensor) -> Tensor:
     return flat.reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
 
 
-def _slice(attributes: dict, x: Tensor, starts: Tensor, ends: Tensor, axes: Tensor | None = None, steps=None) -> Tensor:
+def _slice(
+    attributes: dict, x: Tensor, starts: Tensor, ends: Tensor, axes: Tensor | None = None, *rest: Tensor
+) -> Tensor:
     axes_list = _ints(axes) if axes is not None else list(range(starts.numel()))
     for axis, start, end in zip(axes_list, _ints(starts), _ints(ends), strict=True):
         size = x.shape[axis]
@@ -204,7 +207,7 @@ def _conv_transpose(attributes: dict, x: Tensor, weight: Tensor, bias: Tensor | 
     return F.conv_transpose1d(x, weight, bias, stride, pad, extra, attributes["group"], attributes["dilations"][0])
 
 
-def _resize(attributes: dict, x: Tensor, roi, scales: Tensor) -> Tensor:
+def _resize(attributes: dict, x: Tensor, roi: Tensor | None, scales: Tensor) -> Tensor:
     factor = float(scales.reshape(-1)[-1])
     if attributes["mode"] == b"nearest":
         return F.interpolate(x, scale_factor=factor, mode="nearest")
@@ -223,7 +226,7 @@ def _stft(attributes: dict, x: Tensor, step: Tensor, window: Tensor, length: Ten
     return torch.view_as_real(spectrum)
 
 
-def _pad(attributes: dict, x: Tensor, pads: Tensor, *rest) -> Tensor:
+def _pad(attributes: dict, x: Tensor, pads: Tensor, *rest: Tensor | None) -> Tensor:
     amounts = _ints(pads)
     rank = len(amounts) // 2
     if x.dim() == 2 and any(amounts):

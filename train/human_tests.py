@@ -47,7 +47,7 @@ def pocketsphinx(folder: Path) -> list[shards.Utterance]:
     out = []
     for directory, listing in (("cards", "cards.transcription"), ("librivox", "transcription")):
         for line in (folder / directory / listing).read_text().splitlines():
-            words, name = re.fullmatch(r"<s> (.*?)\s*</s> \((.*)\)", line.strip()).groups()
+            ((words, name),) = re.findall(r"^<s> (.*?)\s*</s> \((.*)\)$", line.strip())
             words = words.replace("a more a amiable", "a more amiable")
             out.append(utterance(load(folder / directory / f"{name}.wav"), words, "human:pocketsphinx"))
     for name, words in (("goforward", "go forward ten meters"), ("something", "go somewhere and do something")):

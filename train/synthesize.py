@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from . import classic_voices, shards, text, voices
 SHARD_SECONDS, MAX_SECONDS = 240, 11.5
 
 
-def make_engine(name: str, assets: Path):
+def make_engine(name: str, assets: Path) -> Any:
     """The engine with what it needs from `assets`."""
     data = assets / "espeak-ng-data"
     espeak_data = assets if data.exists() else None
@@ -40,7 +41,7 @@ def make_engine(name: str, assets: Path):
     raise ValueError(name)
 
 
-def _graph_runner(model: Path):
+def _graph_runner(model: Path) -> voices.Run:
     import torch
 
     from .gpu_voice import GraphRunner

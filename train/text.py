@@ -49,7 +49,8 @@ def _usable(sentence: str) -> bool:
 
 def wordnet_sentences(folder: Path) -> tuple[list[str], list[str]]:
     """(usage examples, definitions) of the WordNet 3 data files in `folder`."""
-    examples, definitions = set(), set()
+    examples: set[str] = set()
+    definitions: set[str] = set()
     for path in sorted(folder.glob("data.*")):
         for line in path.read_text(encoding="latin-1").splitlines():
             gloss = line.partition(" | ")[2].strip()

@@ -15,8 +15,9 @@ matched with the label's, and the sentence is skipped. Sources, versions and lic
 import itertools
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.signal import resample_poly
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 # Never trained on: the test set "unseen voices" is made of these.
 HELD_OUT_STYLES = ("am_michael", "af_sarah", "bf_emma", "bm_lewis")
+
+Run = Callable[[list[int], np.ndarray, float], tuple[np.ndarray, np.ndarray]]  # tokens, style, speed -> wave, durations
 
 _TIMBRE = 128  # of the 256 numbers of a style, those that the generator reads; the predictor reads the others
 _EDGE_SILENCE = 0.12  # seconds kept before the first and after the last sound
@@ -161,7 +164,7 @@ class Kokoro:
 
     unit = 600 / SAMPLE_RATE  # seconds a duration unit
 
-    def __init__(self, run, styles: Styles, g2p: Hibari):
+    def __init__(self, run: Run, styles: Styles, g2p: Hibari):
         self.run, self.styles, self.g2p = run, styles, g2p
 
     def speak(self, spoken: str, label: str, rng: np.random.Generator, voice: str | None = None) -> Utterance | None:
@@ -183,7 +186,8 @@ class Kokoro:
         else:
             style, name = self.styles.row(voice, len(symbols)), "kokoro:" + voice
         wave, durations = self.run(self.g2p.package.ids(symbols), style, rng.uniform(0.8, 1.25))
-        starts, pcm, out = word_starts(symbols, durations, self.unit), to_int16(wave, SAMPLE_RATE), []
+        starts, pcm = word_starts(symbols, durations, self.unit), to_int16(wave, SAMPLE_RATE)
+        out: list[Utterance] = []
         for _, label in parts:
             count = len(label.split())
             mine, starts = starts[:count], starts[count:]
@@ -196,7 +200,7 @@ class Kokoro:
         return out
 
 
-def onnx_session(model: Path, durations: str, threads: int = 1):
+def onnx_session(model: Path, durations: str, threads: int = 1) -> Any:
     """An onnxruntime session of `model` with one more output, `durations`: what its first node of type `durations`
     gives."""
     import onnx
@@ -212,7 +216,7 @@ def onnx_session(model: Path, durations: str, threads: int = 1):
     return onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def onnx_runner(model: Path):
+def onnx_runner(model: Path) -> Run:
     """`Kokoro.run` on the CPU, at one to two times real time a core."""
     session = onnx_session(model, "Clip")
 
