@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.signal import resample_poly
 
 from .shards import SAMPLE_RATE, Utterance
 
@@ -39,6 +38,8 @@ _EDGE_SILENCE = 0.12  # seconds kept before the first and after the last sound
 def to_int16(wave: np.ndarray, rate: int) -> np.ndarray:
     """(n,) float at `rate` -> (m,) int16 at 24 kHz with a peak of at most 0.9."""
     if rate != SAMPLE_RATE:
+        from scipy.signal import resample_poly  # the held-out voices are looked up without it, too
+
         divisor = np.gcd(rate, SAMPLE_RATE)
         wave = resample_poly(wave, SAMPLE_RATE // divisor, rate // divisor)
     wave = wave * (0.9 / max(1e-4, float(np.abs(wave).max())))
