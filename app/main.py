@@ -16,7 +16,9 @@ CHUNK_SAMPLES = 2 * RATE_HZ  # of a file, handed to the engine at once
 
 NUMPY = ("backend", "numpy", "Use the CPU instead.")
 DEMO = ("model", "", "Load the demo model instead.")
-WAYS_OUT = {"NoWebGPU": NUMPY, "GpuLimit": NUMPY, "GpuFault": NUMPY, "UnknownModel": DEMO, "BadModel": DEMO}
+GPU_TROUBLE = ("NoWebGPU", "GpuLimit", "GpuFault", "GpuWrong", "DeviceLost")
+WAYS_OUT = {"UnknownModel": DEMO, "BadModel": DEMO}
+WAYS_OUT.update((kind, NUMPY) for kind in GPU_TROUBLE)
 
 
 class Page:

@@ -22,6 +22,7 @@ from cli.site import DIST, ROOT, build
 from tympan.config import LMConfig
 from tympan.lm.reference import Reference
 
+MODULES = ("random_lm", "lm_webgpu_in_page", "lm_in_page")
 N_CHECKED = 4
 TOLERANCES = {"webgpu": 2e-3, "numpy": 1e-5, "simd": 2e-2}  # of the largest logit
 TIMEOUT_S = 540.0
@@ -45,7 +46,9 @@ def measure(size: str, backend: str, n_frames: int, browser: str) -> dict[str, A
         "n_frames": n_frames,
         "n_checked": N_CHECKED,
     }
-    measured = measure_alone(["random_lm", "lm_in_page"], "measure", values, browser=browser, timeout_s=TIMEOUT_S)
+    measured = measure_alone(
+        ["random_lm", "lm_webgpu_in_page", "lm_in_page"], "measure", values, browser=browser, timeout_s=TIMEOUT_S
+    )
     page = measured.value
     error, same_tokens = _compare(LMConfig.from_json(config_json), hidden, page["said"])
     lm = {
@@ -57,6 +60,7 @@ def measure(size: str, backend: str, n_frames: int, browser: str) -> dict[str, A
         "ring_fill": {fill: _spread(times_ms) for fill, times_ms in page["frame_ms"].items()},
         "encode_ms": round(float(np.median(page["start_ms"])), 3),
         "load_s": round(page["load_s"], 2),
+        **_rounded(page["more"]),
     }
     for name, value in lm.items():
         print(f"{name:20} {value}")
@@ -93,6 +97,13 @@ def _spread(times_ms: Sequence[float]) -> dict[str, float]:
         "median_ms": round(float(np.median(times_ms)), 3),
         "p95_ms": round(float(np.percentile(times_ms, 95)), 3),
     }
+
+
+def _rounded(values: Any) -> Any:
+    """The same with four digits of every number."""
+    if isinstance(values, dict):
+        return {name: _rounded(value) for name, value in values.items()}
+    return float(f"{values:.4g}") if isinstance(values, float) else values
 
 
 def main(size: str, backend: str, n_frames: int, browser: str, as_json: bool) -> bool:

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from bench import lm_webgpu_in_page
 from bench.random_lm import random_codes, random_lm
 from tympan.arrays import Int32
 from tympan.config import LMConfig
 from tympan.lm.backend import Backend
+from tympan.lm.webgpu import WebGPUBackend
 from tympan.loading import open_backend
 
 N_TOGETHER = 8  # frames that are started before the last of them is awaited
@@ -23,15 +25,17 @@ async def measure(
 ) -> dict[str, Any]:
     """Time a random model, and say what it said for the frames that are checked."""
     config = LMConfig.from_json(config_json)
+    weights = random_lm(config, hidden)
     begun_s = perf_counter()
-    lm = await open_backend(backend, config, random_lm(config, hidden))
+    lm = await open_backend(backend, config, weights)
     load_s = perf_counter() - begun_s
     print(f"{backend} on {lm.runs_on}, ready after {load_s:.1f} s")
     try:
         said = {fill: await _say(lm, fill, random_codes(config, n_checked)) for fill in (fills[0], fills[-1])}
         print("said what will be checked")
         timed = await _time_fills(lm, fills, n_frames)
-        return {"runs_on": lm.runs_on, "load_s": load_s, "said": said, **timed}
+        more = await lm_webgpu_in_page.measure(lm, weights, fills[-1]) if isinstance(lm, WebGPUBackend) else {}
+        return {"runs_on": lm.runs_on, "load_s": load_s, "said": said, "more": more, **timed}
     finally:
         lm.close()
 

@@ -16,6 +16,7 @@
     │   ├── NoWebGPU          the browser offers no adapter
     │   ├── GpuLimit          the adapter is too small for this model
     │   ├── GpuFault          the driver refused a shader or a buffer
+    │   ├── GpuWrong          the GPU computes, and computes wrongly
     │   └── DeviceLost        the GPU went away
     └── BadOption             a query parameter or an argument that means nothing
 
@@ -118,6 +119,12 @@ class GpuFault(GpuError):
     def __init__(self, label: str, reason: str) -> None:
         self.label, self.reason = label, reason
         super().__init__(f"The GPU driver refused {label}: {reason}")
+
+
+class GpuWrong(GpuError):
+    def __init__(self, kernel: str) -> None:
+        self.kernel = kernel
+        super().__init__(f"This GPU computes wrongly: the result of the kernel “{kernel}” is not what it must be.")
 
 
 class DeviceLost(GpuError):

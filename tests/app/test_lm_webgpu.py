@@ -13,19 +13,22 @@ from playwright.sync_api import Error
 from tests.app.golden import golden
 from tests.conftest import PyodidePage
 from tympan.arrays import Float32, Int32
+from tympan.config import LMConfig, TransformerConfig
 from tympan.lm.backend import Step
 from tympan.lm.reference import Reference
-from tympan.lm.weights import LMWeights
+from tympan.lm.weights import LayerWeights, LMWeights
 from tympan.weights.q4 import Q4Matrix, quantize
 from tympan.weights.tensors import Matrix
 
 LOGIT_TOLERANCE = 1e-4
+HALF_TOLERANCE = 2e-3  # of the largest logit, with keys and values in half floats
 
 CREATE = """
 import numpy as np
+from tympan.lm.kernels import Shape, Tuning
 from tympan.lm.webgpu import N_IN_FLIGHT, WebGPUBackend
 
-backend = await WebGPUBackend.create(config, weights)
+backend = await WebGPUBackend.create(config, weights, ring=ring, tuning=eval(tuning))
 
 async def run(backend, frames, **options):
     state = backend.new_state()
@@ -38,12 +41,22 @@ def frames() -> list[Int32 | None]:
     return [None, *golden().expected["stream_codes"].T.astype(np.int32)]
 
 
-def run_in_page(page: PyodidePage, source: str, weights: LMWeights | None = None) -> Any:
+def run_in_page(
+    page: PyodidePage,
+    source: str,
+    weights: LMWeights | None = None,
+    config: LMConfig | None = None,
+    ring: str = "f32",
+    tuning: str = "None",
+) -> Any:
+    """tuning: a Python expression; None is what suits the adapter."""
     return page.run(
         f"{CREATE}\n{source}\nbackend.close()\nresult",
-        config=golden().lm_config,
-        weights=golden().lm_weights if weights is None else weights,
+        config=config or golden().lm_config,
+        weights=weights or golden().lm_weights,
         frames=frames(),
+        ring=ring,
+        tuning=tuning,
     )
 
 
@@ -124,6 +137,89 @@ def test_q4_says_what_numpy_says(pyodide_page: PyodidePage, convert: Callable[[L
     np.testing.assert_allclose(heads_of(steps), heads_of(wanted), atol=LOGIT_TOLERANCE, rtol=0)
 
 
+LAYOUTS = {
+    "trees": "Tuning()",
+    "subgroups of 4": "Tuning(4)",
+    "subgroups within and across lanes": "Tuning(4, Shape(32, 4), Shape(64, 8), Shape(32, 2), Shape(32, 32), 64, 16)",
+    "many small splits": "Tuning(attention=16, n_split=4)",
+    "one lane": "Tuning(0, *[Shape(8, 1)] * 4)",
+}
+
+
+@pytest.mark.parametrize("tuning", LAYOUTS.values(), ids=LAYOUTS)
+@pytest.mark.parametrize("convert", [lambda weights: weights, in_both_formats], ids=["f32", "both formats"])
+def test_every_layout_computes_the_same(
+    pyodide_page: PyodidePage, tuning: str, convert: Callable[[LMWeights], LMWeights]
+) -> None:
+    weights = convert(golden().lm_weights)
+    source = "result = await run(backend, frames[:40], want_logits=True)"
+    steps = run_in_page(pyodide_page, source, weights, tuning=tuning)
+
+    wanted = reference_steps(weights)[:40]
+    np.testing.assert_allclose(logits_of(steps), logits_of(wanted), atol=LOGIT_TOLERANCE, rtol=0)
+    assert [step.token for step in steps] == [step.token for step in wanted]
+
+
+@pytest.mark.parametrize("convert", [lambda weights: weights, in_q4], ids=["f32", "q4"])
+def test_rings_of_half_floats_change_little(
+    pyodide_page: PyodidePage, convert: Callable[[LMWeights], LMWeights]
+) -> None:
+    """The same tokens, each from logits that are as good as equal."""
+    weights = convert(golden().lm_weights)
+    steps = run_in_page(pyodide_page, "result = await run(backend, frames, want_logits=True)", weights, ring="f16")
+
+    wanted = reference_steps(weights)
+    largest = np.abs(logits_of(wanted)).max()
+    np.testing.assert_allclose(logits_of(steps), logits_of(wanted), atol=HALF_TOLERANCE * largest, rtol=0)
+    assert [step.token for step in steps] == [step.token for step in wanted]
+
+
+@pytest.mark.parametrize(("d", "n_heads", "h"), [(20, 1, 7), (12, 6, 33), (38, 19, 5), (330, 3, 100)])
+@pytest.mark.parametrize("context", [1, 5])
+def test_sizes_that_nothing_divides(pyodide_page: PyodidePage, d: int, n_heads: int, h: int, context: int) -> None:
+    config, weights = odd_model(d, n_heads, h, context)
+    codes = np.random.default_rng(5).integers(0, config.card, (7, config.n_codebooks)).astype(np.int32)
+    fed = [None, *codes]
+    reference = Reference(config, weights)
+    state = reference.new_state()
+    wanted = [reference.step(state, frame, want_logits=True).step for frame in fed]
+    for tuning in ("None", "Tuning(4)"):
+        source = f"""
+fed = [None, *np.array({codes.tolist()}, np.int32)]
+result = await run(backend, fed, want_logits=True)
+"""
+        steps = run_in_page(pyodide_page, source, weights, config, tuning=tuning)
+        np.testing.assert_allclose(logits_of(steps), logits_of(wanted), atol=LOGIT_TOLERANCE, rtol=0)
+
+
+def odd_model(d: int, n_heads: int, h: int, context: int) -> tuple[LMConfig, LMWeights]:
+    """A random model of Q4 and dense matrices."""
+    config = replace(
+        golden().lm_config,
+        transformer=TransformerConfig(d, 2, n_heads, context, 1000.0),
+        n_codebooks=3, card=9, text_card=11, n_extra_heads=0,
+    )  # fmt: skip
+    rng = np.random.default_rng(4)
+
+    def dense(n: int, k: int) -> Float32:
+        return rng.standard_normal((n, k), np.float32) / np.float32(np.sqrt(k))
+
+    def layer() -> LayerWeights:
+        scales = (1 + rng.standard_normal((2, d), np.float32) / 5).astype(np.float32)
+        in_proj, out_proj = quantize(dense(3 * d, d)), dense(d, d)
+        return LayerWeights(scales[0], in_proj, out_proj, scales[1], dense(2 * h, d), quantize(dense(d, h)))
+
+    tables = [dense(config.card + 1, d) for _ in range(config.n_codebooks)]
+    return config, LMWeights(
+        embeddings=(tables[0], quantize(tables[1]), tables[2]),
+        text_embedding=quantize(dense(config.text_card + 1, d)),
+        layers=(layer(), layer()),
+        out_norm=np.ones(d, np.float32),
+        text_linear=quantize(dense(config.text_card, d)),
+        extra_heads=(),
+    )
+
+
 def test_logits_come_only_when_asked_for(pyodide_page: PyodidePage) -> None:
     steps = run_in_page(pyodide_page, "result = await run(backend, frames[:2])")
 
@@ -135,6 +231,8 @@ def test_a_model_without_extra_heads(pyodide_page: PyodidePage) -> None:
         f"{CREATE}\nstep, = await run(backend, [None])\nbackend.close()\nstep",
         config=replace(golden().lm_config, n_extra_heads=0),
         weights=replace(golden().lm_weights, extra_heads=()),
+        ring="f32",
+        tuning="None",
     )
 
     assert step == Step(token=official_tokens()[0])
@@ -205,7 +303,7 @@ dispatches, report = state.dispatches, None
 del state
 try:
     async with backend.device.guard("a stream"):
-        backend._queue.submit(dispatches)
+        backend.queue.submit(dispatches)
 except GpuFault as error:
     report = str(error)
 result = report
@@ -267,7 +365,7 @@ result = [await kind_of(lambda: on_its_way), await kind_of(lambda: backend.step(
 
 def test_a_model_too_large_for_the_adapter_names_the_limit(pyodide_page: PyodidePage) -> None:
     sizes = golden().lm_config.transformer
-    wider = replace(golden().lm_config, transformer=replace(sizes, context=1_000_000))
+    wider = replace(golden().lm_config, transformer=replace(sizes, context=10_000_000))
 
-    with pytest.raises(Error, match=r"GpuLimit: .* maxComputeWorkgroupStorageSize is \d+, 4000256 is needed"):
-        pyodide_page.run(CREATE, config=wider, weights=golden().lm_weights)
+    with pytest.raises(Error, match=r"GpuLimit: .* maxBufferSize is \d+, 2560000000 is needed"):
+        run_in_page(pyodide_page, "", config=wider, ring="f16")

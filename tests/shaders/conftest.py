@@ -10,37 +10,61 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.conftest import PyodidePage
+from tympan.arrays import Float32
+from tympan.config import TransformerConfig
+from tympan.weights.q4 import BLOCK, Q4Matrix
 
 Arrays: TypeAlias = list[NDArray[Any]]
 RunKernel: TypeAlias = Callable[..., Arrays]
+
+TOLERANCE = 1e-5  # of the largest value
+
+# One lane; a few; more than a subgroup has, without subgroups and with those of SwiftShader.
+LAYOUTS = ["Tuning(0, *[Shape(8, 1)] * 4)", "Tuning(0, *[Shape(64, 8)] * 4)", "Tuning(4, *[Shape(32, 16)] * 4)"]
 
 RUN = """
 import numpy as np
 from tympan.gpu.buffers import Readback, Usage, upload
 from tympan.gpu.device import Device
 from tympan.gpu.kernel import Compiler, Copy, Queue
-from tympan.lm import kernels
+from tympan.lm.kernels import Kernels, Shape, Tuning
 
 device = await Device.request({})
-kernel = await getattr(kernels, name)(Compiler(device), **options)
+kernel = await getattr(Kernels(Compiler(device), eval(tuning), sizes, ring), name)(**options)
+usage = Usage.STORAGE | Usage.COPY_SRC
 async with device.guard(name):
-    buffers = [upload(device, f"{name}.{i}", [array], Usage.STORAGE | Usage.COPY_SRC) for i, array in enumerate(arrays)]
+    bound = [upload(device, f"{name}.{i}", [array], usage) if array is not None else None
+             for i, array in enumerate(arrays)]
+    buffers = [buffer for buffer in bound if buffer is not None]
     readback = Readback(device, "result", max(buffer.n_bytes for buffer in buffers), len(buffers))
     slots = [readback.take() for _ in buffers]
     copies = [Copy(buffer, slot, 0, buffer.n_bytes) for buffer, slot in zip(buffers, slots)]
-    Queue(device, name).submit([kernel.on(name, *buffers)], copies)
+    Queue(device, name).submit([kernel.on(name, *bound)], copies)
 results = [await readback.read(slot, buffer.n_bytes) for slot, buffer in zip(slots, buffers)]
 device.close()
+arrays = [array for array in arrays if array is not None]
 [result[: array.nbytes].view(array.dtype).reshape(array.shape) for result, array in zip(results, arrays)]
 """
 
 
 @pytest.fixture
 def run_kernel(pyodide_page: PyodidePage) -> RunKernel:
-    """`run_kernel(name, *arrays, **options)`: what each buffer holds after one dispatch of `tympan.lm.kernels.name`."""
+    """`run_kernel(name, sizes, *arrays, tuning=, ring=, **options)`: what the buffers hold after one dispatch.
 
-    def run(name: str, *arrays: NDArray[Any], **options: Any) -> Arrays:
-        results: Arrays = pyodide_page.run(RUN, name=name, arrays=list(arrays), options=options)
+    name: a method of `Kernels`, and options its arguments. arrays: None where a shader has no binding of that number.
+    """
+
+    def run(
+        name: str,
+        sizes: TransformerConfig,
+        *arrays: NDArray[Any] | None,
+        tuning: str = LAYOUTS[0],
+        ring: str = "f32",
+        **options: Any,
+    ) -> Arrays:
+        results: Arrays = pyodide_page.run(
+            RUN, name=name, sizes=sizes, arrays=list(arrays), tuning=tuning, ring=ring, options=options
+        )
         return results
 
     return run
@@ -49,3 +73,34 @@ def run_kernel(pyodide_page: PyodidePage) -> RunKernel:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(80)
+
+
+def sizes(d: int = 64, n_heads: int = 1, context: int = 8) -> TransformerConfig:
+    return TransformerConfig(d, 1, n_heads, context, 100_000.0)
+
+
+def buffers_of(matrix: Q4Matrix | Float32) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """The bindings 0 and 1."""
+    return (matrix.q4, matrix.scale) if isinstance(matrix, Q4Matrix) else (matrix, None)
+
+
+def dense(matrix: Q4Matrix | Float32) -> Float32:
+    return matrix.dequantize() if isinstance(matrix, Q4Matrix) else matrix
+
+
+def in_blocks(x: Float32) -> Float32:
+    """A vector as vector.wgsl lays it out: quads of all blocks together."""
+    return np.pad(x, (0, -x.size % BLOCK)).reshape(-1, 8, 4).swapaxes(0, 1).reshape(-1)
+
+
+def in_quads(x: Float32) -> Float32:
+    return np.pad(x, (0, -x.size % 4))
+
+
+def stream(x: Float32, alpha: Float32) -> tuple[Float32, Float32]:
+    """What residual.wgsl leaves of a stream for the norm after it: `scaled` and `squares`, to a whole quad."""
+    return in_blocks(x * alpha), in_quads(np.square(in_quads(x)).reshape(-1, 4).sum(1))
+
+
+def assert_close(found: Float32, wanted: Float32, tolerance: float = TOLERANCE) -> None:
+    assert np.abs(found - wanted).max() <= tolerance * np.abs(wanted).max()

@@ -3,14 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.shaders.conftest import RunKernel
+from tests.shaders.conftest import RunKernel, sizes
 from tympan.arrays import Float32
 
 LOWEST = np.finfo(np.float32).min
 
 
 def argmax(run_kernel: RunKernel, logits: Float32) -> int:
-    _, token = run_kernel("argmax", logits, np.array([99_999], np.uint32), n=logits.size)
+    _, token = run_kernel("argmax", sizes(), logits, np.array([99_999], np.uint32), tuning="Tuning()", n=logits.size)
     return int(token[0])
 
 

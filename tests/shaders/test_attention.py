@@ -1,65 +1,116 @@
+"""The attention in splits, and the projection that puts them together."""
+
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tests.shaders.conftest import RunKernel
+from tests.shaders.conftest import LAYOUTS, RunKernel, assert_close, buffers_of, dense, in_quads, sizes, stream
+from tympan.arrays import Float32
 from tympan.lm.reference import attention
-from tympan.rope import Rotation
+from tympan.weights.q4 import quantize
 
-MAX_PERIOD = 100_000
+CONTEXT = 125
+
+SPLITS = ["Tuning(attention=64, n_split=64)", "Tuning(attention=64, n_split=8)", "Tuning(attention=16, n_split=16)"]
 
 
-@pytest.mark.parametrize(("n_heads", "head_width"), [(1, 2), (4, 32), (5, 64), (3, 128)])
-@pytest.mark.parametrize("n_keys", [1, 2, 63, 125])
-def test_attention(run_kernel: RunKernel, rng: np.random.Generator, n_heads: int, head_width: int, n_keys: int) -> None:
-    context, d = 125, n_heads * head_width
-    qkv = rng.standard_normal((3, d), np.float32)
-    keys, values = rng.standard_normal((2, context, d), np.float32)
-    keys[n_keys:] = values[n_keys:] = 1e9  # what lies past the filled slots must not be read
-    place = np.array([0, n_keys], np.uint32)
-
+def split_attention(
+    run_kernel: RunKernel, tuning: str, query: Float32, keys: Float32, values: Float32, n_keys: int, ring: str = "f32"
+) -> Float32:
+    """query (H, D), keys and values (S, H, D): what attention.wgsl leaves, the splits and then their sums."""
+    context, n_heads, head_width = keys.shape
+    n_split = int(tuning.split("n_split=")[1].rstrip(")"))
+    n_splits = -(-context // n_split)
+    dtype = np.float16 if ring == "f16" else np.float32
     *_, out = run_kernel(
-        "attention", place, qkv, keys, values, np.zeros(d, np.float32), d=d, head_width=head_width, context=context
+        "attention",
+        sizes(n_heads * head_width, n_heads, context),
+        np.array([0, n_keys], np.uint32),
+        query / np.float32(np.sqrt(head_width)),
+        np.ascontiguousarray(keys.reshape(context, n_heads, -1, 2).transpose(1, 2, 0, 3)).astype(dtype),
+        np.ascontiguousarray(values.swapaxes(0, 1)).astype(dtype),
+        np.zeros(n_splits * n_heads * (head_width + 2), np.float32),
+        tuning=tuning,
+        ring=ring,
     )
+    return out
 
-    heads = (-1, n_heads, head_width)
-    wanted = attention(qkv[0].reshape(heads[1:]), keys[:n_keys].reshape(heads), values[:n_keys].reshape(heads))
-    np.testing.assert_allclose(out, wanted, rtol=0, atol=1e-5)
+
+def together(out: Float32, n_heads: int, head_width: int, n_used: int) -> Float32:
+    """What out_proj.wgsl makes of the splits: float32 (H, D)."""
+    n_splits = out.size // (n_heads * (head_width + 2))
+    parts, sums = np.split(out, [n_splits * n_heads * head_width])
+    parts = parts.reshape(n_splits, n_heads, head_width)[:n_used]
+    highest, total = np.moveaxis(sums.reshape(n_splits, n_heads, 2)[:n_used], -1, 0)
+    share = np.exp(highest - highest.max(0))
+    return np.asarray((share[..., None] * parts).sum(0) / (share * total).sum(0)[:, None], np.float32)
+
+
+@pytest.mark.parametrize("tuning", SPLITS)
+@pytest.mark.parametrize(("n_heads", "head_width"), [(1, 2), (4, 32), (5, 6), (3, 128)])
+@pytest.mark.parametrize("n_keys", [1, 16, 63, CONTEXT])
+def test_attention(
+    run_kernel: RunKernel, rng: np.random.Generator, tuning: str, n_heads: int, head_width: int, n_keys: int
+) -> None:
+    query = rng.standard_normal((n_heads, head_width), np.float32)
+    keys, values = rng.standard_normal((2, CONTEXT, n_heads, head_width), np.float32)
+    keys[n_keys:] = values[n_keys:] = 1e9  # what lies past the filled slots must not be read
+
+    out = split_attention(run_kernel, tuning, query, keys, values, n_keys)
+
+    n_split = int(tuning.split("n_split=")[1].rstrip(")"))
+    found = together(out, n_heads, head_width, -(-n_keys // n_split))
+    np.testing.assert_allclose(found.reshape(-1), attention(query, keys[:n_keys], values[:n_keys]), rtol=0, atol=1e-5)
+
+
+def test_attention_over_half_floats(run_kernel: RunKernel, rng: np.random.Generator) -> None:
+    query = rng.standard_normal((2, 64), np.float32)
+    keys, values = rng.standard_normal((2, CONTEXT, 2, 64)).astype(np.float16).astype(np.float32)
+
+    out = split_attention(run_kernel, SPLITS[0], query, keys, values, CONTEXT, ring="f16")
+
+    np.testing.assert_allclose(together(out, 2, 64, 2).reshape(-1), attention(query, keys, values), rtol=0, atol=1e-5)
 
 
 def test_attention_of_huge_scores(run_kernel: RunKernel) -> None:
     """Scores far apart: the winner takes all, and nothing overflows."""
-    qkv = np.full((3, 4), 100, np.float32)
-    keys, values = np.array([[-100] * 4, [100] * 4, [0] * 4], np.float32), np.eye(3, 4, dtype=np.float32)
+    query = np.full((1, 4), 100, np.float32)
+    keys, values = np.array([[[-100] * 4], [[100] * 4], [[0] * 4]], np.float32), np.eye(3, 4, dtype=np.float32)
 
-    *_, out = run_kernel(
-        "attention", np.array([0, 3], np.uint32), qkv, keys, values, np.zeros(4, np.float32),
-        d=4, head_width=4, context=3,
+    out = split_attention(run_kernel, SPLITS[0], query, keys, values[:, None], 3)
+
+    np.testing.assert_allclose(together(out, 1, 4, 1)[0], values[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("tuning", LAYOUTS)
+@pytest.mark.parametrize(("n_heads", "head_width"), [(1, 2), (5, 6), (3, 64)])
+@pytest.mark.parametrize("matrix", ["q4", "f32"])
+@pytest.mark.parametrize("n_used", [1, 2])
+def test_out_proj(
+    run_kernel: RunKernel,
+    rng: np.random.Generator,
+    tuning: str,
+    n_heads: int,
+    head_width: int,
+    matrix: str,
+    n_used: int,
+) -> None:
+    d = n_heads * head_width
+    values = rng.standard_normal((d, d), np.float32)
+    weights = quantize(values) if matrix == "q4" else values
+    x, alpha = rng.standard_normal((2, d), np.float32)
+    splits = rng.standard_normal(2 * d, np.float32)
+    sums = rng.uniform(1, 9, (2, n_heads, 2)).astype(np.float32)
+    out = np.concatenate([splits, sums.reshape(-1)])
+    nothing = [np.zeros_like(part) for part in stream(x, alpha)]
+
+    *_, found, _, scaled, squares = run_kernel(
+        "out_proj", sizes(d, n_heads, CONTEXT), *buffers_of(weights), np.array([0, 64 * n_used], np.uint32), out,
+        in_quads(x), in_quads(alpha), *nothing, tuning=tuning, matrix=matrix,
     )  # fmt: skip
 
-    np.testing.assert_allclose(out, values[1], atol=1e-6)
-
-
-@pytest.mark.parametrize(("n_heads", "head_width"), [(1, 2), (4, 32), (5, 64), (3, 128)])
-@pytest.mark.parametrize("position", [0, 6, 1_000_003])
-def test_rope_cache(
-    run_kernel: RunKernel, rng: np.random.Generator, n_heads: int, head_width: int, position: int
-) -> None:
-    context, d = 7, n_heads * head_width
-    slot = position % context
-    rotation = Rotation.at(position, 1, head_width, MAX_PERIOD)
-    rotations = np.stack([rotation.cos[0], rotation.sin[0]], axis=-1)
-    qkv = rng.standard_normal((3, d), np.float32)
-    keys, values = rng.standard_normal((2, context, d), np.float32)
-    place = np.array([slot, min(position + 1, context)], np.uint32)
-
-    _, _, qkv_after, keys_after, values_after = run_kernel(
-        "rope_cache", place, rotations, qkv, keys, values, d=d, head_width=head_width
-    )
-
-    q, k, v = qkv.reshape(3, 1, n_heads, head_width)
-    keys[slot], values[slot] = rotation.apply(k).reshape(d), v.reshape(d)
-    np.testing.assert_allclose(qkv_after[0], rotation.apply(q).reshape(d), rtol=0, atol=1e-6)
-    np.testing.assert_allclose(keys_after, keys, rtol=0, atol=1e-6)
-    np.testing.assert_array_equal(values_after, values)
+    wanted = x + dense(weights) @ together(out, n_heads, head_width, n_used).reshape(-1)
+    assert_close(found, in_quads(wanted))
+    for part, wanted_part in zip((scaled, squares), stream(wanted, alpha), strict=True):
+        assert_close(part, wanted_part)

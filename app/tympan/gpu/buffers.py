@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
 from typing import Any
@@ -144,25 +143,38 @@ class Readback:
         assert self._free, f"{len(self._slots)} results are on their way; await one of them first"
         return self._free.popleft()
 
-    async def read(self, slot: Buffer, n_bytes: int) -> NDArray[np.uint8]:
-        """Wait for the GPU and take the first `n_bytes` bytes of a slot: uint8 (n_bytes,). The slot is free again.
+    def read(self, slot: Buffer, n_bytes: int) -> Awaitable[NDArray[np.uint8]]:
+        """Ask for the first `n_bytes` bytes of a slot, once the copies to it have been submitted: uint8 (n_bytes,).
 
-        Raises DeviceLost or GpuFault.
+        The slot is free again when the result has been awaited, which raises DeviceLost or GpuFault.
         """
-        content = np.empty(n_bytes, np.uint8)
-        try:
-            await slot.handle.mapAsync(MAP_READ, 0, n_bytes)
-            slot.handle.getMappedRange(0, n_bytes).assign_to(content)
-        except JsException as error:
-            await asyncio.sleep(0)  # the news of a lost device may come one turn after the failed mapping
-            self._device.check()
-            raise GpuFault(slot.label, str(error)) from error
-        finally:
-            slot.handle.unmap()
-            self._free.append(slot)
-        self._device.check()
-        return content
+        return _Reading(self._device, self._free, slot, n_bytes)
 
     def destroy(self) -> None:
         for slot in self._slots:
             slot.destroy()
+
+
+class _Reading:
+    """Bytes on their way to the CPU, from now on and whether somebody waits or not."""
+
+    def __init__(self, device: Device, free: deque[Buffer], slot: Buffer, n_bytes: int) -> None:
+        self._device, self._free, self._slot, self._n_bytes = device, free, slot, n_bytes
+        self._mapping = slot.handle.mapAsync(MAP_READ, 0, n_bytes)
+
+    def __await__(self) -> Generator[Any, None, NDArray[np.uint8]]:
+        return self._content().__await__()
+
+    async def _content(self) -> NDArray[np.uint8]:
+        content, handle = np.empty(self._n_bytes, np.uint8), self._slot.handle
+        try:
+            await self._mapping
+            handle.getMappedRange(0, self._n_bytes).assign_to(content)
+        except JsException as error:
+            await self._device.check_soon()
+            raise GpuFault(self._slot.label, str(error)) from error
+        finally:
+            handle.unmap()
+            self._free.append(self._slot)
+        self._device.check()
+        return content

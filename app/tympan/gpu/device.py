@@ -12,6 +12,8 @@ from tympan.errors import DeviceLost, GpuError, GpuFault, GpuLimit, NoWebGPU
 from tympan.gpu.webapi import JsException, create_proxy, js_object, navigator
 
 SOFTWARE_VENDORS = ("google",)  # SwiftShader
+NEWS_TURNS = 8
+SUBGROUPS = "subgroups"
 ERROR_SCOPES = ("internal", "out-of-memory", "validation")
 
 
@@ -23,6 +25,7 @@ class AdapterInfo:
     architecture: str
     description: str
     is_software: bool  # a CPU plays the GPU; Chromium falls back to that in silence
+    subgroup_width: int  # the least number of invocations in a subgroup; 0 where there are no subgroups
 
     @classmethod
     def of(cls, adapter: Any) -> AdapterInfo:
@@ -33,6 +36,7 @@ class AdapterInfo:
             architecture=info.architecture,
             description=info.description,
             is_software=bool(is_fallback) or info.vendor in SOFTWARE_VENDORS,
+            subgroup_width=int(getattr(info, "subgroupMinSize", 0)) if adapter.features.has(SUBGROUPS) else 0,
         )
 
     @property
@@ -40,6 +44,42 @@ class AdapterInfo:
         """The adapter in a few words, for the screen."""
         name = self.description or " ".join(filter(None, (self.vendor, self.architecture))) or "unnamed GPU"
         return f"{name} (software)" if self.is_software else name
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A GPU that the browser offers. It gives one device."""
+
+    handle: Any
+    info: AdapterInfo
+
+    @classmethod
+    async def request(cls) -> Adapter:
+        """Ask the browser for its fastest GPU. Raises NoWebGPU where there is none."""
+        gpu = getattr(navigator, "gpu", None)
+        if gpu is None:
+            raise NoWebGPU("navigator.gpu is missing")
+        handle = await gpu.requestAdapter(js_object({"powerPreference": "high-performance"}))
+        if handle is None:
+            raise NoWebGPU("it has no adapter")
+        return cls(handle, AdapterInfo.of(handle))
+
+    async def device(self, needs: Mapping[str, int], label: str = "tympan") -> Device:
+        """Open it, with subgroups where it has them.
+
+        needs: WebGPU limit name -> the least value that will do.
+        Raises GpuLimit when it is too small, GpuFault when it gives no device.
+        """
+        for limit, needed in needs.items():
+            offered = int(getattr(self.handle.limits, limit))
+            if offered < needed:
+                raise GpuLimit(limit, needed, offered)
+        features = [SUBGROUPS] if self.info.subgroup_width else []
+        descriptor = {"label": label, "requiredLimits": needs, "requiredFeatures": features}
+        try:
+            return Device(await self.handle.requestDevice(js_object(descriptor)), self.info)
+        except JsException as error:
+            raise GpuFault("the device", str(error)) from error
 
 
 class Device:
@@ -54,32 +94,20 @@ class Device:
         self._loss = asyncio.ensure_future(self._keep_loss())
 
     @classmethod
-    async def request(cls, needs: Mapping[str, int], label: str = "tympan") -> Device:
-        """Ask the browser for its fastest GPU.
-
-        needs: WebGPU limit name -> the least value that will do.
-        Raises NoWebGPU without an adapter, GpuLimit when it is too small, GpuFault when it gives no device.
-        """
-        gpu = getattr(navigator, "gpu", None)
-        if gpu is None:
-            raise NoWebGPU("navigator.gpu is missing")
-        adapter = await gpu.requestAdapter(js_object({"powerPreference": "high-performance"}))
-        if adapter is None:
-            raise NoWebGPU("it has no adapter")
-        for limit, needed in needs.items():
-            offered = int(getattr(adapter.limits, limit))
-            if offered < needed:
-                raise GpuLimit(limit, needed, offered)
-        try:
-            handle = await adapter.requestDevice(js_object({"label": label, "requiredLimits": needs}))
-        except JsException as error:
-            raise GpuFault("the device", str(error)) from error
-        return cls(handle, AdapterInfo.of(adapter))
+    async def request(cls, needs: Mapping[str, int]) -> Device:
+        """Open the browser's fastest GPU; raises what `Adapter` raises."""
+        return await (await Adapter.request()).device(needs)
 
     def check(self) -> None:
         """Raise DeviceLost or GpuFault when the driver has reported one since the device was made."""
         if self._fault is not None:
             raise self._fault
+
+    async def check_soon(self) -> None:
+        """Do so when the news has had time to arrive: that of a lost device comes some turns after what it broke."""
+        for _ in range(NEWS_TURNS):
+            self.check()
+            await asyncio.sleep(0)
 
     async def settle(self) -> None:
         """Wait until the GPU has done, and taken over, all it was given so far."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,9 +45,12 @@ class Kernel:
     layout: Any
     n_workgroups: int
 
-    def on(self, label: str, *buffers: Buffer) -> Dispatch:
-        """Bind buffers in the order of the shader's bindings. `label` names the work, as in `lm.layer3.in_proj`."""
-        entries = [{"binding": i, "resource": buffer.resource} for i, buffer in enumerate(buffers)]
+    def on(self, label: str, *buffers: Buffer | None) -> Dispatch:
+        """Bind buffers in the order of the shader's bindings, None where it has none of that number.
+
+        label: names the work, as in `lm.layer3.qkv`.
+        """
+        entries = [{"binding": i, "resource": buffer.resource} for i, buffer in enumerate(buffers) if buffer]
         bind_group = self.device.handle.createBindGroup(
             js_object({"label": label, "layout": self.layout, "entries": entries})
         )
@@ -59,22 +62,23 @@ class Compiler:
 
     def __init__(self, device: Device) -> None:
         self.device = device
-        self._kernels: dict[tuple[str, int, tuple[tuple[str, Constant], ...]], Kernel] = {}
+        self._kernels: dict[Any, Kernel] = {}
 
-    async def compile(self, shader: str, n_workgroups: int, **constants: Constant) -> Kernel:
-        """The kernel of `shaders/<shader>.wgsl`.
+    async def compile(self, shaders: tuple[str, ...], n_workgroups: int, constants: Mapping[str, Constant]) -> Kernel:
+        """The kernel whose text is that of `shaders/<name>.wgsl`, one after another; the last one names it.
 
-        n_workgroups: the grid, along x. constants: the values of the shader's `override` declarations.
+        n_workgroups: the grid, along x. constants: the values of the shaders' `override` declarations.
         Raises GpuFault with the driver's words.
         """
-        key = (shader, n_workgroups, tuple(sorted(constants.items())))
+        key = (shaders, n_workgroups, tuple(sorted(constants.items())))
         if key not in self._kernels:
-            self._kernels[key] = await compile_source(self.device, shader, source_of(shader), n_workgroups, constants)
+            source = "\n".join(source_of(shader) for shader in shaders)
+            self._kernels[key] = await compile_source(self.device, shaders[-1], source, n_workgroups, constants)
         return self._kernels[key]
 
 
 async def compile_source(
-    device: Device, label: str, source: str, n_workgroups: int, constants: dict[str, Constant]
+    device: Device, label: str, source: str, n_workgroups: int, constants: Mapping[str, Constant]
 ) -> Kernel:
     """Compile WGSL text with an entry point `main`. Raises GpuFault with the driver's words."""
     async with device.guard(f"the shader {label}"):
@@ -107,10 +111,12 @@ class Queue:
         """Start the dispatches in order, then the copies, and return at once."""
         encoder = self._device.createCommandEncoder(self._encoder)
         compute = encoder.beginComputePass(self._encoder)
+        # Looked up once: a method of a JavaScript object is made anew each time that it is asked for.
+        set_pipeline, set_bind_group, run = compute.setPipeline, compute.setBindGroup, compute.dispatchWorkgroups
         for dispatch in dispatches:
-            compute.setPipeline(dispatch.pipeline)
-            compute.setBindGroup(0, dispatch.bind_group)
-            compute.dispatchWorkgroups(dispatch.n_workgroups)
+            set_pipeline(dispatch.pipeline)
+            set_bind_group(0, dispatch.bind_group)
+            run(dispatch.n_workgroups)
         compute.end()
         for copy in copies:
             encoder.copyBufferToBuffer(copy.source.handle, 0, copy.target.handle, copy.offset, copy.n_bytes)

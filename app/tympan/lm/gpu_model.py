@@ -11,88 +11,62 @@ from numpy.typing import NDArray
 
 from tympan.arrays import Float32, Int32
 from tympan.config import LMConfig
-from tympan.gpu.buffers import Buffer, Usage, align, upload, upload_stream
+from tympan.gpu.buffers import WORD_BYTES, Buffer, Usage, align, upload, upload_stream
 from tympan.gpu.device import Device
-from tympan.gpu.kernel import Compiler, Dispatch, Kernel
+from tympan.gpu.kernel import Dispatch, Kernel
 from tympan.lm import kernels
-from tympan.lm.kernels import F32_BYTES
-from tympan.lm.weights import LayerWeights, LMWeights
-from tympan.weights.q4 import BLOCK, Q4Matrix
+from tympan.lm.kernels import F32_BYTES, QUAD, Kernels, MatrixFormat, RingFormat, Tuning, padded
+from tympan.lm.weights import LMWeights
+from tympan.weights.q4 import Q4Matrix
 from tympan.weights.tensors import Matrix
 
-
-@dataclass(frozen=True)
-class Linear:
-    """A matrix of either format, with the kernel that multiplies by it."""
-
-    label: str
-    kernel: Kernel
-    weights: tuple[Buffer, ...]
-
-    @classmethod
-    async def load(cls, compiler: Compiler, label: str, matrix: Matrix, *, accumulate: bool = False) -> Linear:
-        n, k = matrix.shape
-        lanes = kernels.Lanes.best_on(compiler.device.info)
-        if isinstance(matrix, Q4Matrix):
-            kernel = await kernels.matvec_q4(compiler, n, k, n_lanes=lanes.q4, accumulate=accumulate)
-        else:
-            kernel = await kernels.matvec_f32(compiler, n, k, n_lanes=lanes.f32, accumulate=accumulate)
-        return cls(label, kernel, _upload(compiler.device, label, [matrix]))
-
-    def on(self, x: Buffer, y: Buffer) -> Dispatch:
-        return self.kernel.on(self.label, *self.weights, x, y)
+PAIR_BYTES = {"f16": 4, "f32": 8}  # of two neighbours in a ring
 
 
 @dataclass(frozen=True)
-class Norm:
-    """The scales of an RMS norm."""
+class DeviceMatrix:
+    """A matrix of either format, or several of one format stacked. `buffers` are the bindings 0 and 1."""
 
-    label: str
-    kernel: Kernel
-    alpha: Buffer
+    format: MatrixFormat
+    buffers: tuple[Buffer, Buffer | None]
 
     @classmethod
-    async def load(cls, compiler: Compiler, label: str, alpha: Float32) -> Norm:
-        kernel = await kernels.rms_norm(compiler, alpha.size)
-        return cls(label, kernel, upload(compiler.device, label, [alpha]))
-
-    def on(self, x: Buffer, y: Buffer) -> Dispatch:
-        return self.kernel.on(self.label, x, self.alpha, y)
+    def upload(cls, device: Device, label: str, *matrices: Matrix) -> DeviceMatrix:
+        """Raises GpuFault. A stored matrix is read when its turn comes."""
+        q4 = [matrix for matrix in matrices if isinstance(matrix, Q4Matrix)]
+        if q4:
+            n_block_bytes, n_scale_bytes = _q4_bytes(q4)
+            blocks = upload_stream(device, f"{label}.q4", (matrix.q4 for matrix in q4), n_block_bytes)
+            scales = upload_stream(device, f"{label}.scale", (matrix.scale for matrix in q4), n_scale_bytes)
+            return cls("q4", (blocks, scales))
+        return cls("f32", (upload(device, label, _dense(matrices)), None))
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The embedding tables of one format, one after another in one buffer."""
+    """The embedding tables of one format, one after another."""
 
     label: str
     kernel: Kernel
-    weights: tuple[Buffer, ...]
+    matrix: DeviceMatrix
     codebooks: Int32  # whose tables these are
     first_rows: Int32  # where the table of each of them begins
 
     @classmethod
-    async def load(cls, compiler: Compiler, config: LMConfig, weights: LMWeights) -> tuple[Tables, ...]:
+    async def load(cls, device: Device, library: Kernels, config: LMConfig, weights: LMWeights) -> tuple[Tables, ...]:
         """One group a format: most models have one, a model with a dense text table among Q4 tables has two."""
         groups: list[Tables] = []
-        for q4, label in ((True, "lm.embeddings_q4"), (False, "lm.embeddings_f32")):
-            codebooks, tables, has_text = _tables_of_format(weights, q4)
+        for matrix_format in ("q4", "f32"):
+            codebooks, tables, has_text = _tables_of_format(weights, matrix_format == "q4")
             if not tables:
                 continue
+            label = f"lm.embeddings_{matrix_format}"
+            matrix = DeviceMatrix.upload(device, label, *tables)
             first_rows = np.arange(len(codebooks)) * (config.card + 1)
-            kernel = await kernels.embed_sum(
-                compiler,
-                d=config.transformer.d,
-                n_rows=len(codebooks),
-                text_row=len(codebooks) * (config.card + 1) if has_text else -1,
-                q4=q4,
-                accumulate=bool(groups),
-            )
-            buffers = _upload(compiler.device, label, tables)
-            groups.append(cls(label, kernel, buffers, np.array(codebooks, np.int32), first_rows.astype(np.int32)))
+            text_row = len(codebooks) * (config.card + 1) if has_text else -1
+            kernel = await library.embed(matrix.format, len(codebooks), text_row, accumulate=bool(groups))
+            groups.append(cls(label, kernel, matrix, np.array(codebooks, np.int32), first_rows.astype(np.int32)))
         return tuple(groups)
-
-    def on(self, rows: Buffer, token: Buffer, x: Buffer) -> Dispatch:
-        return self.kernel.on(self.label, *self.weights, rows, token, x)
 
     def rows(self, codes: Int32) -> Int32:
         """The rows that the codes (K,) of a frame choose: int32 (n_codebooks of this group,)."""
@@ -101,72 +75,85 @@ class Tables:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer. out_proj and linear_out add to the residual stream themselves."""
+    """One layer: a kernel for each matrix, and the scales of the norms."""
 
     label: str
-    norm1: Norm
-    in_proj: Linear
-    out_proj: Linear
-    norm2: Norm
-    linear_in: Linear
-    linear_out: Linear
+    norm1: Buffer
+    in_proj: DeviceMatrix
+    out_proj: DeviceMatrix
+    norm2: Buffer
+    linear_in: DeviceMatrix
+    linear_out: DeviceMatrix
+    qkv: Kernel
+    project: Kernel
+    gate_up: Kernel
+    down: Kernel
 
     @classmethod
-    async def load(cls, compiler: Compiler, label: str, weights: LayerWeights) -> Layer:
-        await compiler.device.settle()  # what is mapped and not yet taken over by the GPU is memory of the page
+    async def load(cls, device: Device, library: Kernels, weights: LMWeights, i: int) -> Layer:
+        await device.settle()  # what is mapped and not yet taken over by the GPU is memory of the page
+        label, layer = f"lm.layer{i}", weights.layers[i]
+        in_proj = DeviceMatrix.upload(device, f"{label}.in_proj", layer.in_proj)
+        out_proj = DeviceMatrix.upload(device, f"{label}.out_proj", layer.out_proj)
+        linear_in = DeviceMatrix.upload(device, f"{label}.linear_in", layer.linear_in)
+        linear_out = DeviceMatrix.upload(device, f"{label}.linear_out", layer.linear_out)
         return cls(
             label=label,
-            norm1=await Norm.load(compiler, f"{label}.norm1", weights.norm1),
-            in_proj=await Linear.load(compiler, f"{label}.in_proj", weights.in_proj),
-            out_proj=await Linear.load(compiler, f"{label}.out_proj", weights.out_proj, accumulate=True),
-            norm2=await Norm.load(compiler, f"{label}.norm2", weights.norm2),
-            linear_in=await Linear.load(compiler, f"{label}.linear_in", weights.linear_in),
-            linear_out=await Linear.load(compiler, f"{label}.linear_out", weights.linear_out, accumulate=True),
+            norm1=_upload_norm(device, f"{label}.norm1", layer.norm1),
+            in_proj=in_proj,
+            out_proj=out_proj,
+            norm2=_upload_norm(device, f"{label}.norm2", layer.norm2),
+            linear_in=linear_in,
+            linear_out=linear_out,
+            qkv=await library.qkv(in_proj.format),
+            project=await library.out_proj(out_proj.format),
+            gate_up=await library.gate_up(linear_in.format, weights.hidden),
+            down=await library.down(linear_out.format, weights.hidden),
         )
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """What the kernels hand to each other. Zeros pad each to whole Q4 blocks, and no kernel writes there."""
+    """What the kernels hand to each other; those that a matrix is multiplied by lie as vector.wgsl says."""
 
     x: Buffer  # (d,) the residual stream
-    normed: Buffer  # (d,)
-    qkv: Buffer  # (3d,)
-    attended: Buffer  # (d,)
-    inner: Buffer  # (2h,) gate, then value
+    scaled: Buffer  # (d,) x times the scales of the norm that comes next
+    squares: Buffer  # (d / 4,) the sums of squares of x
+    query: Buffer  # (d,)
+    splits: Buffer  # (n_splits, d) the parts of the attention, then (n_splits, H, 2)
     hidden: Buffer  # (h,)
     logits: Buffer  # (V,)
     head_logits: Buffer  # (n_extra_heads * width,)
 
     @classmethod
-    def new(cls, device: Device, config: LMConfig, h: int) -> Vectors:
-        def zeros(name: str, n: int, usage: Usage = Usage.STORAGE) -> Buffer:
-            return Buffer.new(device, f"lm.{name}", F32_BYTES * max(BLOCK, align(n, BLOCK)), usage)
-
-        d, readable = config.transformer.d, Usage.STORAGE | Usage.COPY_SRC
-        return cls(
-            x=zeros("x", d),
-            normed=zeros("normed", d),
-            qkv=zeros("qkv", 3 * d),
-            attended=zeros("attended", d),
-            inner=zeros("inner", 2 * h),
-            hidden=zeros("hidden", h),
-            logits=zeros("logits", config.text_card, readable),
-            head_logits=zeros("head_logits", config.n_extra_heads * config.extra_head_width, readable),
-        )
+    def new(cls, device: Device, config: LMConfig, h: int, n_splits: int) -> Vectors:
+        d, n_heads = config.transformer.d, config.transformer.n_heads
+        sizes = {
+            "x": d,
+            "scaled": padded(d),
+            "squares": -(-d // QUAD),
+            "query": d,
+            "splits": n_splits * (d + 2 * n_heads),
+            "hidden": padded(h),
+            "logits": config.text_card,
+            "head_logits": config.n_extra_heads * config.extra_head_width,
+        }
+        n_bytes = {name: max(1, F32_BYTES * QUAD * -(-n // QUAD)) for name, n in sizes.items()}
+        usage = Usage.STORAGE | Usage.COPY_SRC
+        return cls(**{name: Buffer.new(device, f"lm.{name}", n, usage) for name, n in n_bytes.items()})
 
 
 @dataclass(frozen=True)
 class Ring:
-    """The keys and values of the last `context` positions of one layer, each float32 (S, d)."""
+    """The keys (H, D / 2, S) and the values (H, S, D / 2) of one layer, in pairs of neighbours."""
 
     keys: Buffer
     values: Buffer
 
     @classmethod
-    def new(cls, device: Device, config: LMConfig, label: str) -> Ring:
-        n_bytes = _ring_bytes(config)
-        return cls(Buffer.new(device, f"{label}.keys", n_bytes), Buffer.new(device, f"{label}.values", n_bytes))
+    def new(cls, device: Device, config: LMConfig, label: str, ring: RingFormat) -> Ring:
+        n_bytes, usage = _ring_bytes(config, ring), Usage.STORAGE | Usage.COPY_SRC
+        return cls(*(Buffer.new(device, f"{label}.{part}", n_bytes, usage) for part in ("keys", "values")))
 
 
 @dataclass(frozen=True)
@@ -175,71 +162,78 @@ class Model:
 
     tables: tuple[Tables, ...]
     layers: tuple[Layer, ...]
-    out_norm: Norm
-    text_linear: Linear
-    extra_heads: Linear | None
-    rope_cache: Kernel
+    out_norm: Buffer
+    text_linear: DeviceMatrix
+    extra_heads: DeviceMatrix | None
     attention: Kernel
-    gated_silu: Kernel
+    text_head: Kernel
+    extra_head: Kernel | None
     argmax: Kernel
     vectors: Vectors
 
     @classmethod
-    async def load(cls, compiler: Compiler, config: LMConfig, weights: LMWeights) -> Model:
+    async def load(cls, device: Device, library: Kernels, config: LMConfig, weights: LMWeights) -> Model:
         """Upload the weights and compile the kernels. Raises GpuFault."""
-        sizes = config.transformer
-        heads = weights.extra_heads
+        tables = await Tables.load(device, library, config, weights)
+        layers = tuple([await Layer.load(device, library, weights, i) for i in range(len(weights.layers))])
+        text_linear = DeviceMatrix.upload(device, "lm.text_linear", weights.text_linear)
+        heads = DeviceMatrix.upload(device, "lm.extra_heads", *weights.extra_heads) if weights.extra_heads else None
+        n_head_rows = config.n_extra_heads * config.extra_head_width
         return cls(
-            tables=await Tables.load(compiler, config, weights),
-            layers=tuple([await Layer.load(compiler, f"lm.layer{i}", layer) for i, layer in enumerate(weights.layers)]),
-            out_norm=await Norm.load(compiler, "lm.out_norm", weights.out_norm),
-            text_linear=await Linear.load(compiler, "lm.text_linear", weights.text_linear),
-            extra_heads=await Linear.load(compiler, "lm.extra_heads", np.concatenate(heads)) if heads else None,
-            rope_cache=await kernels.rope_cache(compiler, sizes.d, sizes.head_width),
-            attention=await kernels.attention(compiler, sizes.d, sizes.head_width, sizes.context),
-            gated_silu=await kernels.gated_silu(compiler, weights.hidden),
-            argmax=await kernels.argmax(compiler, config.text_card),
-            vectors=Vectors.new(compiler.device, config, weights.hidden),
+            tables=tables,
+            layers=layers,
+            out_norm=_upload_norm(device, "lm.out_norm", weights.out_norm),
+            text_linear=text_linear,
+            extra_heads=heads,
+            attention=await library.attention(),
+            text_head=await library.head(text_linear.format, config.text_card),
+            extra_head=await library.head(heads.format, n_head_rows) if heads else None,
+            argmax=await library.argmax(config.text_card),
+            vectors=Vectors.new(device, config, weights.hidden, library.n_splits),
         )
 
     def forward(self, inputs: Mapping[str, Buffer], token: Buffer, rings: Sequence[Ring]) -> Iterator[Dispatch]:
         """One step, kernel by kernel.
 
-        inputs: `place`, `rotations` and, for each group of tables, its label -> rows. token: u32 (1,), the text token
-        of the step before, replaced by this step's. rings: one a layer.
+        inputs: `step` and, for each group of tables, its label -> rows. token: u32 (1,), the text token of the step
+        before, replaced by this step's. rings: one a layer.
         """
-        v, place, rotations = self.vectors, inputs["place"], inputs["rotations"]
+        v, step = self.vectors, inputs["step"]
+        normed = v.scaled, v.squares
+
+        def stream(alpha: Buffer) -> tuple[Buffer, ...]:
+            """The residual stream, to be written for the norm with these scales."""
+            return v.x, alpha, v.scaled, v.squares
+
+        next_norms = [*(layer.norm1 for layer in self.layers[1:]), self.out_norm]
         for group in self.tables:
-            yield group.on(inputs[group.label], token, v.x)
-        for layer, ring in zip(self.layers, rings, strict=True):
-            yield layer.norm1.on(v.x, v.normed)
-            yield layer.in_proj.on(v.normed, v.qkv)
-            yield self.rope_cache.on(f"{layer.label}.rope_cache", place, rotations, v.qkv, ring.keys, ring.values)
-            yield self.attention.on(f"{layer.label}.attention", place, v.qkv, ring.keys, ring.values, v.attended)
-            yield layer.out_proj.on(v.attended, v.x)
-            yield layer.norm2.on(v.x, v.normed)
-            yield layer.linear_in.on(v.normed, v.inner)
-            yield self.gated_silu.on(f"{layer.label}.gated_silu", v.inner, v.hidden)
-            yield layer.linear_out.on(v.hidden, v.x)
-        yield self.out_norm.on(v.x, v.normed)
-        yield self.text_linear.on(v.normed, v.logits)
+            rows, first_norm = inputs[group.label], self.layers[0].norm1
+            yield group.kernel.on(group.label, *group.matrix.buffers, rows, token, *stream(first_norm))
+        for layer, ring, next_norm in zip(self.layers, rings, next_norms, strict=True):
+            label, kv = layer.label, (ring.keys, ring.values)
+            yield layer.qkv.on(f"{label}.qkv", *layer.in_proj.buffers, *normed, step, v.query, *kv)
+            yield self.attention.on(f"{label}.attention", step, v.query, *kv, v.splits)
+            yield layer.project.on(f"{label}.out_proj", *layer.out_proj.buffers, step, v.splits, *stream(layer.norm2))
+            yield layer.gate_up.on(f"{label}.gate_up", *layer.linear_in.buffers, *normed, v.hidden)
+            yield layer.down.on(f"{label}.down", *layer.linear_out.buffers, v.hidden, None, *stream(next_norm))
+        yield self.text_head.on("lm.text_linear", *self.text_linear.buffers, *normed, v.logits)
+        if self.extra_heads is not None and self.extra_head is not None:
+            yield self.extra_head.on("lm.extra_heads", *self.extra_heads.buffers, *normed, v.head_logits)
         yield self.argmax.on("lm.argmax", v.logits, token)
-        if self.extra_heads is not None:
-            yield self.extra_heads.on(v.normed, v.head_logits)
 
 
-def needed_limits(config: LMConfig, weights: LMWeights) -> dict[str, int]:
+def needed_limits(config: LMConfig, weights: LMWeights, tuning: Tuning, ring: RingFormat) -> dict[str, int]:
     """The WebGPU limits, by name, that a device must reach to hold this model."""
     groups: list[list[Matrix]] = [_tables_of_format(weights, q4)[1] for q4 in (True, False)]
     groups += [[weights.text_linear]]
     for layer in weights.layers:
         groups += [[layer.in_proj], [layer.out_proj], [layer.linear_in], [layer.linear_out]]
-    sizes = [n_bytes for group in groups for n_bytes in _buffer_bytes(group)]
-    largest = align(max(*sizes, _ring_bytes(config)), F32_BYTES)
+    largest = align(max(_ring_bytes(config, ring), *(_largest_buffer(group) for group in groups)), WORD_BYTES)
     return {
         "maxBufferSize": largest,
         "maxStorageBufferBindingSize": largest,
-        "maxComputeWorkgroupStorageSize": kernels.attention_workgroup_bytes(config.transformer.context),
+        "maxStorageBuffersPerShaderStage": kernels.MOST_BINDINGS,
+        **kernels.needed_limits(tuning, config.transformer, weights.hidden, config.text_card),
     }
 
 
@@ -251,29 +245,25 @@ def _tables_of_format(weights: LMWeights, q4: bool) -> tuple[list[int], list[Mat
     return codebooks, [*tables, weights.text_embedding] if has_text else tables, has_text
 
 
-def _buffer_bytes(matrices: Sequence[Matrix]) -> list[int]:
-    """How long each of the buffers of matrices of one format is; none of them is read for it."""
-    q4 = [matrix.n_bytes for matrix in matrices if isinstance(matrix, Q4Matrix)]
-    dense = [matrix.nbytes for matrix in matrices if not isinstance(matrix, Q4Matrix)]
-    return [sum(parts) for parts in zip(*q4, strict=True)] + ([sum(dense)] if dense else [])
-
-
-def _upload(device: Device, label: str, matrices: Sequence[Matrix]) -> tuple[Buffer, ...]:
-    """Matrices of one format, stacked: the buffers in the order of the shaders' bindings."""
-    parts = zip(_parts(matrices), _buffer_bytes(matrices), strict=True)
-    return tuple(upload_stream(device, label, arrays, n_bytes) for arrays, n_bytes in parts)
-
-
-def _parts(matrices: Sequence[Matrix]) -> list[Iterator[NDArray[Any]]]:
-    """The arrays of matrices of one format, buffer by buffer: blocks and scales, or the values.
-
-    A stored matrix is read when its turn comes.
-    """
+def _largest_buffer(matrices: Sequence[Matrix]) -> int:
+    """How long the longest buffer of matrices of one format is; none of them is read for it."""
     q4 = [matrix for matrix in matrices if isinstance(matrix, Q4Matrix)]
-    if q4:
-        return [(matrix.q4 for matrix in q4), (matrix.scale for matrix in q4)]
-    return [(matrix for matrix in matrices if not isinstance(matrix, Q4Matrix))]
+    return max(_q4_bytes(q4)) if q4 else sum(matrix.nbytes for matrix in _dense(matrices))
 
 
-def _ring_bytes(config: LMConfig) -> int:
-    return F32_BYTES * config.transformer.context * config.transformer.d
+def _q4_bytes(matrices: Sequence[Q4Matrix]) -> tuple[int, int]:
+    """How long the buffers of their blocks and of their scales are."""
+    sizes = [matrix.n_bytes for matrix in matrices]
+    return sum(blocks for blocks, _ in sizes), sum(scales for _, scales in sizes)
+
+
+def _dense(matrices: Sequence[Matrix]) -> list[NDArray[Any]]:
+    return [matrix for matrix in matrices if not isinstance(matrix, Q4Matrix)]
+
+
+def _upload_norm(device: Device, label: str, alpha: Float32) -> Buffer:
+    return upload(device, label, [np.pad(alpha, (0, -alpha.size % QUAD))])
+
+
+def _ring_bytes(config: LMConfig, ring: RingFormat) -> int:
+    return PAIR_BYTES[ring] * config.transformer.context * config.transformer.d // 2

@@ -1,81 +1,159 @@
-"""The transformer's kernels: for each shader its constants and its grid, from the sizes of the model."""
+"""The transformer's kernels: for each the shaders it is made of, its constants and its grid, from the model's sizes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
+from tympan.config import TransformerConfig
 from tympan.gpu.device import AdapterInfo
-from tympan.gpu.kernel import Compiler, Kernel
+from tympan.gpu.kernel import Compiler, Constant, Kernel
 from tympan.weights.q4 import BLOCK
 
-WORKGROUP = 64  # invocations, in every shader
+MatrixFormat: TypeAlias = Literal["q4", "f32"]
+RingFormat: TypeAlias = Literal["f16", "f32"]
+
 F32_BYTES = 4
+MOST_BINDINGS = 8  # storage buffers of one kernel
+QUAD = 4  # elements of a vector that are written together, rows of a matrix that share what they read
 
 
 @dataclass(frozen=True)
-class Lanes:
-    """How many invocations share a row of a matrix, by format."""
+class Shape:
+    """How a kernel is laid out: invocations in a workgroup, and how many of them share four rows of a matrix."""
 
-    f32: int
-    q4: int
+    n_invocations: int
+    n_lanes: int
+
+    def n_workgroups(self, n_groups: int) -> int:
+        """The grid for that many groups of lanes."""
+        return -(-n_groups * self.n_lanes // self.n_invocations)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What suits one adapter. Every choice computes the same."""
+
+    subgroup_width: int = 0  # the least that the adapter may choose; 0: no subgroups
+    embed: Shape = field(default=Shape(64, 16))
+    wide: Shape = field(default=Shape(64, 32))  # qkv, gate_up, head: many rows
+    out_proj: Shape = field(default=Shape(256, 64))  # few, and each workgroup puts the attention together
+    down: Shape = field(default=Shape(64, 64))
+    attention: int = 256  # invocations
+    n_split: int = 64  # keys in a split of the attention
+    argmax: int = 256  # invocations
 
     @classmethod
-    def best_on(cls, adapter: AdapterInfo) -> Lanes:
-        """Neighbours that read neighbouring words suit a GPU. A CPU that plays one reads as well alone, and pays
-        for every invocation and every barrier: there one lane is 3 times as fast as eight."""
-        return cls(f32=1, q4=1) if adapter.is_software else cls(f32=32, q4=8)
+    def of(cls, adapter: AdapterInfo) -> Tuning:
+        """The choice for an adapter.
+
+        Neighbours that read neighbouring blocks suit a GPU. A CPU that plays one reads as well alone, and pays for
+        every invocation and every barrier.
+        """
+        if adapter.is_software:
+            alone = Shape(16, 1)
+            return cls(0, alone, alone, alone, alone, attention=32, n_split=32, argmax=32)
+        return cls(adapter.subgroup_width)
 
 
-async def embed_sum(compiler: Compiler, d: int, n_rows: int, text_row: int, *, q4: bool, accumulate: bool) -> Kernel:
-    """Sum of `n_rows` audio rows and, where text_row >= 0, one text row of tables of one format."""
-    shader = "embed_sum_q4" if q4 else "embed_sum_f32"
-    return await compiler.compile(shader, _groups(d), d=d, n_rows=n_rows, text_row=text_row, accumulate=int(accumulate))
+class Kernels:
+    """Compiles the transformer's kernels as they suit an adapter. Every method raises GpuFault."""
+
+    def __init__(self, compiler: Compiler, tuning: Tuning, sizes: TransformerConfig, ring: RingFormat) -> None:
+        self._compiler, self.tuning, self._sizes, self._ring = compiler, tuning, sizes, ring
+
+    async def embed(self, matrix: MatrixFormat, n_tables: int, text_row: int, accumulate: bool) -> Kernel:
+        """Sum of one row of `n_tables` tables and, where text_row >= 0, of one text row."""
+        d, shape = self._sizes.d, self.tuning.embed
+        return await self._with_matrix(
+            "embed", matrix, ["residual"], shape, -(-d // QUAD),
+            k=d, d=d, n_tables=n_tables, text_row=text_row, accumulate=int(accumulate),
+        )  # fmt: skip
+
+    async def qkv(self, matrix: MatrixFormat) -> Kernel:
+        """W (3d, d) times the normed stream: the query, and a slot of the rings."""
+        d = self._sizes.d
+        return await self._with_matrix(
+            "qkv", matrix, ["normed", f"ring_{self._ring}"], self.tuning.wide, -(-3 * d // QUAD),
+            k=d, head_width=self._sizes.head_width, context=self._sizes.context,
+        )  # fmt: skip
+
+    async def attention(self) -> Kernel:
+        """One query over the rings, in `n_splits` parts."""
+        constants = {**self._heads(), "n_invocations": self.tuning.attention}
+        n_workgroups = self._sizes.n_heads * self.n_splits
+        return await self._compiler.compile((f"ring_{self._ring}", "attention"), n_workgroups, constants)
+
+    async def out_proj(self, matrix: MatrixFormat) -> Kernel:
+        """The parts put together, W (d, d) times that, added to the stream."""
+        d, shape = self._sizes.d, self.tuning.out_proj
+        return await self._with_matrix(
+            "out_proj", matrix, ["residual"], shape, -(-d // QUAD), k=d, d=d, **self._heads()
+        )
+
+    async def gate_up(self, matrix: MatrixFormat, h: int) -> Kernel:
+        """silu(gate) * value of W (2h, d) times the normed stream."""
+        return await self._with_matrix(
+            "gate_up", matrix, ["normed"], self.tuning.wide, -(-h // 2), k=self._sizes.d, h=h
+        )
+
+    async def down(self, matrix: MatrixFormat, h: int) -> Kernel:
+        """W (d, h) times the hidden vector, added to the stream."""
+        d = self._sizes.d
+        return await self._with_matrix("down", matrix, ["residual"], self.tuning.down, -(-d // QUAD), k=h, d=d)
+
+    async def head(self, matrix: MatrixFormat, n: int) -> Kernel:
+        """W (n, d) times the normed stream."""
+        return await self._with_matrix(
+            "head", matrix, ["normed"], self.tuning.wide, -(-n // QUAD), k=self._sizes.d, n=n
+        )
+
+    async def argmax(self, n: int) -> Kernel:
+        """Index of the largest of n logits."""
+        return await self._compiler.compile(("argmax",), 1, {"n": n, "n_invocations": self.tuning.argmax})
+
+    @property
+    def n_splits(self) -> int:
+        """Into how many parts a full ring is split."""
+        return -(-self._sizes.context // self.tuning.n_split)
+
+    def _heads(self) -> dict[str, Constant]:
+        return {
+            "n_heads": self._sizes.n_heads,
+            "head_width": self._sizes.head_width,
+            "context": self._sizes.context,
+            "n_split": self.tuning.n_split,
+        }
+
+    async def _with_matrix(
+        self, name: str, matrix: MatrixFormat, parts: list[str], shape: Shape, n_groups: int, **constants: Constant
+    ) -> Kernel:
+        """A kernel of `n_groups` groups of lanes, each of which reads four rows of a matrix."""
+        lanes = "lanes_tree"
+        if self.tuning.subgroup_width and shape.n_lanes > 1:
+            lanes = "lanes_subgroup"
+            constants["subgroup_width"] = self.tuning.subgroup_width
+        shaders = (lanes, "vector", f"matrix_{matrix}", *parts, name)
+        constants |= {"n_invocations": shape.n_invocations, "n_lanes": shape.n_lanes}
+        return await self._compiler.compile(shaders, shape.n_workgroups(n_groups), constants)
 
 
-async def rms_norm(compiler: Compiler, d: int) -> Kernel:
-    """Norm of one vector (d,)."""
-    return await compiler.compile("rms_norm", 1, d=d)
+def needed_limits(tuning: Tuning, sizes: TransformerConfig, h: int, text_card: int) -> dict[str, int]:
+    """The WebGPU limits, by name, that the kernels must be given."""
+    n_splits = -(-sizes.context // tuning.n_split)
+    attention = tuning.attention * 3 + tuning.n_split
+    out_proj = 4 * tuning.out_proj.n_invocations + padded(sizes.d) + n_splits * sizes.n_heads
+    shapes = tuning.embed, tuning.wide, tuning.out_proj, tuning.down
+    n_invocations = max(tuning.attention, tuning.argmax, *(shape.n_invocations for shape in shapes))
+    n_rows = max(text_card, 3 * sizes.d, 2 * h)
+    return {
+        "maxComputeInvocationsPerWorkgroup": n_invocations,
+        "maxComputeWorkgroupSizeX": n_invocations,
+        "maxComputeWorkgroupStorageSize": F32_BYTES * max(attention, out_proj, 2 * tuning.argmax),
+        "maxComputeWorkgroupsPerDimension": max(tuning.wide.n_workgroups(n_rows), n_splits * sizes.n_heads),
+    }
 
 
-async def matvec_f32(compiler: Compiler, n: int, k: int, *, n_lanes: int, accumulate: bool = False) -> Kernel:
-    """W (n, k) in float32 times x (k,); added to y (n,) when `accumulate`. n_lanes: a power of two, at most 64."""
-    return await compiler.compile(
-        "matvec_f32", _groups(n * n_lanes), n=n, k=k, n_lanes=n_lanes, accumulate=int(accumulate)
-    )
-
-
-async def matvec_q4(compiler: Compiler, n: int, k: int, *, n_lanes: int, accumulate: bool = False) -> Kernel:
-    """As `matvec_f32`, of Q4 blocks, with x padded with zeros to whole blocks."""
-    n_blocks = -(-k // BLOCK)
-    return await compiler.compile(
-        "matvec_q4", _groups(n * n_lanes), n=n, n_blocks=n_blocks, n_lanes=n_lanes, accumulate=int(accumulate)
-    )
-
-
-async def rope_cache(compiler: Compiler, d: int, head_width: int) -> Kernel:
-    """Rotate the query (d,) and the key; put key and value into their rings."""
-    return await compiler.compile("rope_cache", _groups(d // 2), d=d, head_width=head_width)
-
-
-async def attention(compiler: Compiler, d: int, head_width: int, context: int) -> Kernel:
-    """One query (d,) over rings (context, d). Needs `attention_workgroup_bytes(context)`."""
-    return await compiler.compile("attention", d // head_width, d=d, head_width=head_width, context=context)
-
-
-async def gated_silu(compiler: Compiler, h: int) -> Kernel:
-    """silu(gate) * value of a vector (2h,)."""
-    return await compiler.compile("gated_silu", _groups(h), h=h)
-
-
-async def argmax(compiler: Compiler, n: int) -> Kernel:
-    """Index of the largest of n logits."""
-    return await compiler.compile("argmax", 1, n=n)
-
-
-def attention_workgroup_bytes(context: int) -> int:
-    """The workgroup memory that `attention` needs: a score for each slot, a partial sum for each lane."""
-    return F32_BYTES * (context + WORKGROUP)
-
-
-def _groups(n_invocations: int) -> int:
-    return -(-n_invocations // WORKGROUP)
+def padded(n: int) -> int:
+    """The elements of a vector of n, filled up to whole blocks."""
+    return BLOCK * -(-n // BLOCK)

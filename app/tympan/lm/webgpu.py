@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Generator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tympan.arrays import Int32, softmax
 from tympan.config import LMConfig
+from tympan.errors import GpuWrong
 from tympan.gpu.buffers import WORD_BYTES, Buffer, InputBlock, Readback, Usage, upload
-from tympan.gpu.device import Device
+from tympan.gpu.device import Adapter, Device
 from tympan.gpu.kernel import Compiler, Copy, Queue
 from tympan.lm.backend import Step
 from tympan.lm.gpu_model import Model, Ring, needed_limits
+from tympan.lm.kernels import Kernels, RingFormat, Tuning
+from tympan.lm.selfcheck import check
 from tympan.lm.weights import LMWeights
 from tympan.rope import Rotation
 
@@ -24,16 +29,17 @@ N_IN_FLIGHT = 8  # steps of one stream that may be started and not yet awaited
 class State:
     """One stream: its rings, its text token, its position, and the commands of a step, bound to all of these once."""
 
-    def __init__(self, device: Device, config: LMConfig, model: Model, inputs: InputBlock, position: int) -> None:
+    def __init__(self, backend: WebGPUBackend, position: int) -> None:
         self.position = self.first = position  # the first step takes slot 0 of the rings
+        device, config, model = backend.device, backend.config, backend.model
         initial = np.array([config.text_card], np.uint32)
-        self.token = upload(device, "lm.token", [initial], Usage.STORAGE | Usage.COPY_SRC | Usage.COPY_DST)
-        rings = [Ring.new(device, config, layer.label) for layer in model.layers]
-        self.dispatches = list(model.forward(inputs.device, self.token, rings))
+        self.token = upload(device, "lm.token", [initial], Usage.STORAGE | Usage.COPY_SRC)
+        self.rings = [Ring.new(device, config, layer.label, backend.ring) for layer in model.layers]
+        self.dispatches = list(model.forward(backend.inputs.device, self.token, self.rings))
         n_words = 1 + config.n_extra_heads * config.extra_head_width + config.text_card
         self.readback = Readback(device, "lm.said", WORD_BYTES * n_words, N_IN_FLIGHT)
 
-        buffers = [self.token, *(buffer for ring in rings for buffer in (ring.keys, ring.values))]
+        buffers = [self.token, *(buffer for ring in self.rings for buffer in (ring.keys, ring.values))]
         weakref.finalize(self, _destroy, buffers, self.readback)
 
 
@@ -42,80 +48,109 @@ class WebGPUBackend:
 
     name = "webgpu"
 
-    def __init__(self, config: LMConfig, device: Device, model: Model) -> None:
+    def __init__(self, config: LMConfig, device: Device, model: Model, tuning: Tuning, ring: RingFormat) -> None:
         self.config = config
         self.device = device
+        self.model = model
+        self.tuning = tuning
+        self.ring = ring
         self.runs_on = device.info.summary
-        self._model = model
-        self._queue = Queue(device, "lm.step")
-        self._inputs = InputBlock(
+        self.queue = Queue(device, "lm.step")
+        self.inputs = InputBlock(
             device,
             "lm.inputs",
-            place=np.zeros(2, np.uint32),
-            rotations=np.zeros((config.transformer.head_width // 2, 2), np.float32),
+            step=np.zeros(2 + config.transformer.head_width, np.uint32),
             **{group.label: group.first_rows for group in model.tables},
         )
 
     @classmethod
-    async def create(cls, config: LMConfig, weights: LMWeights) -> WebGPUBackend:
-        """Upload a model to the GPU. The weights may be dropped afterwards.
+    async def create(
+        cls, config: LMConfig, weights: LMWeights, *, ring: RingFormat = "f16", tuning: Tuning | None = None
+    ) -> WebGPUBackend:
+        """Upload a model to the GPU and check that it computes. The weights may be dropped afterwards.
 
-        Raises NoWebGPU, GpuLimit where the GPU is too small for the model, GpuFault where the driver refuses it.
+        ring: how keys and values are kept. tuning: how the kernels are laid out; what suits the adapter by default,
+        without subgroups where these turn out to be wrong.
+        Raises NoWebGPU, GpuLimit where the GPU is too small for the model, GpuFault where the driver refuses it,
+        GpuWrong.
         """
-        device = await Device.request(needed_limits(config, weights))
+        adapter = await Adapter.request()
+        chosen = tuning or Tuning.of(adapter.info)
+        try:
+            return await cls._create(adapter, config, weights, ring, chosen)
+        except GpuWrong:
+            if tuning or not chosen.subgroup_width:
+                raise
+        return await cls._create(await Adapter.request(), config, weights, ring, replace(chosen, subgroup_width=0))
+
+    @classmethod
+    async def _create(
+        cls, adapter: Adapter, config: LMConfig, weights: LMWeights, ring: RingFormat, tuning: Tuning
+    ) -> WebGPUBackend:
+        device = await adapter.device(needed_limits(config, weights, tuning, ring))
         try:
             async with device.guard("the model"):
-                return cls(config, device, await Model.load(Compiler(device), config, weights))
+                library = Kernels(Compiler(device), tuning, config.transformer, ring)
+                backend = cls(config, device, await Model.load(device, library, config, weights), tuning, ring)
+            await check(backend, weights)
         except BaseException:
             device.close()
             raise
+        return backend
 
     def new_state(self, position: int = 0) -> State:
         """A fresh stream. Its memory on the GPU goes when the last reference to it does."""
-        return State(self.device, self.config, self._model, self._inputs, position)
+        return State(self, position)
 
     def step(
         self, state: State, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False
-    ) -> Coroutine[Any, Any, Step]:
+    ) -> Awaitable[Step]:
         """See `Backend.step`. Raises DeviceLost or GpuFault, here or when awaited."""
         self.device.check()
-        config, vectors = self.config, self._model.vectors
+        slot = state.readback.take()
+        self.write_inputs(state, codes)
+        if text is not None:
+            state.token.write(self.device, np.array([text], np.uint32))
+        config, vectors = self.config, self.model.vectors
+        sources = [(state.token, 1), (vectors.head_logits, config.n_extra_heads * config.extra_head_width)]
+        if want_logits:
+            sources.append((vectors.logits, config.text_card))
+        copies = _gather(sources, slot)
+        self.queue.submit(state.dispatches, copies)
+        state.position += 1
+        return _Saying(config, state.readback.read(slot, copies[-1].offset + copies[-1].n_bytes))
+
+    def close(self) -> None:
+        """Give the GPU back, with all its memory."""
+        self.device.close()
+
+    def write_inputs(self, state: State, codes: Int32 | None) -> None:
+        """Send what the kernels of one step read: where it is in the ring, its rotation, its rows of the tables."""
+        config, sizes, host = self.config, self.config.transformer, self.inputs.host
         if codes is None:
             codes = np.full(config.n_codebooks, config.card, np.int32)
         assert codes.shape == (config.n_codebooks,), codes.shape
         assert codes.min() >= 0, codes
         assert codes.max() <= config.card, codes
 
-        slot = state.readback.take()
-        self._write_inputs(state, codes)
-        if text is not None:
-            state.token.write(self.device, np.array([text], np.uint32))
-        sources = [(state.token, 1), (vectors.head_logits, config.n_extra_heads * config.extra_head_width)]
-        if want_logits:
-            sources.append((vectors.logits, config.text_card))
-        copies = _gather(sources, slot)
-        self._queue.submit(state.dispatches, copies)
-        state.position += 1
-        return self._read(state, slot, copies[-1].offset + copies[-1].n_bytes)
-
-    def close(self) -> None:
-        """Give the GPU back, with all its memory."""
-        self.device.close()
-
-    def _write_inputs(self, state: State, codes: Int32) -> None:
-        sizes, host = self.config.transformer, self._inputs.host
         n_before = state.position - state.first
-        host["place"][:] = n_before % sizes.context, min(n_before + 1, sizes.context)
+        host["step"][:2] = n_before % sizes.context, min(n_before + 1, sizes.context)
         rotation = Rotation.at(state.position, 1, sizes.head_width, sizes.max_period)
-        host["rotations"][:, 0], host["rotations"][:, 1] = rotation.cos[0], rotation.sin[0]
-        for group in self._model.tables:
+        host["step"][2::2], host["step"][3::2] = rotation.cos[0].view(np.uint32), rotation.sin[0].view(np.uint32)
+        for group in self.model.tables:
             host[group.label][:] = group.rows(codes)
-        self._inputs.write()
+        self.inputs.write()
 
-    async def _read(self, state: State, slot: Buffer, n_bytes: int) -> Step:
-        config = self.config
-        n_heads, width = config.n_extra_heads, config.extra_head_width
-        words = await state.readback.read(slot, n_bytes)
+
+class _Saying:
+    """A step on its way."""
+
+    def __init__(self, config: LMConfig, reading: Awaitable[NDArray[np.uint8]]) -> None:
+        self._config, self._reading = config, reading
+
+    def __await__(self) -> Generator[Any, None, Step]:
+        n_heads, width = self._config.n_extra_heads, self._config.extra_head_width
+        words = yield from self._reading.__await__()
         token, heads, logits = np.split(words.view(np.float32), [1, 1 + n_heads * width])
         return Step(
             token=int(token.view(np.uint32)[0]),

@@ -1,0 +1,139 @@
+"""One known step: what the GPU makes of the actual weights is held to numpy before anything is shown to anybody.
+
+Drivers exist that run a kernel in no time and leave zeros. Each kernel of the first layer, and the head, has a few rows
+to answer for. Its input is what the GPU itself made of the kernel before, so these rows are all that numpy computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tympan.arrays import Float32, Int32
+from tympan.errors import GpuWrong
+from tympan.gpu.buffers import Buffer, Readback
+from tympan.gpu.kernel import Copy
+from tympan.lm.kernels import QUAD
+from tympan.lm.reference import attention, rms_norm, silu
+from tympan.lm.weights import LMWeights
+from tympan.rope import Rotation
+from tympan.weights.q4 import Q4Matrix
+from tympan.weights.tensors import Matrix
+
+if TYPE_CHECKING:
+    from tympan.lm.webgpu import WebGPUBackend
+
+N_ROWS = 16
+POSITION = 1  # the second step: its attention has two keys to choose from
+TOLERANCE = 2e-3  # of the largest value: half floats pass, a wrong kernel does not
+
+
+async def check(backend: WebGPUBackend, weights: LMWeights) -> None:
+    """Check the second step of a stream, as far as the first layer and the head. Raises GpuWrong or GpuFault."""
+    probe, config, layer, v = _Probe(backend), backend.config, weights.layers[0], backend.model.vectors
+    embed = [group.label for group in backend.model.tables]
+    probe.write(None)
+    probe.run(*embed, "lm.layer0.qkv")
+    probe.state.position = POSITION
+    codes = np.arange(config.n_codebooks, dtype=np.int32) % config.card
+    probe.write(codes)
+
+    probe.run(*embed)
+    x = await probe.read(v.x)
+    tables = [_rows(table, [int(code)]) for table, code in zip(weights.embeddings, codes, strict=True)]
+    _expect("embed", x, sum(tables, _rows(weights.text_embedding, [config.text_card]))[0])
+
+    probe.run("lm.layer0.qkv")
+    attended = await _attended(probe, layer.in_proj, rms_norm(x, layer.norm1))
+    probe.run("lm.layer0.attention", "lm.layer0.out_proj")
+    rows = _some(config.transformer.d)
+    before, x = x, await probe.read(v.x)
+    _expect("attention", x[rows], before[rows] + _rows(layer.out_proj, rows) @ attended)
+
+    probe.run("lm.layer0.gate_up")
+    hidden = _in_order(await probe.read(v.hidden))[: weights.hidden]
+    normed, some = rms_norm(x, layer.norm2), _some(weights.hidden)
+    gate, value = (_rows(layer.linear_in, some + part * weights.hidden) @ normed for part in (0, 1))
+    _expect("gate_up", hidden[some], silu(gate) * value)
+
+    probe.run("lm.layer0.down")
+    before, x = x, await probe.read(v.x)
+    _expect("down", x[rows], before[rows] + _rows(layer.linear_out, rows) @ hidden)
+
+    probe.run("lm.text_linear", "lm.argmax")
+    logits = (await probe.read(v.logits))[: config.text_card]
+    alpha = weights.layers[1].norm1 if len(weights.layers) > 1 else weights.out_norm  # of the norm that comes next
+    some = _some(config.text_card)
+    _expect("head", logits[some], _rows(weights.text_linear, some) @ rms_norm(x, alpha))
+    if int((await probe.read(probe.state.token, np.uint32))[0]) != logits.argmax():
+        raise GpuWrong("argmax")
+
+
+async def _attended(probe: _Probe, in_proj: Matrix, normed: Float32) -> Float32:
+    """Check query, key and value; what the attention has to make of them and of the key before: float32 (d,)."""
+    sizes, ring = probe.backend.config.transformer, probe.state.rings[0]
+    n_heads, width, context = sizes.n_heads, sizes.head_width, sizes.context
+    dtype = np.float16 if probe.backend.ring == "f16" else np.float32
+    query = (await probe.read(probe.backend.model.vectors.query))[: sizes.d] * np.float32(np.sqrt(width))
+    pairs = (await probe.read(ring.keys, dtype)).astype(np.float32).reshape(n_heads, width // 2, context, 2)
+    keys = pairs.transpose(2, 0, 1, 3).reshape(context, sizes.d)
+    rows_of_heads = (await probe.read(ring.values, dtype)).astype(np.float32).reshape(n_heads, context, width)
+    values = rows_of_heads.swapaxes(0, 1).reshape(context, sizes.d)
+
+    rows, slot, rotation = _some(sizes.d), POSITION % context, Rotation.at(POSITION, 1, width, sizes.max_period)
+    rows = np.union1d(rows, rows ^ 1)  # a rotation takes both of a pair
+    for part, found in enumerate((query, keys[slot], values[slot])):
+        wanted = np.zeros(sizes.d, np.float32)
+        wanted[rows] = _rows(in_proj, rows + part * sizes.d) @ normed
+        if part < 2:
+            wanted = rotation.apply(wanted.reshape(1, n_heads, width)).reshape(-1)
+        _expect("qkv", found[rows], wanted[rows])
+
+    heads, n_keys = (-1, n_heads, width), min(POSITION + 1, context)
+    return attention(query.reshape(heads[1:]), keys[:n_keys].reshape(heads), values[:n_keys].reshape(heads))
+
+
+class _Probe:
+    """Runs single kernels of a stream, and reads what they leave."""
+
+    def __init__(self, backend: WebGPUBackend) -> None:
+        self.backend, self.state = backend, backend.new_state()
+        self._dispatches = {dispatch.label: dispatch for dispatch in self.state.dispatches}
+
+    def write(self, codes: Int32 | None) -> None:
+        self.backend.write_inputs(self.state, codes)
+
+    def run(self, *labels: str) -> None:
+        self.backend.queue.submit([self._dispatches[label] for label in labels])
+
+    async def read(self, buffer: Buffer, dtype: Any = np.float32) -> NDArray[Any]:
+        readback = Readback(self.backend.device, "lm.check", buffer.n_bytes, 1)
+        slot = readback.take()
+        self.backend.queue.submit([], [Copy(buffer, slot, 0, buffer.n_bytes)])
+        content = await readback.read(slot, buffer.n_bytes)
+        readback.destroy()
+        return content.view(dtype)
+
+
+def _some(n: int) -> Int32:
+    """A few of n rows, the first and the last among them."""
+    return np.unique(np.linspace(0, n - 1, N_ROWS).astype(np.int32))
+
+
+def _rows(matrix: Matrix, rows: Sequence[int] | Int32) -> Float32:
+    index = np.asarray(rows, np.int32)
+    return matrix.rows(index) if isinstance(matrix, Q4Matrix) else matrix[index]
+
+
+def _in_order(x: Float32) -> Float32:
+    """The elements of a vector that lies as vector.wgsl says."""
+    return x.reshape(8, -1, QUAD).swapaxes(0, 1).reshape(-1)
+
+
+def _expect(kernel: str, found: Float32, wanted: Float32) -> None:
+    found = found[: wanted.size]
+    if not (np.abs(found - wanted) <= TOLERANCE * np.abs(wanted).max() + np.finfo(np.float32).tiny).all():
+        raise GpuWrong(kernel)  # NaN comes here too

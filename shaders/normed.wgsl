@@ -1,0 +1,29 @@
+// normed: a part of other kernels. The input of a matrix is the residual stream under an RMS norm.
+//
+//     norm(x) = x * alpha / rms(x)       rms(x) = sqrt(1e-8 + mean(x^2))
+//
+// What wrote the stream (residual.wgsl) left x * alpha and the sums of squares behind. The rms is one number, by which
+// the result is divided: input(i) = quad i of x * alpha, and inverse_rms(local) in the first lane of every group.
+//
+// Bindings
+//     2  scaled   vec4<f32> (8 n_blocks,)   read   x * alpha, in the order of vector.wgsl
+//     3  squares  vec4<f32> (ceil(k / 16),) read   sum of x^2 over each quad of x; zeros after the last
+// Uses        vector, lanes_*
+
+const EPSILON = 1e-8;
+
+@group(0) @binding(2) var<storage, read> scaled: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> squares: array<vec4<f32>>;
+
+fn input(i: u32) -> vec4<f32> {
+    return scaled[i];
+}
+
+fn inverse_rms(local: u32) -> f32 {
+    var sum = vec4<f32>();
+    for (var i = local % n_lanes; 16 * i < k; i += n_lanes) {
+        sum += squares[i];
+    }
+    let total = sum_of_lanes(local, vec4<f32>(dot(sum, vec4<f32>(1.0)), 0.0, 0.0, 0.0)).x;
+    return 1.0 / sqrt(EPSILON + total / f32(k));
+}

@@ -1,0 +1,105 @@
+"""The kernels that are a matrix and little more: head, gate_up and down."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.shaders.conftest import (
+    LAYOUTS,
+    RunKernel,
+    assert_close,
+    buffers_of,
+    dense,
+    in_blocks,
+    in_quads,
+    sizes,
+    stream,
+)
+from tympan.arrays import Float32
+from tympan.lm.reference import rms_norm, silu
+from tympan.weights.q4 import Q4Matrix, quantize
+
+FORMATS = pytest.mark.parametrize("matrix", ["q4", "f32"])
+ALL_LAYOUTS = pytest.mark.parametrize("tuning", LAYOUTS)
+
+
+def random_matrix(rng: np.random.Generator, matrix: str, n: int, k: int) -> Q4Matrix | Float32:
+    values = rng.standard_normal((n, k), np.float32)
+    return quantize(values) if matrix == "q4" else values
+
+
+@ALL_LAYOUTS
+@FORMATS
+@pytest.mark.parametrize(("n", "d"), [(1, 32), (5, 62), (67, 96), (131, 880), (300, 320), (3, 2)])
+def test_head(run_kernel: RunKernel, rng: np.random.Generator, tuning: str, matrix: str, n: int, d: int) -> None:
+    weights = random_matrix(rng, matrix, n, d)
+    x, alpha = rng.standard_normal((2, d), np.float32)
+
+    *_, logits = run_kernel(
+        "head", sizes(d), *buffers_of(weights), *stream(x, alpha), in_quads(np.zeros(n, np.float32)),
+        tuning=tuning, matrix=matrix, n=n,
+    )  # fmt: skip
+
+    assert_close(logits[:n], dense(weights) @ rms_norm(x, alpha))
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-12, 1e12])
+def test_the_norm_of_very_small_and_very_large_streams(
+    run_kernel: RunKernel, rng: np.random.Generator, size: float
+) -> None:
+    weights = random_matrix(rng, "f32", 4, 64)
+    x, alpha = np.float32(size) * rng.standard_normal(64, np.float32), np.ones(64, np.float32)
+
+    *_, logits = run_kernel(
+        "head", sizes(64), *buffers_of(weights), *stream(x, alpha), np.ones(4, np.float32), matrix="f32", n=4
+    )
+
+    assert_close(logits, dense(weights) @ rms_norm(x, alpha))
+
+
+@ALL_LAYOUTS
+@FORMATS
+@pytest.mark.parametrize(("h", "d"), [(1, 2), (7, 20), (33, 64), (90, 128)])
+def test_gate_up(run_kernel: RunKernel, rng: np.random.Generator, tuning: str, matrix: str, h: int, d: int) -> None:
+    weights = random_matrix(rng, matrix, 2 * h, d)
+    x, alpha = rng.standard_normal((2, d), np.float32)
+
+    *_, hidden = run_kernel(
+        "gate_up", sizes(d), *buffers_of(weights), *stream(x, alpha), in_blocks(np.zeros(h, np.float32)),
+        tuning=tuning, matrix=matrix, h=h,
+    )  # fmt: skip
+
+    gate, value = np.split(dense(weights) @ rms_norm(x, alpha), 2)
+    assert_close(hidden, in_blocks(silu(gate) * value))
+
+
+def test_a_gate_far_below_zero_is_shut(run_kernel: RunKernel) -> None:
+    weights = np.array([[-1000, 0], [0, 0], [1000, 0], [0, 0]], np.float32)
+    x = np.ones(2, np.float32)
+
+    *_, hidden = run_kernel(
+        "gate_up", sizes(2), weights, None, *stream(x, x), np.ones(32, np.float32), matrix="f32", h=2
+    )
+
+    np.testing.assert_allclose(hidden[:2], 0, atol=1e-20)
+
+
+@ALL_LAYOUTS
+@FORMATS
+@pytest.mark.parametrize(("d", "h"), [(2, 1), (20, 7), (66, 33), (8, 5632)])
+def test_down(run_kernel: RunKernel, rng: np.random.Generator, tuning: str, matrix: str, d: int, h: int) -> None:
+    weights = random_matrix(rng, matrix, d, h)
+    hidden = rng.standard_normal(h, np.float32)
+    before, alpha = rng.standard_normal((2, d), np.float32)
+    nothing = [np.zeros_like(part) for part in stream(before, alpha)]
+
+    *_, x, _, scaled, squares = run_kernel(
+        "down", sizes(d), *buffers_of(weights), in_blocks(hidden), None, in_quads(before), in_quads(alpha), *nothing,
+        tuning=tuning, matrix=matrix, h=h,
+    )  # fmt: skip
+
+    wanted = before + dense(weights) @ hidden
+    assert_close(x, in_quads(wanted))
+    for found, part in zip((scaled, squares), stream(wanted, alpha), strict=True):
+        assert_close(found, part)
