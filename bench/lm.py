@@ -31,10 +31,11 @@ _MODELS = ROOT / "static" / "models"
 _RELEASED = "stt-1b-en_fr"
 
 
-def measure(size: str, backend: str, n_frames: int, browser: str) -> dict[str, Any]:
+def measure(size: str, backend: str, n_frames: int, browser: str, with_layouts: bool) -> dict[str, Any]:
     """Run everything; print a table. Returns what the last line holds. Raises CommandError.
 
-    n_frames: at each fill of the ring. browser: as in `measure_alone`.
+    n_frames: at each fill of the ring. browser: as in `measure_alone`. with_layouts: of WebGPU's kernels,
+    time others too.
     """
     config_json = _config_json(size)
     context, hidden = int(config_json["context"]), hidden_width(config_json)
@@ -45,6 +46,7 @@ def measure(size: str, backend: str, n_frames: int, browser: str) -> dict[str, A
         "fills": [0, context // 2, context],
         "n_frames": n_frames,
         "n_checked": N_CHECKED,
+        "with_layouts": with_layouts,
     }
     measured = measure_alone(
         ["random_lm", "lm_webgpu_in_page", "lm_in_page"], "measure", values, browser=browser, timeout_s=TIMEOUT_S
@@ -106,11 +108,11 @@ def _rounded(values: Any) -> Any:
     return float(f"{values:.4g}") if isinstance(values, float) else values
 
 
-def main(size: str, backend: str, n_frames: int, browser: str, as_json: bool) -> bool:
+def main(size: str, backend: str, n_frames: int, browser: str, with_layouts: bool, as_json: bool) -> bool:
     """Measure, print a table and, as_json, one line of JSON after it. Returns whether the outputs were right."""
     if not browser:
         build(DIST)
-    result = measure(size, backend, n_frames, browser)
+    result = measure(size, backend, n_frames, browser, with_layouts)
     if as_json:
         print(json.dumps(result))
     return bool(result["lm"]["checked"])

@@ -21,7 +21,13 @@ N_WARM = 2  # groups first, which are not counted
 
 
 async def measure(
-    config_json: Mapping[str, Any], hidden: int, backend: str, fills: Sequence[int], n_frames: int, n_checked: int
+    config_json: Mapping[str, Any],
+    hidden: int,
+    backend: str,
+    fills: Sequence[int],
+    n_frames: int,
+    n_checked: int,
+    with_layouts: bool,
 ) -> dict[str, Any]:
     """Time a random model, and say what it said for the frames that are checked."""
     config = LMConfig.from_json(config_json)
@@ -34,7 +40,11 @@ async def measure(
         said = {fill: await _say(lm, fill, random_codes(config, n_checked)) for fill in (fills[0], fills[-1])}
         print("said what will be checked")
         timed = await _time_fills(lm, fills, n_frames)
-        more = await lm_webgpu_in_page.measure(lm, weights, fills[-1]) if isinstance(lm, WebGPUBackend) else {}
+        more = (
+            await lm_webgpu_in_page.measure(lm, weights, fills[-1], with_layouts)
+            if isinstance(lm, WebGPUBackend)
+            else {}
+        )
         return {"runs_on": lm.runs_on, "load_s": load_s, "said": said, "more": more, **timed}
     finally:
         lm.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -10,8 +11,10 @@ import numpy as np
 
 from tympan.gpu.buffers import Buffer
 from tympan.gpu.device import Adapter, Device
-from tympan.gpu.kernel import Dispatch, Queue, compile_source
-from tympan.lm.webgpu import WebGPUBackend
+from tympan.gpu.kernel import Compiler, Dispatch, Queue, compile_source
+from tympan.lm.gpu_model import Vectors
+from tympan.lm.kernels import Kernels, Shape, Tuning
+from tympan.lm.webgpu import State, WebGPUBackend
 from tympan.lm.weights import LMWeights
 from tympan.weights.q4 import Q4Matrix
 
@@ -38,15 +41,17 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
 """
 
 
-async def measure(lm: WebGPUBackend, weights: LMWeights, fill: int) -> dict[str, Any]:
+# Layouts beside the chosen one: each kernel in several, all of them tried at once.
+_WIDE = [(64, 8), (64, 16), (64, 64), (128, 32), (256, 32), (32, 16), (32, 32)]
+_OUT_PROJ = [(256, 32), (256, 128), (128, 32), (128, 64), (64, 32), (64, 64), (256, 16)]
+_DOWN = [(64, 32), (64, 16), (128, 64), (128, 128), (256, 64), (256, 128), (32, 32)]
+_ATTENTION = [(64, 32), (64, 64), (128, 32), (128, 64), (128, 128), (256, 32), (256, 128)]
+
+
+async def measure(lm: WebGPUBackend, weights: LMWeights, fill: int, with_layouts: bool) -> dict[str, Any]:
     """Everything at one fill of the ring. Times in ms, bytes of one frame."""
-    state = lm.new_state()
-    state.position = fill
-    lm.write_inputs(state, None)
+    state = _filled(lm, fill)
     matvecs = [dispatch for dispatch in state.dispatches if _kind(dispatch) in MATVECS]
-    kinds: dict[str, list[Dispatch]] = {}
-    for dispatch in state.dispatches:
-        kinds.setdefault(_kind(dispatch), []).append(dispatch)
     n_bytes = _matvec_bytes(weights)
     read_gb_s = await _read_gb_s(lm.device.info.is_software)
     matvecs_ms = await _time_ms(lm, matvecs)
@@ -59,9 +64,67 @@ async def measure(lm: WebGPUBackend, weights: LMWeights, fill: int) -> dict[str,
         "read_gb_s": read_gb_s,
         "matvecs_ms": matvecs_ms,
         "bandwidth_share": n_bytes / (matvecs_ms / 1000) / 1e9 / read_gb_s,
-        "whole_ms": await _time_ms(lm, state.dispatches),
-        "kernels_ms": {kind: await _time_ms(lm, dispatches) for kind, dispatches in kinds.items()},
+        "kernels_ms": await _kernels_ms(lm, fill),
+        "layouts": await _layouts(lm, fill) if with_layouts else [],
     }
+
+
+async def _layouts(lm: WebGPUBackend, fill: int) -> list[dict[str, Any]]:
+    """The time of each kernel in other layouts, and of all of them together."""
+    found = []
+    for wide, out_proj, down, attention in zip(_WIDE, _OUT_PROJ, _DOWN, _ATTENTION, strict=True):
+        tuning = replace(
+            lm.tuning,
+            wide=Shape(*wide),
+            out_proj=Shape(*out_proj),
+            down=Shape(*down),
+            attention=attention[0],
+            n_split=attention[1],
+        )
+        other = await _with_layout(lm, tuning)
+        found.append({"tuning": repr(tuning), "kernels_ms": await _kernels_ms(other, fill)})
+    trees = await _with_layout(lm, replace(lm.tuning, subgroup_width=0))
+    return [*found, {"tuning": repr(trees.tuning), "kernels_ms": await _kernels_ms(trees, fill)}]
+
+
+async def _with_layout(lm: WebGPUBackend, tuning: Tuning) -> WebGPUBackend:
+    """The same weights on the same device under other kernels."""
+    library = Kernels(Compiler(lm.device), tuning, lm.config.transformer, lm.ring)
+    h = lm.model.layers[0].linear_out.k
+    layers = [
+        replace(
+            layer,
+            qkv=await library.qkv(layer.in_proj.format),
+            project=await library.out_proj(layer.out_proj.format),
+            gate_up=await library.gate_up(layer.linear_in.format, h),
+            down=await library.down(layer.linear_out.format, h),
+        )
+        for layer in lm.model.layers
+    ]
+    model = replace(
+        lm.model,
+        layers=tuple(layers),
+        attention=await library.attention(),
+        text_head=await library.head(lm.model.text_linear.format, lm.config.text_card),
+        vectors=Vectors.new(lm.device, lm.config, h, library.n_splits),
+    )
+    return WebGPUBackend(lm.config, lm.device, model, tuning, lm.ring)
+
+
+def _filled(lm: WebGPUBackend, fill: int) -> State:
+    state = lm.new_state()
+    state.position = fill
+    lm.write_inputs(state, None)
+    return state
+
+
+async def _kernels_ms(lm: WebGPUBackend, fill: int) -> dict[str, float]:
+    """The time of all dispatches of each kernel in a frame, one kernel after the other, then of the whole frame."""
+    state, kinds = _filled(lm, fill), dict[str, list[Dispatch]]()
+    for dispatch in state.dispatches:
+        kinds.setdefault(_kind(dispatch), []).append(dispatch)
+    kinds["all"] = state.dispatches
+    return {kind: await _time_ms(lm, dispatches) for kind, dispatches in kinds.items()}
 
 
 def _kind(dispatch: Dispatch) -> str:

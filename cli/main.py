@@ -122,6 +122,7 @@ def _add_bench(command: argparse.ArgumentParser) -> None:
     lm.add_argument("--backend", default="webgpu", choices=("webgpu", "simd", "numpy"), help="default: %(default)s")
     lm.add_argument("--frames", type=int, default=200, help="at each fill of the ring; default: %(default)s")
     lm.add_argument("--browser", default="", help="a command that opens {url}, for dist/ as it is")
+    lm.add_argument("--layouts", action="store_true", help="of WebGPU's kernels, time others too")
     lm.set_defaults(run=_bench_lm)
     wer = benches.add_parser("wer", help="the words that a model gets wrong")
     wer.add_argument("--model", default="", help="as of `tympan transcribe`")
@@ -191,7 +192,7 @@ def _bench_mimi(options: argparse.Namespace) -> bool:
 def _bench_lm(options: argparse.Namespace) -> bool:
     from bench.lm import main as measure_lm
 
-    return measure_lm(options.size, options.backend, options.frames, options.browser, options.json)
+    return measure_lm(options.size, options.backend, options.frames, options.browser, options.layouts, options.json)
 
 
 def _bench_wer(options: argparse.Namespace) -> bool:

@@ -28,6 +28,7 @@ class DeviceMatrix:
     """A matrix of either format, or several of one format stacked. `buffers` are the bindings 0 and 1."""
 
     format: MatrixFormat
+    k: int
     buffers: tuple[Buffer, Buffer | None]
 
     @classmethod
@@ -38,8 +39,8 @@ class DeviceMatrix:
             n_block_bytes, n_scale_bytes = _q4_bytes(q4)
             blocks = upload_stream(device, f"{label}.q4", (matrix.q4 for matrix in q4), n_block_bytes)
             scales = upload_stream(device, f"{label}.scale", (matrix.scale for matrix in q4), n_scale_bytes)
-            return cls("q4", (blocks, scales))
-        return cls("f32", (upload(device, label, _dense(matrices)), None))
+            return cls("q4", matrices[0].shape[1], (blocks, scales))
+        return cls("f32", matrices[0].shape[1], (upload(device, label, _dense(matrices)), None))
 
 
 @dataclass(frozen=True)
