@@ -1,4 +1,4 @@
-"""A plain static host on this machine: right MIME types, byte ranges, and no special headers."""
+"""A plain static host on this machine: right MIME types, byte ranges, open to pages of other origins."""
 
 from __future__ import annotations
 
@@ -117,6 +117,7 @@ class _Handler(SimpleHTTPRequestHandler):
             self.directory = site
 
     def end_headers(self) -> None:
+        self.send_header("Access-Control-Allow-Origin", "*")  # as static hosts do: pages of others may embed the site
         self.send_header("Cache-Control", "no-cache")  # kept, but asked for again: an edit shows at once
         super().end_headers()
 

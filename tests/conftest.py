@@ -11,11 +11,13 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from cli.chromium import find
 from cli.server import serving
 from cli.site import build
+
+pytest_plugins = ["tympan.testing"]
 
 HARNESS = Path(__file__).parent / "page"
 WEBGPU_FLAGS = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
@@ -39,12 +41,17 @@ def chromium_options(*flags: str, webgpu: bool = True) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def chromium(playwright: Playwright) -> Iterator[Browser]:
     """Headless Chromium whose WebGPU is SwiftShader."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(**chromium_options())
-        yield browser
-        browser.close()
+    browser = playwright.chromium.launch(**chromium_options())
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="session")

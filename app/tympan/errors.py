@@ -18,6 +18,7 @@
     │   ├── GpuFault          the driver refused a shader or a buffer
     │   ├── GpuWrong          the GPU computes, and computes wrongly
     │   └── DeviceLost        the GPU went away
+    ├── NotInWorker           a page's own thread cannot run a model
     └── BadOption             a query parameter or an argument that means nothing
 
 A mistake of our own is an `assert` with the shapes in it, never one of these.
@@ -84,6 +85,13 @@ class BadAudio(AudioError):
         super().__init__(f"“{name}” cannot be transcribed: {reason}.")
 
 
+MICROPHONE_REASONS = {  # by the name of the browser's own error
+    "NotAllowedError": "permission was refused. Allow it in the address bar and try again",
+    "NotFoundError": "there is none",
+    "NotReadableError": "another program holds it",
+}
+
+
 class MicrophoneDenied(AudioError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -131,6 +139,11 @@ class DeviceLost(GpuError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"The GPU was taken away ({reason}). Load the model again to go on.")
+
+
+class NotInWorker(TympanError):
+    def __init__(self) -> None:
+        super().__init__('Tympan runs in a worker: add the attribute "worker" to the <py-script> element.')
 
 
 class BadOption(TympanError):

@@ -6,16 +6,10 @@ from pyscript import window
 from pyscript.ffi import to_js
 
 from tympan.browser.promises import JsError, called, settled
-from tympan.errors import MicrophoneDenied
+from tympan.errors import MICROPHONE_REASONS, MicrophoneDenied
 
 RATE_HZ = 24000
 FRAME_S = 0.08
-
-REASONS = {
-    "NotAllowedError": "permission was refused. Allow it in the address bar and try again",
-    "NotFoundError": "there is none",
-    "NotReadableError": "another program holds it",
-}
 
 
 class Microphone:
@@ -42,7 +36,7 @@ class Microphone:
             stream = await settled(devices.getUserMedia(to_js({"audio": wanted})))
         except JsError as error:
             await context.close()
-            raise MicrophoneDenied(REASONS.get(error.name, str(error)))
+            raise MicrophoneDenied(MICROPHONE_REASONS.get(error.name, str(error)))
         try:
             return cls(stream, context, await called(context.createMediaStreamSource, stream))
         except JsError:  # this browser will not mix rates, so take the device's own

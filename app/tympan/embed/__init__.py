@@ -1,0 +1,1 @@
+"""The library in a page of somebody else's: `from tympan import Transcriber`."""

@@ -1,0 +1,135 @@
+// <tympan-captions for="video-id"></tympan-captions>: captions of what a video or a sound says, as a text track of it.
+//
+//   <script type="module" src="https://example.org/tympan/captions.js"></script>
+//
+// A file is transcribed as soon as it plays, faster than it plays, so that one may jump about in it. What cannot be
+// fetched, as a live stream, is captioned while it plays. `srclang` and `label` are those of the track.
+import { Engine } from "./embed/engine.js";
+
+const LONGEST_LINE = 42; // characters
+const LONGEST_CUE_S = 6;
+const PAUSE_S = 0.8; // a pause this long ends a cue
+const UNREADABLE = ["BadAudio", "DownloadFailed"]; // failures of what is no file that anyone may fetch
+
+const engine = Engine.of(new URL(import.meta.url).searchParams);
+
+export class TympanCaptions extends HTMLElement {
+  #media;
+  #track;
+  #left = new AbortController(); // the element was taken out of the page
+  #captioned; // the address of the file that has been captioned
+  #unreadable; // the address of a medium that is no file
+
+  connectedCallback() {
+    this.#left = new AbortController();
+    this.#media = this.getRootNode().getElementById(this.getAttribute("for"));
+    if (!this.#media) throw new Error(`<tympan-captions>: there is no element “${this.getAttribute("for")}”.`);
+    const label = this.getAttribute("label") ?? "Tympan";
+    this.#track ??= this.#media.addTextTrack("captions", label, this.getAttribute("srclang") ?? "");
+    this.#track.mode = "showing";
+    this.#media.addEventListener("playing", () => this.#play(), { signal: this.#left.signal });
+    if (!this.#media.paused) this.#play();
+  }
+
+  disconnectedCallback() {
+    this.#left.abort();
+    this.#track.mode = "disabled";
+  }
+
+  // The text track, to be styled or exported.
+  get track() {
+    return this.#track;
+  }
+
+  async #play() {
+    const source = this.#media.currentSrc;
+    try {
+      if (source && source !== this.#unreadable) await this.#captionFile(source);
+      else await this.#captionLive();
+    } catch (failure) {
+      this.#captioned = undefined;
+      if (!UNREADABLE.includes(failure.name) || source === this.#unreadable) return this.#fail(failure);
+      this.#unreadable = source;
+      await this.#play();
+    }
+  }
+
+  async #captionFile(source) {
+    if (source === this.#captioned) return;
+    this.#captioned = source;
+    this.#clear();
+    const cues = new Cues(this.#track, 0);
+    const { words } = await engine.transcribe(source, { onheard: (heard) => cues.add(heard.words) });
+    this.#clear();
+    new Cues(this.#track, 0).add(words); // their ends are known only now
+    this.dispatchEvent(new CustomEvent("captioned", { detail: { words } }));
+  }
+
+  // Until the media pauses, jumps or ends: times count from where it plays now.
+  async #captionLive() {
+    const [track] = (this.#media.captureStream ?? this.#media.mozCaptureStream).call(this.#media).getAudioTracks();
+    if (!track) return;
+    const cues = new Cues(this.#track, this.#media.currentTime);
+    const over = new Promise((resolve) => {
+      for (const kind of ["pause", "seeking", "ended", "emptied", "ratechange"]) {
+        this.#media.addEventListener(kind, () => resolve(), { once: true, signal: this.#left.signal });
+      }
+      this.#left.signal.addEventListener("abort", () => resolve());
+    });
+    await engine.listen(over, { onheard: (heard) => cues.add(heard.words, heard.partial, heard.seconds) }, track);
+  }
+
+  #clear() {
+    for (const cue of [...this.#track.cues]) this.#track.removeCue(cue);
+  }
+
+  #fail(failure) {
+    this.dispatchEvent(new ErrorEvent("error", { error: failure, message: failure.message }));
+  }
+}
+
+// Words put together into cues that can be read, the newest growing as words come.
+class Cues {
+  #track;
+  #offset; // of the words' times, in the media's
+  #words = []; // of the newest cue
+  #cue;
+
+  constructor(track, offset) {
+    this.#track = track;
+    this.#offset = offset;
+  }
+
+  // partial: the word that is being said at `seconds`.
+  add(words, partial = "", seconds = 0) {
+    for (const word of words) {
+      if (this.#isFull(word)) this.#words = [];
+      this.#words.push(word);
+      this.#show(text(this.#words), word.end);
+    }
+    if (partial && this.#words.length) this.#show(`${text(this.#words)} ${partial}`, seconds);
+  }
+
+  #isFull(word) {
+    if (!this.#words.length) return false;
+    const first = this.#words[0];
+    const last = this.#words.at(-1);
+    const isLong = text([...this.#words, word]).length > LONGEST_LINE || word.end - first.start > LONGEST_CUE_S;
+    return isLong || word.start - last.end > PAUSE_S;
+  }
+
+  #show(line, end) {
+    if (this.#words.length === 1 && this.#cue?.startTime !== this.#words[0].start + this.#offset) {
+      this.#cue = new VTTCue(this.#words[0].start + this.#offset, end + this.#offset, "");
+      this.#track.addCue(this.#cue);
+    }
+    this.#cue.endTime = Math.max(end + this.#offset, this.#cue.endTime);
+    this.#cue.text = line.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+  }
+}
+
+function text(words) {
+  return words.map((word) => word.text).join(" ");
+}
+
+customElements.define("tympan-captions", TympanCaptions);

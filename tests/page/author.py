@@ -1,0 +1,27 @@
+"""A page of somebody else's, on an origin of its own, that has Tympan from another one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cli.server import serving
+from cli.site import ROOT
+
+BLANK = '<!doctype html><html><meta charset="utf-8"><title>Somebody</title></html>'
+
+
+@contextmanager
+def author_site(folder: Path, site: str) -> Iterator[str]:
+    """Serve static/examples/ as an author would have them, with whole addresses, and an empty page blank.html.
+
+    folder: to put them into. site: the address of the Tympan site. Yields the address of the author's.
+    """
+    for example in (ROOT / "static" / "examples").glob("*.html"):
+        (folder / example.name).write_text(example.read_text().replace("../", f"{site}/"))
+    (folder / "blank.html").write_text(BLANK)
+    (folder / "speech.wav").write_bytes((ROOT / "tests" / "golden" / "speech.wav").read_bytes())
+    with serving(folder) as url:
+        assert url != site
+        yield url

@@ -1,0 +1,201 @@
+"""The example pages, as an author on another origin would have them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.page.author import author_site
+from tests.page.test_transcribe import SAID, SPEECH
+from tests.page.tympan_page import BOOT_MS, TRANSCRIBE_MS, word_error_rate
+from tympan.testing import OpenBrowser
+
+MAX_WORD_ERROR_RATE = 0.35
+LAST_WORD_MS = 30_000
+
+KEEP_TRACKS = """
+    window.tracks = [];
+    const ask = MediaDevices.prototype.getUserMedia;
+    MediaDevices.prototype.getUserMedia = async function (wanted) {
+        const stream = await ask.call(this, wanted);
+        tracks.push(...stream.getTracks());
+        return stream;
+    };
+"""
+
+
+@pytest.fixture(scope="module")
+def author(site: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with author_site(tmp_path_factory.mktemp("author"), site) as url:
+        yield url
+
+
+@pytest.fixture
+def page(author: str, tympan_browser: OpenBrowser) -> Iterator[Page]:
+    """An empty page whose microphone hears the speech."""
+    page = tympan_browser(SPEECH).new_page()
+    page.add_init_script(KEEP_TRACKS)
+    yield page
+    page.close()
+
+
+PYTHON = """
+    <script type="module" src="SITE/vendor/pyscript/core.js"></script>
+    <py-script worker config="SITE/pyscript.toml">
+import numpy as np
+from js import BroadcastChannel, Object, fetch
+from pyodide.ffi import to_js
+from tympan import Transcriber, TurnKind, TympanError
+
+page = BroadcastChannel.new("test")
+
+def tell(**facts):
+    page.postMessage(to_js(facts, dict_converter=Object.fromEntries))
+
+try:
+    await Transcriber.load("babel")
+except TympanError as error:
+    tell(refused=error.kind)
+
+stt = await Transcriber.load("demo")
+tell(loaded=stt.manifest.name)
+content = await (await fetch("AUTHOR/speech.wav")).bytes()
+for source in ("speech.wav", content, np.zeros(24000, np.float32)):
+    transcript = await stt.transcribe(source)
+    tell(text=transcript.text, seconds=transcript.seconds)
+for source in ("nothing.wav", b"no sound"):
+    try:
+        await stt.transcribe(source)
+    except TympanError as error:
+        tell(refused=error.kind)
+
+stream = stt.stream()
+n_words = len(await stream.feed(np.zeros(48000, np.float32)))
+tell(streamed=(await stream.finish()).seconds)
+
+kinds = []
+voice = stt.microphone(on_turn=lambda turn: kinds.append(turn.kind))
+async for word in voice:
+    tell(word=word.text, start=word.start, end=word.end)
+    if len(kinds) > 1 and voice.transcript is None:
+        voice.stop()
+tell(turns=[kind.value for kind in kinds], whole=voice.transcript.text)
+
+async for word in stt.microphone():
+    tell(again=word.text)
+    break
+tell(done=True)
+    </py-script>
+"""
+
+
+def test_python_in_a_page_of_another_origin(page: Page, author: str) -> None:
+    """The example, word for word."""
+    page.goto(f"{author}/python.html")
+    transcript = page.locator("#transcript")
+    expect(transcript).to_have_text("", timeout=1)
+    with page.expect_console_message(lambda message: message.text.startswith("can "), timeout=BOOT_MS) as first:
+        pass
+    text, start, end = first.value.text.split()
+    assert text == "can"
+    assert 0 < float(start) < float(end) < 3
+    page.wait_for_function("() => document.querySelector('#transcript').textContent.split(' ').length > 18")
+    assert word_error_rate(SAID, transcript.inner_text()) <= MAX_WORD_ERROR_RATE
+    page.goto("about:blank")
+
+
+def test_all_that_python_can_ask_for(page: Page, author: str, site: str) -> None:
+    page.goto(f"{author}/blank.html")
+    page.evaluate(
+        """() => {
+            window.told = [];
+            new BroadcastChannel("test").onmessage = ({ data }) => told.push(data);
+        }"""
+    )
+    source = PYTHON.replace("SITE", site).replace("AUTHOR", author)
+    page.evaluate(
+        """(source) => document.body.append(document.createRange().createContextualFragment(source))""", source
+    )
+    page.wait_for_function("() => told.some(({ done }) => done)", timeout=TRANSCRIBE_MS)
+    told = page.evaluate("told")
+    assert [fact["refused"] for fact in told if "refused" in fact] == ["UnknownModel", "DownloadFailed", "BadAudio"]
+    assert [fact["loaded"] for fact in told if "loaded" in fact] == ["demo"]
+    texts = [fact["text"] for fact in told if "text" in fact]
+    assert word_error_rate(SAID, texts[0]) <= MAX_WORD_ERROR_RATE
+    assert texts[1] == texts[0]
+    assert [fact["seconds"] for fact in told if "seconds" in fact] == pytest.approx([8.17, 8.17, 1], abs=0.01)
+    assert [fact["streamed"] for fact in told if "streamed" in fact] == [2]
+    words = [fact for fact in told if "word" in fact]
+    assert all(0 <= word["start"] < word["end"] for word in words)
+    (whole,) = (fact for fact in told if "whole" in fact)
+    assert whole["whole"].split() == [word["word"] for word in words]
+    assert whole["turns"][:2] == ["speech", "pause"]
+    assert len([fact for fact in told if "again" in fact]) == 1
+    page.wait_for_function("tracks.length === 2 && tracks.every((track) => track.readyState === 'ended')")
+
+
+def test_a_script_in_a_page_of_another_origin(page: Page, author: str) -> None:
+    page.goto(f"{author}/script.html")
+    loaded = page.evaluate("tympan.ready")
+    assert loaded["languages"] == ["en"]
+    result = page.evaluate("tympan.transcribe('speech.wav')")
+    assert word_error_rate(SAID, result["text"]) <= MAX_WORD_ERROR_RATE
+    assert result["words"][0]["start"] < result["words"][0]["end"]
+    assert page.evaluate("tympan.transcribe('nothing.wav').catch((error) => error.name)") == "DownloadFailed"
+
+    page.evaluate(
+        "() => { window.turns = []; tympan.addEventListener('turn', ({ detail }) => turns.push(detail.turn)); }"
+    )
+    page.click("#listen")
+    page.wait_for_function("() => document.querySelector('#transcript').textContent.split(' ').length > 6")
+    assert page.evaluate("tracks.map((track) => track.readyState)") == ["live"]
+    page.click("#stop")
+    page.wait_for_function("tracks[0].readyState === 'ended'")
+    assert page.evaluate("turns")[0] == "speech"
+
+
+CUES = """
+    [...document.querySelector("#talk").textTracks[0].cues].map(({ startTime, endTime, text }) => [
+        startTime, endTime, text,
+    ])
+"""
+
+
+def test_captions_of_a_file(page: Page, author: str) -> None:
+    page.goto(f"{author}/captions.html")
+    page.set_input_files("input", SPEECH)
+    page.evaluate(
+        """() => {
+            const talk = document.querySelector("#talk");
+            window.captioned = new Promise((resolve) => {
+                document.querySelector("tympan-captions").addEventListener("captioned", resolve);
+            });
+            talk.muted = true;
+            return talk.play();
+        }"""
+    )
+    page.evaluate("captioned.then(() => null)")
+    cues = page.evaluate(CUES)
+    assert word_error_rate(SAID, " ".join(text for _, _, text in cues)) <= MAX_WORD_ERROR_RATE
+    assert len(cues) >= 3
+    assert max(len(text) for _, _, text in cues) <= 42
+    assert all(0 <= start < end < 10 for start, end, _ in cues)
+    assert [cue[0] for cue in cues] == sorted(cue[0] for cue in cues)
+    assert page.evaluate("document.querySelector('#talk').textTracks[0].mode") == "showing"
+
+
+def test_captions_of_a_live_stream(page: Page, author: str) -> None:
+    page.goto(f"{author}/captions.html")
+    page.evaluate(
+        """async () => {
+            const talk = document.querySelector("#talk");
+            talk.srcObject = await navigator.mediaDevices.getUserMedia({ audio: true });
+            talk.muted = true;
+            await talk.play();
+        }"""
+    )
+    page.wait_for_function(f"() => {CUES.strip()}.length >= 2", timeout=BOOT_MS)
+    assert all(start < end for start, end, _ in page.evaluate(CUES))
+    assert page.evaluate("tracks[0].readyState") == "live", "it is the author's"

@@ -1,0 +1,277 @@
+"""SpeechRecognition in a page of another origin, case by case of the Web Speech API.
+
+Source: WebAudio/web-speech-api@0a1b233 index.bs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby, pairwise
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.page.author import author_site
+from tests.page.test_transcribe import SAID, SPEECH
+from tests.page.tympan_page import word_error_rate
+from tympan.testing import OpenBrowser
+
+SENTENCE = "can you help me with this week"
+SENTENCE_S = 2.5
+MAX_WORD_ERROR_RATE = 0.35
+
+HELPERS = """
+    window.events = [];
+    // A recognition that notes what happens. options: its attributes. Resolves with it after `end`.
+    window.recognize = async (options = {}, track = undefined, act = () => {}) => {
+        const recognition = Object.assign(new SpeechRecognition(), options);
+        window.events = [];
+        const kinds = ["start", "audiostart", "soundstart", "speechstart", "result", "nomatch", "speechend", "soundend",
+            "audioend", "error", "end"];
+        for (const kind of kinds) recognition.addEventListener(kind, (event) => events.push(noted(event)));
+        const ended = new Promise((resolve) => { recognition.onend = resolve; });
+        recognition.addEventListener("start", () => act(recognition));
+        recognition.start(track);
+        await ended;
+        return events;
+    };
+    function noted({ type, resultIndex, results, error }) {
+        if (type === "error") return { type, error };
+        if (type !== "result") return { type };
+        return { type, resultIndex, results: [...results].map((result) => ({
+            isFinal: result.isFinal,
+            length: result.length,
+            start: result.speechStartTime,
+            end: result.speechEndTime,
+            transcript: result[0].transcript,
+            confidence: result[0].confidence,
+            words: result[0].words,
+        })) };
+    }
+    // A live track of the recording's first seconds, and silence after them.
+    window.playing = async (seconds) => {
+        const context = new AudioContext();
+        const encoded = await (await fetch("speech.wav")).arrayBuffer();
+        const player = new AudioBufferSourceNode(context, { buffer: await context.decodeAudioData(encoded) });
+        const target = context.createMediaStreamDestination();
+        player.connect(target);
+        player.start(0, 0, seconds);
+        return target.stream.getAudioTracks()[0];
+    };
+"""
+
+
+@pytest.fixture(scope="module")
+def page(site: str, tympan_browser: OpenBrowser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A page that has imported the class and installed the model; its microphone hears the speech."""
+    with author_site(tmp_path_factory.mktemp("author"), site) as url:
+        page = tympan_browser(SPEECH).new_page()
+        page.goto(f"{url}/blank.html")
+        page.evaluate(HELPERS)
+        page.evaluate(f"import('{site}/speech-recognition.js?model=demo')")
+        yield page
+        page.close()
+
+
+@pytest.fixture(scope="module")
+def dictation(page: Page) -> list[dict[str, Any]]:
+    """The events of a continuous recognition of the microphone, until it is stopped after the speech."""
+    return list(
+        page.evaluate(
+            """() => recognize({ continuous: true, interimResults: true }, undefined, (recognition) => {
+                setTimeout(() => recognition.stop(), 8500);
+            })"""
+        )
+    )
+
+
+def results(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [event for event in events if event["type"] == "result"]
+
+
+def kinds(events: list[dict[str, Any]]) -> list[str]:
+    """What happened, several results in a row as one."""
+    return [kind for kind, _ in groupby(event["type"] for event in events)]
+
+
+def test_the_attributes_have_the_defaults_of_the_standard(page: Page) -> None:
+    assert page.evaluate(
+        """() => {
+            const { lang, continuous, interimResults, maxAlternatives, processLocally } = new SpeechRecognition();
+            return [lang, continuous, interimResults, maxAlternatives, processLocally];
+        }"""
+    ) == ["", False, False, 1, False]
+    assert page.evaluate("new SpeechRecognition() instanceof EventTarget")
+    assert page.evaluate("webkitSpeechRecognition === SpeechRecognition")
+
+
+def test_availability_before_and_after_installation(page: Page) -> None:
+    local = "SpeechRecognition.available({ langs: ['en-US'], processLocally: true })"
+    assert page.evaluate("SpeechRecognition.available({ langs: ['en-US'] })") == "available"
+    assert page.evaluate("SpeechRecognition.available({ langs: ['en', 'ja-JP'] })") == "unavailable"
+    assert page.evaluate("SpeechRecognition.available({ langs: [] })") == "unavailable"
+    assert page.evaluate(local) == "downloadable"
+    assert page.evaluate("SpeechRecognition.install({ langs: ['xx'] })") is False
+    page.evaluate("() => { window.installed = SpeechRecognition.install({ langs: ['en'] }); }")
+    assert page.evaluate(local) == "downloading"
+    assert page.evaluate("installed") is True
+    assert page.evaluate(local) == "available"
+    assert (
+        page.evaluate("SpeechRecognition.available({ langs: ['no tag'] }).catch((error) => error.name)")
+        == "SyntaxError"
+    )
+
+
+def test_the_events_come_in_the_standard_order(dictation: list[dict[str, Any]]) -> None:
+    assert kinds(dictation) == [
+        "start", "audiostart", "soundstart", "speechstart", "result", "speechend", "soundend", "audioend", "end",
+    ]  # fmt: skip
+
+
+def test_a_dictation_is_what_was_said(dictation: list[dict[str, Any]]) -> None:
+    final = results(dictation)[-1]["results"]
+    assert all(result["isFinal"] for result in final)
+    text = "".join(result["transcript"] for result in final)
+    assert word_error_rate(SAID, text) <= MAX_WORD_ERROR_RATE, text
+
+
+def test_interim_results_grow_and_final_ones_stay(dictation: list[dict[str, Any]]) -> None:
+    shown = results(dictation)
+    assert len([event for event in shown if not event["results"][-1]["isFinal"]]) > 10
+    for before, after in pairwise(shown):
+        finals = [result for result in before["results"] if result["isFinal"]]
+        assert after["results"][: len(finals)] == finals
+        assert after["resultIndex"] >= len(finals)
+        assert len(after["results"]) >= after["resultIndex"]
+
+
+def test_words_have_times_within_their_result(dictation: list[dict[str, Any]]) -> None:
+    for result in results(dictation)[-1]["results"]:
+        assert result["length"] == 1
+        assert 0 <= result["confidence"] <= 1
+        assert result["transcript"].split() == [word["text"] for word in result["words"]]
+        assert result["start"] == result["words"][0]["start"]
+        assert result["end"] == result["words"][-1]["end"]
+        assert all(0 <= word["start"] < word["end"] < 12 for word in result["words"])
+
+
+def test_one_turn_gives_one_final_result_and_ends_by_itself(page: Page) -> None:
+    events = page.evaluate("async (seconds) => recognize({ lang: 'en-GB' }, await playing(seconds))", SENTENCE_S)
+    assert kinds(events)[-5:] == ["result", "speechend", "soundend", "audioend", "end"]
+    (result,) = results(events)
+    assert (result["resultIndex"], len(result["results"]), result["results"][0]["isFinal"]) == (0, 1, True)
+    assert word_error_rate(SENTENCE, result["results"][0]["transcript"]) <= MAX_WORD_ERROR_RATE
+
+
+def test_a_track_stays_its_owners(page: Page) -> None:
+    assert (
+        page.evaluate(
+            """async () => {
+            window.track = await playing(1);
+            await recognize({}, track, (recognition) => setTimeout(() => recognition.stop(), 300));
+            return track.readyState;
+        }"""
+        )
+        == "live"
+    )
+    for change in ("track.stop()", "Object.defineProperty(track, 'kind', { value: 'video' })"):
+        page.evaluate(change)
+        assert (
+            page.evaluate(
+                "(() => { try { new SpeechRecognition().start(track); } catch (error) { return error.name; } })()"
+            )
+            == "InvalidStateError"
+        )
+
+
+def test_a_second_start_is_refused_and_one_after_the_end_is_not(page: Page) -> None:
+    assert page.evaluate(
+        """async () => {
+            const recognition = new SpeechRecognition();
+            const ended = () => new Promise((resolve) => { recognition.onend = resolve; });
+            const names = [];
+            const start = () => { try { recognition.start(); } catch (error) { names.push(error.name); } };
+            recognition.stop();
+            recognition.abort();
+            for (const end of ["abort", "stop"]) {
+                start();
+                start();
+                recognition[end]();
+                await ended();
+            }
+            return names;
+        }"""
+    ) == ["InvalidStateError", "InvalidStateError"]
+
+
+def test_abort_gives_no_result(page: Page) -> None:
+    events = page.evaluate(
+        """async () => recognize({ interimResults: false }, await playing(8), (recognition) => {
+            recognition.onspeechstart = () => setTimeout(() => recognition.abort(), 1500);
+        })"""
+    )
+    assert not results(events)
+    assert kinds(events)[-3:] == ["audioend", "error", "end"]
+    assert [event["error"] for event in events if event["type"] == "error"] == ["aborted"]
+
+
+def test_a_language_that_the_model_does_not_know(page: Page) -> None:
+    events = page.evaluate("recognize({ lang: 'ja-JP' })")
+    assert events == [{"type": "error", "error": "language-not-supported"}, {"type": "end"}]
+
+
+def test_a_refused_microphone(page: Page) -> None:
+    events = page.evaluate(
+        """async () => {
+            const devices = navigator.mediaDevices;
+            devices.getUserMedia = async () => { throw new DOMException("no", "NotAllowedError"); };
+            try { return await recognize(); } finally { delete devices.getUserMedia; }
+        }"""
+    )
+    assert events == [{"type": "error", "error": "not-allowed"}, {"type": "end"}]
+
+
+def test_phrases_are_refused(page: Page) -> None:
+    assert page.evaluate(
+        """() => {
+            try { new SpeechRecognition().phrases = ["Tympan"]; } catch ({ error, type }) { return [error, type]; }
+        }"""
+    ) == ["phrases-not-supported", "error"]
+
+
+def test_handlers_are_attributes_and_can_be_taken_away(page: Page) -> None:
+    assert page.evaluate(
+        """() => {
+            const recognition = new SpeechRecognition();
+            const seen = [];
+            recognition.onresult = () => seen.push("first");
+            recognition.onresult = function (event) { seen.push(this === recognition && event.type); };
+            recognition.dispatchEvent(new Event("result"));
+            recognition.onresult = null;
+            recognition.dispatchEvent(new Event("result"));
+            return [seen, recognition.onresult, "onnomatch" in recognition];
+        }"""
+    ) == [["result"], None, True]
+
+
+def test_the_microphone_is_released_on_stop(page: Page) -> None:
+    assert page.evaluate(
+        """async () => {
+            const devices = navigator.mediaDevices;
+            const tracks = [];
+            const ask = MediaDevices.prototype.getUserMedia;
+            devices.getUserMedia = async (wanted) => {
+                const stream = await ask.call(devices, wanted);
+                tracks.push(...stream.getTracks());
+                return stream;
+            };
+            const during = [];
+            await recognize({}, undefined, (recognition) => {
+                during.push(...tracks.map((track) => track.readyState));
+                recognition.stop();
+            });
+            delete devices.getUserMedia;
+            return [during, tracks.map((track) => track.readyState)];
+        }"""
+    ) == [["live"], ["ended"]]
