@@ -70,7 +70,7 @@ class Page:
                 self.is_loaded = True
                 self.view.show_model(loaded)
                 self.rest("Ready")
-                window.tympan.open(success(loaded), self.transcribe)
+                window.tympan.open(success(loaded), self.transcribe, self.listen, self.stop.set)
             self.models.show_stored(await used_bytes())
 
     def ask(self, model, offer):
@@ -88,7 +88,7 @@ class Page:
         self.view.enable_choice(True)
         self.show_trouble(error, on_retry=lambda: asyncio.create_task(self.load(model, agreed)))
         if not self.is_loaded:
-            window.tympan.open(failure(error), None)
+            window.tympan.open(failure(error), None, None, None)
 
     def press_cancel(self):
         asyncio.create_task(self.engine.call("cancel"))
@@ -123,7 +123,7 @@ class Page:
             return success(transcript)
 
     async def listen(self):
-        """Transcribe the microphone until the button is pressed again."""
+        """Transcribe the microphone until the button is pressed again; answers as `transcribe` does."""
         async with self.turn:
             self.begin("ready", "Waiting for the microphone…")
             try:
@@ -133,12 +133,15 @@ class Page:
                 finally:
                     await microphone.close()
                 self.view.show_state("transcribing", "Finishing…")
-                self.show(await self.engine.call("finish"))
+                transcript = await self.engine.call("finish")
+                self.show(transcript)
             except Exception as error:
                 await self.engine.call("abandon")
                 trouble = error
             if trouble:
                 self.fail(trouble)
+                return failure(trouble)
+            return success(transcript)
 
     async def pass_on(self, microphone):
         """Pass samples on until the button is pressed or the microphone is gone; return the engine's error, if any."""
@@ -167,7 +170,8 @@ class Page:
             asyncio.create_task(self.listen())
 
     def receive(self, message):
-        """A message of the engine: how far the download is, or what was heard."""
+        """A message of the engine: how far the download is, what was heard, or whose turn it is."""
+        window.tympan.hear(message)
         if message.kind == "progress":
             self.view.show_loading(message.phase, message.done, message.total, message.rate, message.seconds_left)
         elif message.kind == "heard":

@@ -7,17 +7,16 @@ import "./tympan.js";
 const engine = Engine.of(new URL(import.meta.url).searchParams);
 let stopped = Promise.withResolvers();
 
-const actions = {
-  transcribe: (blobOrUrl) => answer(engine.transcribe(blobOrUrl)),
-  listen() {
-    stopped = Promise.withResolvers();
-    const hear = (message) => tympan.hear(message);
-    return answer(engine.listen(stopped.promise, { onheard: hear, onturn: hear }));
-  },
-  stop: () => stopped.resolve(),
-};
+const transcribe = (blobOrUrl) => answer(engine.transcribe(blobOrUrl));
+const stop = () => stopped.resolve();
+const hear = (message) => tympan.hear(message);
 
-answer(engine.load()).then((loaded) => tympan.open(loaded, actions));
+function listen() {
+  stopped = Promise.withResolvers();
+  return answer(engine.listen(stopped.promise, { onheard: hear, onturn: hear }));
+}
+
+answer(engine.load()).then((loaded) => tympan.open(loaded, transcribe, listen, stop));
 
 // As the engine itself answers.
 function answer(promise) {

@@ -32,13 +32,13 @@ class Tympan extends EventTarget {
 
   // Ends what `listen` began.
   stop() {
-    this.#actions?.stop();
+    this.#actions?.stop?.();
   }
 
-  // For whoever runs the engine: what is loaded or why nothing is, as JSON, and { transcribe, listen, stop }, of which
-  // the first two answer with JSON. Called again when a person loads another model.
-  open(loaded, actions) {
-    this.#actions = actions;
+  // For whoever runs the engine: what is loaded or why nothing is, as JSON, and functions, of which the first two answer
+  // with JSON. Called again when a person loads another model.
+  open(loaded, transcribe, listen, stop) {
+    this.#actions = { transcribe, listen, stop };
     if (this.#isSettled) this.#opened = Promise.withResolvers();
     this.#isSettled = true;
     this.ready.catch(() => {});

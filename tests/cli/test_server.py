@@ -66,6 +66,11 @@ def test_a_range_that_means_nothing_gives_the_whole_file(site: str) -> None:
     assert status(f"{site}/data.bin", Range="bytes=-") == 200
 
 
+def test_pages_of_other_origins_may_read_it(site: str) -> None:
+    with urlopen(f"{site}/data.bin") as reply:
+        assert reply.headers["Access-Control-Allow-Origin"] == "*"
+
+
 def test_what_is_not_there(site: str) -> None:
     assert status(f"{site}/nothing") == 404
     assert status(f"{site}/folder/") == 404

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
+from bench.word_errors import word_error_rate
 from tests.page.author import author_site
 from tests.page.test_transcribe import SAID, SPEECH
-from tests.page.tympan_page import BOOT_MS, TRANSCRIBE_MS, word_error_rate
+from tests.page.tympan_page import BOOT_MS, TRANSCRIBE_MS
 from tympan.testing import OpenBrowser
 
 MAX_WORD_ERROR_RATE = 0.35

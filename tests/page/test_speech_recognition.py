@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
+from bench.word_errors import word_error_rate
 from tests.page.author import author_site
 from tests.page.test_transcribe import SAID, SPEECH
-from tests.page.tympan_page import word_error_rate
 from tympan.testing import OpenBrowser
 
 SENTENCE = "can you help me with this week"

@@ -8,7 +8,7 @@ from typing import Any
 from playwright.sync_api import Browser, Page, Request
 
 BOOT_MS = 120_000  # a busy machine starts Pyodide slowly
-TRANSCRIBE_MS = 60_000
+TRANSCRIBE_MS = 180_000
 
 
 @dataclass
