@@ -104,6 +104,7 @@ async def open_model(name: str, backend: str, simd: str, page_url: str) -> dict[
         "host": source.host,
         "backend": model.transcriber.lm.name,
         "runs_on": model.transcriber.lm.runs_on,
+        "why": model.why,
         "simd": module.level(),
     }
 

@@ -14,11 +14,11 @@ from tympan.browser.view import View
 
 CHUNK_SAMPLES = 2 * RATE_HZ  # of a file, handed to the engine at once
 
-NUMPY = ("backend", "numpy", "Use the CPU instead.")
+CPU = ("backend", "simd", "Use the CPU instead.")
 DEMO = ("model", "", "Load the demo model instead.")
 GPU_TROUBLE = ("NoWebGPU", "GpuLimit", "GpuFault", "GpuWrong", "DeviceLost")
 WAYS_OUT = {"UnknownModel": DEMO, "BadModel": DEMO}
-WAYS_OUT.update((kind, NUMPY) for kind in GPU_TROUBLE)
+WAYS_OUT.update((kind, CPU) for kind in GPU_TROUBLE)
 
 
 class Page:

@@ -72,7 +72,9 @@ def _add_transcribe(command: argparse.ArgumentParser) -> None:
     command.add_argument("files", metavar="FILE", type=Path, nargs="+")
     command.add_argument("--format", default="txt", choices=("txt", "srt", "vtt", "json"), help="default: %(default)s")
     command.add_argument("--model", default="", help="a name of the site's catalogue, a model directory, or its URL")
-    command.add_argument("--backend", default="auto", choices=("auto", "webgpu", "numpy"), help="default: %(default)s")
+    command.add_argument(
+        "--backend", default="auto", choices=("auto", "webgpu", "simd", "numpy"), help="default: %(default)s"
+    )
     command.add_argument(
         "--trace",
         default="",

@@ -114,7 +114,7 @@ class GpuError(TympanError):
 class NoWebGPU(GpuError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
-        super().__init__(f"This browser offers no WebGPU: {reason}. The numpy backend works without it, more slowly.")
+        super().__init__(f"This browser offers no WebGPU: {reason}. The CPU can do the work, too.")
 
 
 class GpuLimit(GpuError):

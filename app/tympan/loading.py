@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from tympan.config import LMConfig
-from tympan.errors import BadOption
+from tympan.errors import BadOption, GpuError
+from tympan.gpu.device import Adapter
 from tympan.lm.backend import Backend
+from tympan.lm.choice import choose, is_gpu_too_slow
 from tympan.lm.recovery import RecoveringBackend
 from tympan.lm.weights import LMWeights
 from tympan.mimi.encoder import Mimi, MimiWeights
@@ -18,51 +20,70 @@ from tympan.weights.manifest import Manifest
 from tympan.weights.model import ModelFiles, Source, quiet, read_model
 from tympan.weights.progress import Progress
 
-BACKENDS = ("auto", "webgpu", "numpy")
-AUTOMATIC = ("webgpu",)  # what `auto` tries in turn, also when one is lost on the way
+BACKENDS = ("auto", "webgpu", "simd", "numpy")
 
 
 @dataclass(frozen=True)
 class Loaded:
     transcriber: Transcriber
     manifest: Manifest
+    why: str  # the transformer runs where it does: a clause
 
 
 async def load(source: Source, backend: str = "auto", on_progress: Callable[[Progress], None] = quiet) -> Loaded:
     """Read a model from `source` and make it ready.
 
-    backend: one of BACKENDS; `auto` is the first of AUTOMATIC that works. on_progress: called as files come and as
-    tensors are read from them.
+    backend: one of BACKENDS; `auto` is what suits this machine. on_progress: called as files come and as tensors are
+    read from them.
     Raises ModelError, GpuError or BadOption.
     """
     if backend not in BACKENDS:
         raise BadOption("backend", backend, BACKENDS)
-    files = await read_model(source, on_progress)
-    return Loaded(await assemble(files, backend), files.manifest)
+    return await assemble(await read_model(source, on_progress), backend)
 
 
-async def assemble(files: ModelFiles, backend: str) -> Transcriber:
+async def assemble(files: ModelFiles, backend: str) -> Loaded:
     """Build the parts of a model that has been read. Raises BadModel or GpuError."""
     mimi_config, lm_config = files.manifest.mimi_config, files.manifest.lm_config
     tokenizer = Tokenizer.from_bytes(files.tokenizer)
     mimi = Mimi(mimi_config, MimiWeights.from_tensors(mimi_config, files.mimi))
-    lm = await _open_recovering(backend, lm_config, LMWeights.from_tensors(lm_config, files.lm))
-    return Transcriber(mimi, lm, tokenizer)
+    lm, why = await _open_recovering(backend, lm_config, LMWeights.from_tensors(lm_config, files.lm))
+    return Loaded(Transcriber(mimi, lm, tokenizer), files.manifest, why)
 
 
-async def _open_recovering(backend: str, config: LMConfig, weights: LMWeights) -> Backend:
-    """The backend of that name, which opens itself again when it is lost."""
-    kinds = AUTOMATIC if backend == "auto" else (backend,)
-    return await RecoveringBackend.open([partial(open_backend, kind, config, weights) for kind in kinds])
+async def _open_recovering(backend: str, config: LMConfig, weights: LMWeights) -> tuple[Backend, str]:
+    """The backend of that name, which opens itself or the next one again when it is lost, and why it is this one."""
+    choice = choose(backend, await Adapter.look() if backend == "auto" else None)
+    failures: list[GpuError] = []
+
+    async def attempt(kind: str) -> Backend:
+        try:
+            return await open_backend(kind, config, weights)
+        except GpuError as error:
+            failures.append(error)
+            raise
+
+    kinds = [partial(attempt, kind) for kind in choice.kinds]
+    lm = await RecoveringBackend.open(kinds)
+    if failures:
+        return lm, str(failures[0])
+    if lm.name == "webgpu" and len(kinds) > 1 and (too_slow := await is_gpu_too_slow(lm, weights)):
+        lm.close()
+        return await RecoveringBackend.open(kinds[1:]), too_slow
+    return lm, choice.why
 
 
 async def open_backend(kind: str, config: LMConfig, weights: LMWeights) -> Backend:
     """The transformer on one kind of backend. Raises GpuError where there is none for it."""
-    # Imported here: few of them are needed, and the WebGPU one exists in a browser alone.
+    # Imported here: few of them are needed.
     if kind == "numpy":
         from tympan.lm.reference import Reference
 
         return Reference(config, weights)
+    if kind == "simd":
+        from tympan.lm.simd import SimdBackend
+
+        return await SimdBackend.create(config, weights)
     from tympan.lm.webgpu import WebGPUBackend
 
     return await WebGPUBackend.create(config, weights)

@@ -13,9 +13,9 @@ from tests.awaiting import run
 from tympan.arrays import Int32
 from tympan.config import LMConfig
 from tympan.errors import DeviceLost, GpuError, GpuLimit, NoWebGPU
-from tympan.lm.backend import Backend
+from tympan.lm.backend import Backend, Done
 from tympan.lm.recovery import RecoveringBackend
-from tympan.lm.reference import Done, Reference, State
+from tympan.lm.reference import Reference, State
 
 N_IN_FLIGHT = 4
 

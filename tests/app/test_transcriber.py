@@ -13,7 +13,8 @@ from tests.awaiting import run
 from tympan.arrays import Float32, Int32
 from tympan.config import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from tympan.errors import BadOption, DeviceLost, TooSlow
-from tympan.lm.reference import Done, Reference, State
+from tympan.lm.backend import Done
+from tympan.lm.reference import Reference, State
 from tympan.loading import load
 from tympan.resample import Resampler
 from tympan.session import LONGEST_BACKLOG_S, Heard, Session
@@ -98,7 +99,7 @@ def test_the_demo_model_understands_its_own_kind_of_voice() -> None:
 
 
 def test_an_unknown_backend_is_refused_before_anything_is_read() -> None:
-    with pytest.raises(BadOption, match="auto, webgpu, numpy"):
+    with pytest.raises(BadOption, match="auto, webgpu, simd, numpy"):
         run(load(Folder(Path("nowhere")), "abacus"))
 
 

@@ -14,8 +14,7 @@ from tests.app.golden import GOLDEN, golden
 from tests.awaiting import run
 from tympan.arrays import Float32, Int32
 from tympan.config import FRAME_S, FRAME_SAMPLES, LMConfig
-from tympan.lm.backend import Step
-from tympan.lm.reference import Done
+from tympan.lm.backend import Done, Step
 from tympan.mimi.encoder import Mimi
 from tympan.session import LONGEST_CONTEXT_S, Heard, Session
 from tympan.text.tokenizer import Tokenizer

@@ -1,4 +1,4 @@
-"""Speech in, text out, in a real browser with the demo model on WebGPU."""
+"""Speech in, text out, in a real browser with the demo model, on WebGPU and on the CPU."""
 
 from __future__ import annotations
 
@@ -19,9 +19,14 @@ SAID = "can you help me with this week the meeting is at eight fourteen turn on 
 MAX_WORD_ERROR_RATE = 0.25  # the demo model hears "forty" as easily as "fourteen"
 
 
+@pytest.fixture(scope="module", params=["webgpu", "simd"])
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def tympan(chromium: Browser, site: str) -> Iterator[TympanPage]:
-    opened = TympanPage.open(chromium, f"{site}/?trace=1")
+def tympan(chromium: Browser, site: str, backend: str) -> Iterator[TympanPage]:
+    opened = TympanPage.open(chromium, f"{site}/?trace=1&backend={backend}")
     yield opened
     opened.close()
 
@@ -35,9 +40,9 @@ def wav(samples: np.ndarray, rate_hz: int) -> bytes:
     return target.getvalue()
 
 
-def test_the_page_loads_the_demo_model_on_webgpu(tympan: TympanPage) -> None:
+def test_the_page_loads_the_demo_model(tympan: TympanPage, backend: str) -> None:
     assert tympan.state == "ready"
-    assert tympan.page.evaluate("tympan.ready")["backend"] == "webgpu"
+    assert tympan.page.evaluate("tympan.ready")["backend"] == backend
     assert tympan.page.is_hidden("#error")
     assert tympan.page.is_hidden("#progress")
 

@@ -72,7 +72,7 @@ def test_a_damaged_model(chromium: Browser, site: str, damage: Callable[[Route],
 
 
 @pytest.mark.parametrize(
-    ("query", "message"), [("backend=abacus", "auto, webgpu, numpy"), ("model=ftp://x", "ftp://x")]
+    ("query", "message"), [("backend=abacus", "auto, webgpu, simd, numpy"), ("model=ftp://x", "ftp://x")]
 )
 def test_an_address_that_means_nothing(chromium: Browser, site: str, query: str, message: str) -> None:
     tympan = TympanPage.open(chromium, f"{site}/?{query}")
@@ -81,9 +81,9 @@ def test_an_address_that_means_nothing(chromium: Browser, site: str, query: str,
 
 
 def test_no_webgpu(chromium: Browser, site: str) -> None:
-    """A browser started without it says so, and works on numpy when asked to."""
+    """Where nothing else will do, a browser started without it says so, and offers the CPU."""
     browser = chromium.browser_type.launch(**chromium_options(webgpu=False))
-    tympan = TympanPage.open(browser, site)
+    tympan = TympanPage.open(browser, f"{site}/?backend=webgpu")
     assert "no WebGPU" in failed_to_load(tympan)
     follow_way_out(tympan)
     browser.close()

@@ -16,6 +16,7 @@ MISALIGNED = """
 import numpy as np
 from tympan.simd import module
 from tympan.simd.kernels import Activation
+from tympan.simd.lm_kernels import Q4Table, Ring
 
 def misaligned(array):
     '''The same array one element further than malloc would put it.'''
@@ -24,7 +25,7 @@ def misaligned(array):
     return room
 
 assert module.use(level) == level
-kernels = module.kernels()
+kernels, lm = module.kernels(), module.lm_kernels()
 values = {name: misaligned(v) if isinstance(v, np.ndarray) else v for name, v in values.items()}
 result = eval(expression, {**globals(), **values})
 result
@@ -33,7 +34,7 @@ result
 
 @pytest.fixture(params=["relaxed", "simd"])
 def call(request: pytest.FixtureRequest, pyodide_page: PyodidePage) -> Iterator[Call]:
-    """`call(expression, **values)`: the value of a Python expression over `kernels`, `np` and the given values.
+    """`call(expression, **values)`: the value of a Python expression over `kernels`, `lm`, `np` and the given values.
 
     Arrays arrive at addresses that are multiples of their element's size and of nothing more.
     """

@@ -1,4 +1,4 @@
-"""The committed side modules are what kernels.c says."""
+"""The committed side modules are what the C sources say."""
 
 from __future__ import annotations
 

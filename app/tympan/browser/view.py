@@ -72,7 +72,7 @@ class View:
     def show_model(self, model):
         """model: what the engine tells of it."""
         size = f"{model['bytes'] / MEGABYTE:.0f} MB"
-        where = f"{model['backend']} on {model['runs_on']}, Mimi on {SIMD_NAMES[model['simd']]}"
+        where = f"{model['backend']} on {model['runs_on']} ({model['why']}), Mimi on {SIMD_NAMES[model['simd']]}"
         facts = [model["title"], ", ".join(model["languages"]), size, model["licence"], where]
         if model["host"] != window.location.host:
             facts.append(f"from {model['host']}")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from tympan.errors import DeviceLost, GpuError, GpuFault, GpuLimit, NoWebGPU
 from tympan.gpu.webapi import JsException, create_proxy, js_object, navigator
 
-SOFTWARE_VENDORS = ("google",)  # SwiftShader
+SOFTWARE_VENDORS = ("google", "mesa")  # SwiftShader, lavapipe
+SOFTWARE_NAMES = ("swiftshader", "llvmpipe", "lavapipe", "basic render")
 NEWS_TURNS = 8
 SUBGROUPS = "subgroups"
 ERROR_SCOPES = ("internal", "out-of-memory", "validation")
@@ -31,11 +32,13 @@ class AdapterInfo:
     def of(cls, adapter: Any) -> AdapterInfo:
         info = adapter.info
         is_fallback = getattr(info, "isFallbackAdapter", False) or getattr(adapter, "isFallbackAdapter", False)
+        names = f"{info.architecture} {info.description}".lower()
+        is_known = info.vendor in SOFTWARE_VENDORS or any(name in names for name in SOFTWARE_NAMES)
         return cls(
             vendor=info.vendor,
             architecture=info.architecture,
             description=info.description,
-            is_software=bool(is_fallback) or info.vendor in SOFTWARE_VENDORS,
+            is_software=bool(is_fallback) or is_known,
             subgroup_width=int(getattr(info, "subgroupMinSize", 0)) if adapter.features.has(SUBGROUPS) else 0,
         )
 
@@ -63,6 +66,13 @@ class Adapter:
         if handle is None:
             raise NoWebGPU("it has no adapter")
         return cls(handle, AdapterInfo.of(handle))
+
+    @classmethod
+    async def look(cls) -> AdapterInfo | None:
+        """What `request` would give; None where there is none."""
+        with suppress(NoWebGPU):
+            return (await cls.request()).info
+        return None
 
     async def device(self, needs: Mapping[str, int], label: str = "tympan") -> Device:
         """Open it, with subgroups where it has them.

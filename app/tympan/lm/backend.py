@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Generator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +19,17 @@ class Step:
     token: int  # argmax of the text logits, 0 .. V-1
     logits: NDArray[np.float32] | None = None  # (V,), only when asked for
     extra_heads: NDArray[np.float32] | None = None  # (n_extra_heads, width): softmax of each; None without heads
+
+
+@dataclass(frozen=True)
+class Done:
+    """A step that was over when it was started."""
+
+    step: Step
+
+    def __await__(self) -> Generator[None, None, Step]:
+        yield from ()
+        return self.step
 
 
 class BackendState(Protocol):

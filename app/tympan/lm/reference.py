@@ -5,7 +5,6 @@ Source: kyutai-labs/moshi@e6a55d2 moshi/models/lm.py, moshi/modules/transformer.
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import dataclass, fields
 from math import sqrt
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from tympan.arrays import Float32, Int32, linear, softmax
 from tympan.config import LMConfig
-from tympan.lm.backend import Step
+from tympan.lm.backend import Done, Step
 from tympan.lm.weights import LayerWeights, LMWeights
 from tympan.rope import Rotation
 from tympan.weights.q4 import Q4Matrix
@@ -53,17 +52,6 @@ class DenseLayer:
     @classmethod
     def of(cls, layer: LayerWeights) -> DenseLayer:
         return cls(**{field.name: _dense(getattr(layer, field.name)) for field in fields(cls)})
-
-
-@dataclass(frozen=True)
-class Done:
-    """A step that was over when it was started."""
-
-    step: Step
-
-    def __await__(self) -> Generator[None, None, Step]:
-        yield from ()
-        return self.step
 
 
 class Reference:

@@ -1,4 +1,4 @@
-"""Compiles kernels.c into the two side modules that stand beside it, and locks what they were made of.
+"""Compiles the C sources into the two side modules that stand beside them, and locks what they were made of.
 
     python -m tympan.simd.build
 
@@ -17,8 +17,8 @@ from pathlib import Path
 from tympan.simd.module import module_name
 
 FOLDER = Path(__file__).parent
-SOURCE = FOLDER / "kernels.c"
-HEADER = FOLDER / "vector.h"
+SOURCES = ("mimi.c", "lm.c")
+HEADERS = ("rows.h", "vector.h")
 LOCK = FOLDER / "kernels.lock.json"
 
 COMPILER, LINKER = "clang-19", "wasm-ld-19"
@@ -34,9 +34,10 @@ def build(folder: Path) -> None:
     """Compile every level's module into `folder`. Raises FileNotFoundError or CalledProcessError."""
     for level, flags in FLAGS.items():
         with tempfile.TemporaryDirectory() as scratch:
-            compiled = Path(scratch) / "kernels.o"
-            _run(COMPILER, *COMMON_FLAGS, *flags, "-c", SOURCE.name, "-o", str(compiled))
-            _run(LINKER, *LINK_FLAGS, str(compiled), "-o", str(folder.resolve() / module_name(level)))
+            compiled = [str(Path(scratch) / source.replace(".c", ".o")) for source in SOURCES]
+            for source, target in zip(SOURCES, compiled, strict=True):
+                _run(COMPILER, *COMMON_FLAGS, *flags, "-c", source, "-o", target)
+            _run(LINKER, *LINK_FLAGS, *compiled, "-o", str(folder.resolve() / module_name(level)))
 
 
 def compiler_version() -> str | None:
@@ -49,7 +50,7 @@ def compiler_version() -> str | None:
 
 def hashes(folder: Path) -> dict[str, str]:
     """The sha256 of the sources and of each module in `folder`, by name."""
-    files = [SOURCE, HEADER, *(folder / module_name(level) for level in FLAGS)]
+    files = [*(FOLDER / name for name in SOURCES + HEADERS), *(folder / module_name(level) for level in FLAGS)]
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 

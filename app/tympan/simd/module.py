@@ -10,17 +10,20 @@ level is chosen before weights are.
 
 from __future__ import annotations
 
-import ctypes
 import sys
 from pathlib import Path
 
 from tympan.errors import BadOption
 from tympan.simd.kernels import Kernels
+from tympan.simd.library import Library
+from tympan.simd.lm_kernels import LMKernels
 
 LEVELS = ("relaxed", "simd", "numpy")  # the fastest first
 AUTO = "auto"
 
-_active: Kernels | None = None
+_library: Library | None = None
+_kernels: Kernels | None = None
+_lm_kernels: LMKernels | None = None
 _level = ""
 
 
@@ -29,21 +32,30 @@ def use(level: str = AUTO) -> str:
 
     A level that does not run here gives way to the next one. Raises BadOption for an unknown level.
     """
-    global _active, _level
+    global _library, _kernels, _lm_kernels, _level
     if level not in (AUTO, *LEVELS):
         raise BadOption("simd", level, (AUTO, *LEVELS))
     for candidate in LEVELS[0 if level == AUTO else LEVELS.index(level) :]:
-        _active, _level = _open(candidate), candidate
-        if _active is not None:
+        _library, _level = _open(candidate), candidate
+        if _library is not None:
             break
+    _kernels = None if _library is None else Kernels(_library)
+    _lm_kernels = None if _library is None else LMKernels(_library)
     return _level
 
 
 def kernels() -> Kernels | None:
-    """The kernels of the level in use; None where numpy does the work."""
+    """The kernels of Mimi on the level in use; None where numpy does the work."""
     if not _level:
         use()
-    return _active
+    return _kernels
+
+
+def lm_kernels() -> LMKernels | None:
+    """The kernels of the language model on the level in use; None where numpy does the work."""
+    if not _level:
+        use()
+    return _lm_kernels
 
 
 def level() -> str:
@@ -57,10 +69,10 @@ def module_name(level: str) -> str:
     return f"kernels-{level}.so"
 
 
-def _open(level: str) -> Kernels | None:
+def _open(level: str) -> Library | None:
     if level == "numpy" or sys.platform != "emscripten":
         return None
     try:
-        return Kernels(ctypes.CDLL(str(Path(__file__).parent / module_name(level))))
+        return Library(Path(__file__).parent / module_name(level))
     except OSError:  # the browser refuses to compile it: it lacks some of the instructions
         return None

@@ -1,4 +1,8 @@
-/* Vectors of four float32, and the functions of one element that numpy does slowly. */
+/* Vectors of four float32, and the functions of one element that numpy does slowly.
+
+   The side modules are leaf functions without libc, called by ctypes on numpy's own memory. build.py compiles every
+   source twice, with and without relaxed SIMD, which fuses a multiply and an add where the CPU can, and multiplies
+   bytes. */
 
 #pragma once
 
@@ -6,6 +10,7 @@
 #include <wasm_simd128.h>
 
 #define INLINE static inline __attribute__((always_inline))
+#define EXPORT __attribute__((visibility("default")))
 
 typedef v128_t f32x4;
 

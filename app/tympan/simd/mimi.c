@@ -1,20 +1,14 @@
-/* The hot loops of Mimi for WebAssembly SIMD: leaf functions without libc, called by ctypes on numpy's own memory.
+/* The hot loops of Mimi.
 
    Every function is the twin of a numpy definition, named in its comment; kernels.py checks shapes and dtypes, so
    nothing is checked here. Arrays are C-contiguous except where a stride is passed; strides count elements. Arrays
-   need no alignment beyond that of their elements. build.py compiles this file twice, with and without relaxed SIMD,
-   which fuses a multiply and an add where the CPU can. */
+   need no alignment beyond that of their elements. */
 
-#include "vector.h"
-
-#define EXPORT __attribute__((visibility("default")))
+#include "rows.h"
 
 /* A product of matrices reads its weights in panels: the values of PANEL outputs for input 0, for input 1, ... */
 enum { PANEL = 16, VECTORS = PANEL / 4, TILE_ROWS = 2 };
 enum activation { NONE = 0, ELU = 1, GELU = 2 };
-
-/* A row of weights that is smaller than this everywhere is rounded to zeros: its scale would not be a normal float. */
-#define TINY 1e-30f
 
 INLINE f32x4 activate(f32x4 x, int activation) {
     if (activation == ELU) return elu(x);
@@ -111,11 +105,8 @@ EXPORT void pack_i16(int16_t *panels, float *scale, const float *w, int n, int k
     for (int first = 0; first < n; first += PANEL, panels += k * PANEL)
         for (int j = 0; j < PANEL; j++) {
             const float *row = w + (first + j) * k;
-            float largest = 0.0f;
-            if (first + j < n) {
-                for (int i = 0; i < k; i++) largest = maximum(largest, magnitude(row[i]));
-                scale[first + j] = largest / 32767.0f;
-            }
+            const float largest = first + j < n ? largest_of(row, k) : 0.0f;
+            if (first + j < n) scale[first + j] = largest / 32767.0f;
             for (int i = 0; i < k; i++)
                 panels[i * PANEL + j] = largest > TINY ? (int16_t)__builtin_rintf(row[i] / (largest / 32767.0f)) : 0;
         }
@@ -143,35 +134,12 @@ EXPORT void layer_norm_f32(float *out, const float *x, const float *weight, cons
     }
 }
 
-INLINE float dot(const float *a, const float *b, int n) {
-    f32x4 total[4] = {splat(0.0f), splat(0.0f), splat(0.0f), splat(0.0f)};
-    int i = 0;
-    for (; i + 16 <= n; i += 16)
-        for (int part = 0; part < 4; part++)
-            total[part] = multiply_add(load(a + i + 4 * part), load(b + i + 4 * part), total[part]);
-    for (; i < n; i += 4) total[0] = multiply_add(load_some(a + i, n - i), load_some(b + i, n - i), total[0]);
-    return sum(wasm_f32x4_add(wasm_f32x4_add(total[0], total[1]), wasm_f32x4_add(total[2], total[3])));
-}
-
 /* out += weight * x, n values */
 INLINE void add_weighted(float *out, float weight, const float *x, int n) {
     const f32x4 weights = splat(weight);
     int i = 0;
     for (; i + 4 <= n; i += 4) store(out + i, multiply_add(weights, load(x + i), load(out + i)));
     for (; i < n; i++) out[i] += weight * x[i];
-}
-
-/* scores (n,) becomes its softmax */
-INLINE void softmax(float *scores, int n) {
-    float largest = scores[0];
-    for (int j = 1; j < n; j++) largest = maximum(largest, scores[j]);
-    f32x4 total = splat(0.0f);
-    for (int j = 0; j < n; j += 4) {
-        store_some(scores + j, exponential(wasm_f32x4_sub(load_some(scores + j, n - j), splat(largest))), n - j);
-        total = wasm_f32x4_add(total, load_some(scores + j, n - j));
-    }
-    const f32x4 inverse = splat(1.0f / sum(total));
-    for (int j = 0; j < n; j += 4) store_some(scores + j, wasm_f32x4_mul(load_some(scores + j, n - j), inverse), n - j);
 }
 
 /* transformer.attention: out (m, H * D) of queries (m, H * D, row stride q_stride) over keys and values (n, H, D)
@@ -201,14 +169,7 @@ EXPORT void attention_f32(float *out, const float *queries, int q_stride, const 
 EXPORT void rotate_f32(float *x, int x_stride, const float *cos, const float *sin, int m, int n_heads, int width) {
     const int n_pairs = width / 2;
     for (int row = 0; row < m; row++, x += x_stride, cos += n_pairs, sin += n_pairs)
-        for (int head = 0; head < n_heads; head++) {
-            float *pairs = x + head * width;
-            for (int i = 0; i < n_pairs; i++) {
-                const float real = pairs[2 * i], imaginary = pairs[2 * i + 1];
-                pairs[2 * i] = real * cos[i] - imaginary * sin[i];
-                pairs[2 * i + 1] = real * sin[i] + imaginary * cos[i];
-            }
-        }
+        for (int head = 0; head < n_heads; head++) rotate(x + head * width, cos, sin, n_pairs);
 }
 
 /* ---- residual quantization ------------------------------------------------------------------------------------ */
@@ -222,8 +183,8 @@ INLINE float x_steps(int width) { return width <= 512 ? 32767.0f : 32767.0f * 51
 EXPORT void round_i8(int8_t *rounded, float *scale, float *error, const float *e, int n, int width) {
     const float of_x = 0.5f * __builtin_sqrtf((float)width) / x_steps(width), of_sum = (width + 8) * 2.4e-7f;
     for (int j = 0; j < n; j++, e += width, rounded += width) {
-        float largest = 0.0f, off = 0.0f, square = 0.0f;
-        for (int i = 0; i < width; i++) largest = maximum(largest, magnitude(e[i]));
+        const float largest = largest_of(e, width);
+        float off = 0.0f, square = 0.0f;
         scale[j] = largest / 127.0f;
         for (int i = 0; i < width; i++) {
             rounded[i] = largest > TINY ? (int8_t)__builtin_rintf(e[i] / scale[j]) : 0;
@@ -271,11 +232,7 @@ struct codebook {
    it is scored again in float32, so rounding changes no code. upper: room for n floats; x_rounded: for width. */
 INLINE int nearest(const struct codebook *c, const float *x, float *upper, int16_t *x_rounded) {
     const int n = c->n, width = c->width;
-    float largest = 0.0f;
-    for (int i = 0; i < width; i++) largest = maximum(largest, magnitude(x[i]));
-    const float scale = largest > TINY ? largest / x_steps(width) : 1.0f;
-    for (int i = 0; i < width; i++) x_rounded[i] = (int16_t)__builtin_rintf(x[i] / scale);
-    const float length = __builtin_sqrtf(dot(x, x, width)) * 1.001f;
+    const float scale = round_i16(x_rounded, x, width, x_steps(width)), length = __builtin_sqrtf(dot(x, x, width)) * 1.001f;
 
     float floor = -__builtin_inff();
     for (int first = 0; first < n; first += 4) {

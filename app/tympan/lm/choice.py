@@ -1,0 +1,86 @@
+"""Which backend runs the transformer, and why: what the page says of it.
+
+A GPU leaves the CPU to Mimi, so `auto` takes it wherever there is a real one that keeps up. Where a CPU plays the GPU,
+the same CPU does the work twenty times as fast through its vector instructions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from tympan.gpu.device import AdapterInfo
+from tympan.lm.backend import Backend
+from tympan.lm.weights import LMWeights
+from tympan.simd import module
+from tympan.simd.lm_kernels import LMKernels
+from tympan.weights.q4 import BLOCK, Q4Matrix
+
+GPU_FAST_ENOUGH_MS = 20.0  # a frame: the quarter of one, which leaves no time to gain
+N_TRIED = 6  # frames
+
+_TRIED_SHAPE = (1024, 2048)
+_TRIED_S = 0.02
+
+
+@dataclass(frozen=True)
+class Choice:
+    """kinds: of backends, to be tried in turn, also when one is lost on the way. why: a clause about the first one."""
+
+    kinds: tuple[str, ...]
+    why: str
+
+
+def choose(asked: str, adapter: AdapterInfo | None) -> Choice:
+    """asked: a name, or `auto`. adapter: the GPU that the browser offers, if any."""
+    if asked == "simd" and module.lm_kernels() is None:
+        return Choice(("numpy",), "this browser lacks WebAssembly SIMD")
+    if asked != "auto":
+        return Choice((asked,), "as the page was asked to")
+    cpu = "numpy" if module.lm_kernels() is None else "simd"
+    if adapter is None:
+        return Choice((cpu,), "this browser offers no WebGPU")
+    if adapter.is_software:
+        return Choice((cpu,), "this browser's WebGPU has no GPU behind it")
+    return Choice(("webgpu", cpu), "this browser offers a GPU")
+
+
+async def is_gpu_too_slow(lm: Backend, weights: LMWeights) -> str:
+    """Measure for a moment whether the CPU would be faster than the GPU `lm` where that matters; if so, say it."""
+    kernels = module.lm_kernels()
+    if kernels is None or (gpu_ms := await _frame_ms(lm)) <= GPU_FAST_ENOUGH_MS:
+        return ""
+    cpu_ms = n_multiplications(weights) / _multiplications_a_ms(kernels)
+    return f"the GPU takes {gpu_ms:.0f} ms a frame, this about {cpu_ms:.0f}" if cpu_ms < gpu_ms else ""
+
+
+def n_multiplications(weights: LMWeights) -> int:
+    """Multiplications of weights in a frame."""
+    matrices = [weights.text_linear]
+    for layer in weights.layers:
+        matrices += [layer.in_proj, layer.out_proj, layer.linear_in, layer.linear_out]
+    return sum(matrix.shape[0] * matrix.shape[1] for matrix in matrices)
+
+
+async def _frame_ms(lm: Backend) -> float:
+    """The fastest of some frames, each awaited before the next one starts, as with a voice."""
+    state, times_ms = lm.new_state(), []
+    for _ in range(N_TRIED):
+        begun_s = perf_counter()
+        await lm.step(state, None)
+        times_ms.append((perf_counter() - begun_s) * 1000)
+    return min(times_ms)
+
+
+def _multiplications_a_ms(kernels: LMKernels) -> float:
+    """How fast the CPU multiplies by Q4 matrices, measured for _TRIED_S."""
+    n, k = _TRIED_SHAPE
+    matrix = Q4Matrix(np.zeros((n, k // BLOCK, BLOCK // 2), np.uint8), np.ones((n, k // BLOCK), np.float16), k)
+    out, x = np.empty(n, np.float32), np.ones(k, np.float32)
+    call, times_s = kernels.matvec(out, kernels.pack(matrix), x), [perf_counter()]
+    while times_s[-1] - times_s[0] < _TRIED_S:
+        call()
+        times_s.append(perf_counter())
+    return n * k / (1000 * float(np.diff(times_s).min()))

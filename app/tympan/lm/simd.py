@@ -1,0 +1,79 @@
+"""The transformer on the CPU, through the side module: one thread, weights in Q4, keys and values in int8."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tympan.arrays import Int32, softmax
+from tympan.config import LMConfig
+from tympan.lm.backend import Done, Step
+from tympan.lm.simd_model import Model
+from tympan.lm.weights import LMWeights
+from tympan.rope import Rotation
+from tympan.simd import module
+from tympan.simd.lm_kernels import LMKernels
+
+SHOWN = {"relaxed": "CPU (relaxed SIMD)", "simd": "CPU (SIMD)"}
+
+
+class State:
+    """One stream: its rings, its text token, its position, and the calls of a step, bound to all of these once."""
+
+    def __init__(self, kernels: LMKernels, model: Model, position: int) -> None:
+        self.position = self.first = position  # the first step takes slot 0 of the rings
+        self.token = model.config.text_card
+        self.inputs, self.outputs = model.new_inputs(), model.new_outputs()
+        self.calls = tuple(model.forward(kernels, self.inputs, model.new_rings(), self.outputs))
+
+
+class SimdBackend:
+    """Implements `Backend`. A step is over when it was started.
+
+    Matrices in Q4 are multiplied with activations rounded to int8, a scale for every 32 of them.
+    """
+
+    name = "simd"
+
+    def __init__(self, config: LMConfig, kernels: LMKernels, model: Model) -> None:
+        self.config, self.runs_on = config, SHOWN[module.level()]
+        self._kernels, self._model = kernels, model
+
+    @classmethod
+    async def create(cls, config: LMConfig, weights: LMWeights) -> SimdBackend:
+        """Pack a model. The weights may be dropped afterwards. The side module must run here. Raises BadModel."""
+        kernels = module.lm_kernels()
+        assert kernels is not None, module.level()
+        return cls(config, kernels, await Model.load(kernels, config, weights))
+
+    def new_state(self, position: int = 0) -> State:
+        return State(self._kernels, self._model, position)
+
+    def step(self, state: State, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False) -> Done:
+        """See `Backend.step`."""
+        config = self.config
+        if codes is None:
+            codes = np.full(config.n_codebooks, config.card, np.int32)
+        assert codes.shape == (config.n_codebooks,), codes.shape
+        assert codes.min() >= 0, codes
+        assert codes.max() <= config.card, codes
+
+        self._write_inputs(state, codes, state.token if text is None else text)
+        for call in state.calls:
+            call()
+        state.position += 1
+        logits, head_logits = state.outputs.logits, state.outputs.head_logits
+        state.token = int(logits.argmax())
+        heads = softmax(head_logits.reshape(config.n_extra_heads, -1)) if config.n_extra_heads else None
+        return Done(Step(state.token, logits.copy() if want_logits else None, heads))
+
+    def close(self) -> None:
+        """Nothing to give back: the memory goes with the object."""
+
+    def _write_inputs(self, state: State, codes: Int32, text: int) -> None:
+        sizes, inputs = self.config.transformer, state.inputs
+        for group, rows in zip(self._model.tables, inputs.rows, strict=True):
+            group.write_rows(rows, codes, text)
+        n_before = state.position - state.first
+        inputs.place[:] = n_before % sizes.context, min(n_before + 1, sizes.context)
+        rotation = Rotation.at(state.position, 1, sizes.head_width, sizes.max_period)
+        inputs.cos[:], inputs.sin[:] = rotation.cos[0], rotation.sin[0]

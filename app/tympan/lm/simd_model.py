@@ -1,0 +1,184 @@
+"""The transformer for the CPU: its weights as they are multiplied, and the order of the kernels."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from tympan.arrays import Float32, Int32
+from tympan.config import LMConfig
+from tympan.lm.weights import LayerWeights, LMWeights
+from tympan.simd.lm_kernels import Call, LMKernels, Q4Panels, Q4Table, Ring
+from tympan.weights.q4 import BLOCK, Q4Matrix
+from tympan.weights.tensors import Matrix
+
+Linear: TypeAlias = Q4Panels | Float32  # a matrix as `LMKernels.matvec` takes it
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The embedding tables of one format, one after another."""
+
+    table: Q4Table | Float32  # (sum of all rows, d)
+    codebooks: Int32  # whose tables these are
+    first_rows: Int32  # where the table of each of them begins
+    first_text_row: int  # where the text table begins; -1 where it is of the other format
+
+    @classmethod
+    def load(cls, config: LMConfig, weights: LMWeights) -> tuple[Tables, ...]:
+        """One group a format: most models have one, a model with a dense text table among Q4 tables has two."""
+        groups = []
+        for is_q4 in (True, False):
+            codebooks = [k for k, table in enumerate(weights.embeddings) if isinstance(table, Q4Matrix) == is_q4]
+            tables = [weights.embeddings[k] for k in codebooks]
+            n_rows = len(tables) * (config.card + 1)
+            has_text = isinstance(weights.text_embedding, Q4Matrix) == is_q4
+            if has_text:
+                tables.append(weights.text_embedding)
+            if tables:
+                first_rows = np.arange(len(codebooks), dtype=np.int32) * (config.card + 1)
+                table = _stack_q4(tables) if is_q4 else _stack(tables)
+                groups.append(cls(table, np.array(codebooks, np.int32), first_rows, n_rows if has_text else -1))
+        return tuple(groups)
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows are added up in a step."""
+        return len(self.codebooks) + (self.first_text_row >= 0)
+
+    def write_rows(self, rows: Int32, codes: Int32, text: int) -> None:
+        """Choose the rows (n_rows,) of a step: those of the codes (K,) and of the text token."""
+        rows[: len(self.codebooks)] = self.first_rows + codes[self.codebooks]
+        if self.first_text_row >= 0:
+            rows[-1] = self.first_text_row + text
+
+
+@dataclass(frozen=True)
+class Layer:
+    """`LayerWeights`, as they are multiplied."""
+
+    norm1: Float32
+    in_proj: Linear
+    out_proj: Linear
+    norm2: Float32
+    linear_in: Linear
+    linear_out: Linear
+
+    @classmethod
+    def load(cls, kernels: LMKernels, weights: LayerWeights) -> Layer:
+        return cls(
+            norm1=weights.norm1,
+            in_proj=_linear(kernels, weights.in_proj),
+            out_proj=_linear(kernels, weights.out_proj),
+            norm2=weights.norm2,
+            linear_in=_linear(kernels, weights.linear_in),
+            linear_out=_linear(kernels, weights.linear_out),
+        )
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What changes from step to step, written before the kernels run."""
+
+    rows: tuple[Int32, ...]  # of each group of tables
+    place: Int32  # (2,): the ring's slot of this step, and how many slots hold something then
+    cos: Float32  # (D / 2,)
+    sin: Float32  # (D / 2,)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a step says."""
+
+    logits: Float32  # (V,)
+    head_logits: Float32  # (n_extra_heads * width,)
+
+
+@dataclass(frozen=True)
+class Model:
+    """All weights. Read only: what changes from step to step belongs to a stream."""
+
+    config: LMConfig
+    hidden: int  # h
+    tables: tuple[Tables, ...]
+    layers: tuple[Layer, ...]
+    out_norm: Float32
+    text_linear: Linear
+    extra_heads: Float32  # (n_extra_heads * width, d)
+
+    @classmethod
+    async def load(cls, kernels: LMKernels, config: LMConfig, weights: LMWeights) -> Model:
+        """Read the weights, matrix by matrix: of what is read no more is kept than is needed. Raises BadModel."""
+        layers = []
+        for layer in weights.layers:
+            layers.append(Layer.load(kernels, layer))
+            await asyncio.sleep(0)  # lets a cancellation in
+        no_heads = np.empty((0, config.transformer.d), np.float32)
+        return cls(
+            config=config,
+            hidden=weights.hidden,
+            tables=Tables.load(config, weights),
+            layers=tuple(layers),
+            out_norm=weights.out_norm,
+            text_linear=_linear(kernels, weights.text_linear),
+            extra_heads=np.concatenate([no_heads, *weights.extra_heads]),
+        )
+
+    def new_inputs(self) -> Inputs:
+        n_pairs = self.config.transformer.head_width // 2
+        rows = tuple(np.zeros(group.n_rows, np.int32) for group in self.tables)
+        return Inputs(rows, np.zeros(2, np.int32), np.zeros(n_pairs, np.float32), np.zeros(n_pairs, np.float32))
+
+    def new_outputs(self) -> Outputs:
+        return Outputs(np.zeros(self.config.text_card, np.float32), np.zeros(len(self.extra_heads), np.float32))
+
+    def new_rings(self) -> tuple[Ring, ...]:
+        """One a layer."""
+        sizes = self.config.transformer
+        return tuple(Ring.new(sizes.n_heads, sizes.context, sizes.head_width) for _ in self.layers)
+
+    def forward(self, kernels: LMKernels, inputs: Inputs, rings: Sequence[Ring], outputs: Outputs) -> Iterator[Call]:
+        """One step, kernel by kernel."""
+        d = self.config.transformer.d
+        x, normed, attended, qkv = (np.zeros(n, np.float32) for n in (d, d, d, 3 * d))
+        inner, hidden = np.zeros(2 * self.hidden, np.float32), np.zeros(self.hidden, np.float32)
+        for i, (group, rows) in enumerate(zip(self.tables, inputs.rows, strict=True)):
+            yield kernels.embed_sum(x, group.table, rows, accumulate=i > 0)
+        for layer, ring in zip(self.layers, rings, strict=True):
+            yield kernels.rms_norm(normed, x, layer.norm1)
+            yield kernels.matvec(qkv, layer.in_proj, normed)
+            yield kernels.attention(attended, qkv, ring, inputs.place, inputs.cos, inputs.sin)
+            yield kernels.matvec(x, layer.out_proj, attended, accumulate=True)
+            yield kernels.rms_norm(normed, x, layer.norm2)
+            yield kernels.matvec(inner, layer.linear_in, normed)
+            yield kernels.gated_silu(hidden, inner)
+            yield kernels.matvec(x, layer.linear_out, hidden, accumulate=True)
+        yield kernels.rms_norm(normed, x, self.out_norm)
+        yield kernels.matvec(outputs.logits, self.text_linear, normed)
+        yield kernels.matvec(outputs.head_logits, self.extra_heads, normed)
+
+
+def _linear(kernels: LMKernels, matrix: Matrix) -> Linear:
+    return kernels.pack(matrix) if isinstance(matrix, Q4Matrix) else matrix
+
+
+def _stack(tables: Sequence[Matrix]) -> Float32:
+    dense = [table for table in tables if not isinstance(table, Q4Matrix)]
+    return np.concatenate(dense)
+
+
+def _stack_q4(tables: Sequence[Matrix]) -> Q4Table:
+    """Read one table after the other."""
+    n, k = sum(table.shape[0] for table in tables), tables[0].shape[1]
+    stacked = Q4Table(np.empty((n, -(-k // BLOCK), BLOCK // 2), np.uint8), np.empty((n, -(-k // BLOCK)), np.float16), k)
+    first = 0
+    for table in tables:
+        assert isinstance(table, Q4Matrix), type(table)
+        rows = slice(first, first + table.shape[0])
+        stacked.q4[rows], stacked.scale[rows] = table.q4, table.scale
+        first = rows.stop
+    return stacked

@@ -1,0 +1,274 @@
+/* The step of the language model: one vector at a time, Q4 weights against activations in int16, and attention over a
+   ring of keys and values in int16.
+
+   Every function is the twin of a numpy definition, named in its comment; lm_kernels.py checks shapes and dtypes, so
+   nothing is checked here. Arrays are C-contiguous and need no alignment beyond that of their elements. */
+
+#include "rows.h"
+
+enum { BLOCK = 32, HALF = BLOCK / 2 }; /* weights/q4.py: byte j of a block holds its weights j and j + HALF */
+
+/* ---- half floats -------------------------------------------------------------------------------------------------
+
+   The bits of a half float, moved to where a float has its own, are that number times 2^-112: a subnormal float, which
+   costs a CPU a hundred cycles, as soon as it is multiplied by something small. So the other factor brings 2^80 along,
+   and the sum of such products is multiplied by the 2^32 that are still missing. */
+#define FIRST_MISSING 0x1p80f
+#define LAST_MISSING 0x1p32f
+
+typedef uint16_t half_t;
+
+INLINE f32x4 load_halfs(const half_t *p) {
+    return wasm_v128_and(wasm_i32x4_shl(wasm_i32x4_load16x4((const int16_t *)p), 13), wasm_i32x4_splat(0x8fffffff));
+}
+
+INLINE float half_to_float(half_t bits) {
+    const union { uint32_t bits; float value; } moved = {(uint32_t)(int16_t)bits << 13 & 0x8fffffff};
+    return moved.value * FIRST_MISSING * LAST_MISSING;
+}
+
+/* ---- Q4 matrix times vector ---------------------------------------------------------------------------------------
+
+   A matrix (n, k) is packed in panels of PANEL rows, which are read from the first byte to the last. A panel is a
+   sequence of ceil(k / BLOCK) blocks: the nibbles of inputs 0-3 and 16-19 of all rows, 4-7 and 20-23, ..., then the
+   scales of all rows. A vector holds four bytes of each of four rows, so four activations are loaded once for all rows
+   and no sum across a vector is needed. Rows past n are zeros. */
+enum { PANEL = 16, VECTORS = PANEL / 4, GROUPS = 4 };
+
+struct panel_block {
+    uint8_t nibbles[GROUPS][VECTORS][16];
+    half_t scale[PANEL];
+};
+
+/* Activations (32,), rounded to multiples of scale / FIRST_MISSING. int8 would be faster by a quarter, with
+   wasm_i16x8_relaxed_dot_i8x16_i7x16, but its rounding is what would be seen of all roundings in the logits. */
+struct activations {
+    float scale;
+    int32_t offset;        /* a nibble q stands for q - 8: what the 8s add up to, with the sign turned */
+    int16_t values[BLOCK]; /* of each group the even ones below, above, then the odd ones below, above HALF */
+};
+
+/* dots[v] = nibbles of rows 4v .. 4v + 3, less 8, times activations. A lane of int16 holds four nibbles, which are
+   shifted to its lower end one after the other. The sums stay within an int32: 32 * 15 * 2^15 < 2^31. */
+INLINE void dot_block(v128_t *dots, const struct panel_block *w, const struct activations *x) {
+    const v128_t low = wasm_i16x8_splat(15);
+    for (int v = 0; v < VECTORS; v++) dots[v] = wasm_i32x4_splat(x->offset);
+    for (int group = 0; group < GROUPS; group++) {
+        v128_t values[4];
+        for (int part = 0; part < 4; part++) values[part] = wasm_v128_load32_splat(x->values + 8 * group + 2 * part);
+        for (int v = 0; v < VECTORS; v++) {
+            const v128_t bytes = wasm_v128_load(w->nibbles[group][v]);
+            const v128_t even = wasm_i32x4_add(
+                wasm_i32x4_dot_i16x8(values[0], wasm_v128_and(bytes, low)),
+                wasm_i32x4_dot_i16x8(values[1], wasm_v128_and(wasm_u16x8_shr(bytes, 4), low)));
+            const v128_t odd = wasm_i32x4_add(
+                wasm_i32x4_dot_i16x8(values[2], wasm_v128_and(wasm_u16x8_shr(bytes, 8), low)),
+                wasm_i32x4_dot_i16x8(values[3], wasm_u16x8_shr(bytes, 12)));
+            dots[v] = wasm_i32x4_add(dots[v], wasm_i32x4_add(even, odd));
+        }
+    }
+}
+
+/* Round x (32,). */
+INLINE void round_block(struct activations *block, const float *x) {
+    int16_t rounded[BLOCK];
+    block->scale = round_i16(rounded, x, BLOCK, 32767.0f) * FIRST_MISSING;
+    int32_t sum = 0;
+    for (int i = 0; i < BLOCK; i++) sum += rounded[i];
+    block->offset = -8 * sum;
+    for (int group = 0; group < GROUPS; group++)
+        for (int part = 0; part < 4; part++)
+            for (int pair = 0; pair < 2; pair++)
+                block->values[8 * group + 2 * part + pair] = rounded[4 * group + HALF * (part % 2) + part / 2 + 2 * pair];
+}
+
+/* Round x (k,) to blocks, with zeros past its end. */
+INLINE void round_activations(struct activations *blocks, const float *x, int k) {
+    for (; k >= BLOCK; k -= BLOCK, x += BLOCK, blocks++) round_block(blocks, x);
+    if (k > 0) {
+        float last[BLOCK];
+        for (int i = 0; i < BLOCK; i++) last[i] = i < k ? x[i] : 0.0f;
+        round_block(blocks, last);
+    }
+}
+
+/* Q4Matrix.dequantize() @ x: out (n,) from x (k,), added to what is there where accumulate is set. rounded: room for
+   ceil(k / 32) activations. */
+EXPORT void matvec_q4(float *out, const struct panel_block *panels, const float *x, struct activations *rounded, int n,
+                      int k, int accumulate) {
+    round_activations(rounded, x, k);
+    const int n_blocks = (k + BLOCK - 1) / BLOCK;
+    for (int row = 0; row < n; row += PANEL) {
+        f32x4 sums[VECTORS];
+        for (int v = 0; v < VECTORS; v++) sums[v] = splat(0.0f);
+        for (int block = 0; block < n_blocks; block++, panels++) {
+            v128_t dots[VECTORS];
+            dot_block(dots, panels, rounded + block);
+            const f32x4 scale = splat(rounded[block].scale);
+            for (int v = 0; v < VECTORS; v++)
+                sums[v] = multiply_add(wasm_f32x4_convert_i32x4(dots[v]),
+                                       wasm_f32x4_mul(scale, load_halfs(panels->scale + 4 * v)), sums[v]);
+        }
+        for (int v = 0, at = row; v < VECTORS && at < n; v++, at += 4) {
+            f32x4 y = wasm_f32x4_mul(sums[v], splat(LAST_MISSING));
+            if (accumulate) y = wasm_f32x4_add(y, load_some(out + at, n - at));
+            store_some(out + at, y, n - at);
+        }
+    }
+}
+
+/* Pack q4 (n, ceil(k / 32), 16) and scale (n, ceil(k / 32)). */
+EXPORT void pack_q4(struct panel_block *panels, const uint8_t *q4, const half_t *scale, int n, int k) {
+    const int n_blocks = (k + BLOCK - 1) / BLOCK;
+    for (int first = 0; first < n; first += PANEL)
+        for (int block = 0; block < n_blocks; block++, panels++)
+            for (int j = 0; j < PANEL; j++) {
+                const int at = (first + j) * n_blocks + block, is_there = first + j < n;
+                panels->scale[j] = is_there ? scale[at] : 0;
+                for (int group = 0; group < GROUPS; group++)
+                    for (int i = 0; i < 4; i++)
+                        panels->nibbles[group][j / 4][4 * (j % 4) + i] = is_there ? q4[at * HALF + 4 * group + i] : 0;
+            }
+}
+
+/* weight @ x: out (n,) from weight (n, k) and x (k,), added to what is there where accumulate is set */
+EXPORT void matvec_f32(float *out, const float *weight, const float *x, int n, int k, int accumulate) {
+    for (int row = 0; row < n; row++, weight += k) out[row] = dot(weight, x, k) + (accumulate ? out[row] : 0.0f);
+}
+
+/* ---- embeddings --------------------------------------------------------------------------------------------------- */
+
+/* out (d,) = the sum of the rows of a table (N, d) that rows (n,) names, added to what is there where accumulate is
+   set. q4 (N, ceil(d / 32), 16), scale (N, ceil(d / 32)). */
+EXPORT void embed_sum_q4(float *out, const uint8_t *q4, const half_t *scale, const int32_t *rows, int n, int d,
+                         int accumulate) {
+    const int n_blocks = (d + BLOCK - 1) / BLOCK;
+    for (int i = 0; i < d && !accumulate; i++) out[i] = 0.0f;
+    for (int j = 0; j < n; j++)
+        for (int i = 0; i < d; i++) {
+            const int block = rows[j] * n_blocks + i / BLOCK, lane = i % BLOCK;
+            const int nibble = q4[block * HALF + lane % HALF] >> (lane < HALF ? 0 : 4) & 15;
+            out[i] += half_to_float(scale[block]) * (nibble - 8);
+        }
+}
+
+/* The same of a table (N, d) in float32. */
+EXPORT void embed_sum_f32(float *out, const float *table, const int32_t *rows, int n, int d, int accumulate) {
+    for (int i = 0; i < d && !accumulate; i++) out[i] = 0.0f;
+    for (int j = 0; j < n; j++)
+        for (int i = 0; i < d; i++) out[i] += table[rows[j] * d + i];
+}
+
+/* ---- the rest of a layer ------------------------------------------------------------------------------------------ */
+
+/* reference.rms_norm: out (d,) from x (d,) and alpha (d,) */
+EXPORT void rms_norm_f32(float *out, const float *x, const float *alpha, int d) {
+    const float inverse = 1.0f / __builtin_sqrtf(dot(x, x, d) / d + 1e-8f);
+    for (int i = 0; i < d; i++) out[i] = x[i] * (alpha[i] * inverse);
+}
+
+/* reference.silu(gate) * value: out (h,) from inner (2h,), the gate before the value */
+EXPORT void gated_silu_f32(float *out, const float *inner, int h) {
+    for (int i = 0; i < h; i += 4) {
+        const f32x4 gate = load_some(inner + i, h - i), value = load_some(inner + h + i, h - i);
+        const f32x4 grown = exponential(wasm_f32x4_pmin(wasm_f32x4_neg(gate), splat(88.0f)));
+        store_some(out + i, wasm_f32x4_mul(value, wasm_f32x4_div(gate, wasm_f32x4_add(splat(1.0f), grown))), h - i);
+    }
+}
+
+/* A ring of keys or values for each head, rounded to int16, with a scale for every one of them. Their width is filled
+   up with zeros to a multiple of WIDTH_STEP, and the number of slots to a multiple of SLOT_STEP. */
+enum { WIDTH_STEP = 16, SLOT_STEP = 4 };
+
+struct ring {
+    int16_t *rounded; /* (H, n_slots, stride) */
+    float *scale;     /* (H, n_slots) */
+    int n_slots, stride;
+};
+
+/* A key and a query are rounded to this many steps a side, few enough for the sum of `width` products to stay within
+   an int32. */
+INLINE float key_steps(int width) {
+    const float steps = __builtin_floorf(__builtin_sqrtf(0x1p31f / width)) - 1;
+    return steps < 32767.0f ? steps : 32767.0f;
+}
+
+INLINE void put(const struct ring *ring, int head, int slot, const float *x, int width, float steps) {
+    const int at = head * ring->n_slots + slot;
+    ring->scale[at] = round_i16(ring->rounded + at * ring->stride, x, width, steps);
+}
+
+/* The sum of each of four vectors. */
+INLINE v128_t sum_each(const v128_t *x) {
+    const v128_t a = wasm_i32x4_add(wasm_i32x4_shuffle(x[0], x[1], 0, 4, 1, 5), wasm_i32x4_shuffle(x[0], x[1], 2, 6, 3, 7));
+    const v128_t b = wasm_i32x4_add(wasm_i32x4_shuffle(x[2], x[3], 0, 4, 1, 5), wasm_i32x4_shuffle(x[2], x[3], 2, 6, 3, 7));
+    return wasm_i32x4_add(wasm_i32x4_shuffle(a, b, 0, 1, 4, 5), wasm_i32x4_shuffle(a, b, 2, 3, 6, 7));
+}
+
+/* scores (n,) = keys of the first n slots . q (width,), over the root of the width. rounded: room for (stride,), zeros
+   past the width. Four slots at a time, so scores needs room for a multiple of SLOT_STEP. */
+INLINE void score(float *scores, const struct ring *keys, int head, const float *q, int16_t *rounded, int n, int width) {
+    const int16_t *key = keys->rounded + head * keys->n_slots * keys->stride;
+    const float *scale = keys->scale + head * keys->n_slots;
+    const f32x4 of_q = splat(round_i16(rounded, q, width, key_steps(width)) / __builtin_sqrtf((float)width));
+    for (int slot = 0; slot < n; slot += SLOT_STEP, key += SLOT_STEP * keys->stride) {
+        v128_t sums[SLOT_STEP];
+        for (int r = 0; r < SLOT_STEP; r++) sums[r] = wasm_i32x4_splat(0);
+        for (int i = 0; i < keys->stride; i += 8)
+            for (int r = 0; r < SLOT_STEP; r++)
+                sums[r] = wasm_i32x4_add(sums[r], wasm_i32x4_dot_i16x8(wasm_v128_load(rounded + i),
+                                                                       wasm_v128_load(key + r * keys->stride + i)));
+        store(scores + slot,
+              wasm_f32x4_mul(wasm_f32x4_convert_i32x4(sum_each(sums)), wasm_f32x4_mul(of_q, load(scale + slot))));
+    }
+}
+
+/* out (width,) = the sum of the values of the first n slots, each times its weight. The weights, which no value can
+   outgrow then, are rounded so that their sum is 2^15: the sum of the products stays within an int32. rounded: room
+   for an even number of weights. */
+INLINE void mix(float *out, const struct ring *values, int head, float *weights, int16_t *rounded, int n, int width) {
+    const float *scale = values->scale + head * values->n_slots;
+    float total = 0.0f;
+    for (int j = 0; j < n; j++) total += weights[j] *= scale[j];
+    const float inverse = total > TINY ? 32767.0f / total : 0.0f;
+    for (int j = 0; j < n; j++) rounded[j] = (int16_t)__builtin_rintf(weights[j] * inverse);
+    if (n % 2) rounded[n] = 0;
+    for (int first = 0; first < width; first += WIDTH_STEP) {
+        const int16_t *value = values->rounded + head * values->n_slots * values->stride + first;
+        v128_t sums[4];
+        for (int part = 0; part < 4; part++) sums[part] = wasm_i32x4_splat(0);
+        for (int j = 0; j < n; j += 2, value += 2 * values->stride) {
+            const v128_t pair = wasm_v128_load32_splat(rounded + j);
+            for (int half = 0; half < 2; half++) {
+                const v128_t a = wasm_v128_load(value + 8 * half), b = wasm_v128_load(value + values->stride + 8 * half);
+                const v128_t low = wasm_i16x8_shuffle(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+                const v128_t high = wasm_i16x8_shuffle(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+                sums[2 * half] = wasm_i32x4_add(sums[2 * half], wasm_i32x4_dot_i16x8(low, pair));
+                sums[2 * half + 1] = wasm_i32x4_add(sums[2 * half + 1], wasm_i32x4_dot_i16x8(high, pair));
+            }
+        }
+        for (int part = 0, at = first; part < 4 && at < width; part++, at += 4)
+            store_some(out + at, wasm_f32x4_mul(wasm_f32x4_convert_i32x4(sums[part]), splat(total / 32767.0f)), width - at);
+    }
+}
+
+/* reference.Reference._layer, from the projection on to the attended values: out (d,) from qkv (3d,), whose queries
+   and keys are rotated by cos and sin (width / 2,) on the way. place: the slot that takes this key and value, and how
+   many slots hold one then. scores, weights: room for n_slots; query: (stride,), zeros past the width. */
+EXPORT void attention_i16(float *out, float *qkv, int16_t *keys, float *key_scale, int16_t *values, float *value_scale,
+                          const int32_t *place, const float *cos, const float *sin, float *scores, int16_t *weights,
+                          int16_t *query, int n_heads, int width, int n_slots) {
+    const int stride = (width + WIDTH_STEP - 1) / WIDTH_STEP * WIDTH_STEP, d = n_heads * width;
+    const int slot = place[0], n = place[1];
+    const struct ring key_ring = {keys, key_scale, n_slots, stride}, value_ring = {values, value_scale, n_slots, stride};
+    for (int head = 0; head < n_heads; head++) {
+        float *q = qkv + head * width, *k = q + d;
+        rotate(q, cos, sin, width / 2);
+        rotate(k, cos, sin, width / 2);
+        put(&key_ring, head, slot, k, width, key_steps(width));
+        put(&value_ring, head, slot, k + d, width, 32767.0f);
+        score(scores, &key_ring, head, q, query, n, width);
+        softmax(scores, n);
+        mix(out + head * width, &value_ring, head, scores, weights, n, width);
+    }
+}

@@ -1,0 +1,78 @@
+"""Which backend `auto` takes, and why."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.app.golden import golden
+from tests.awaiting import run
+from tympan.gpu.device import AdapterInfo
+from tympan.lm import choice
+from tympan.lm.backend import Done
+from tympan.lm.choice import choose, is_gpu_too_slow, n_multiplications
+from tympan.lm.reference import Reference
+from tympan.simd import module
+
+GPU = AdapterInfo("nvidia", "ampere", "", is_software=False, subgroup_width=32)
+SWIFTSHADER = AdapterInfo("google", "swiftshader", "", is_software=True, subgroup_width=4)
+
+
+@pytest.fixture
+def simd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A browser that has WebAssembly SIMD."""
+    monkeypatch.setattr(module, "lm_kernels", object)
+
+
+@pytest.mark.usefixtures("simd")
+@pytest.mark.parametrize(
+    ("asked", "adapter", "kinds", "why"),
+    [
+        ("auto", GPU, ("webgpu", "simd"), "offers a GPU"),
+        ("auto", SWIFTSHADER, ("simd",), "no GPU behind it"),
+        ("auto", None, ("simd",), "no WebGPU"),
+        ("webgpu", None, ("webgpu",), "asked"),
+        ("simd", GPU, ("simd",), "asked"),
+        ("numpy", GPU, ("numpy",), "asked"),
+    ],
+)
+def test_choose(asked: str, adapter: AdapterInfo | None, kinds: tuple[str, ...], why: str) -> None:
+    chosen = choose(asked, adapter)
+    assert chosen.kinds == kinds
+    assert why in chosen.why
+
+
+def test_without_simd_numpy_stands_in() -> None:
+    assert choose("auto", None).kinds == ("numpy",)
+    assert choose("auto", GPU).kinds == ("webgpu", "numpy")
+    chosen = choose("simd", GPU)
+    assert chosen.kinds == ("numpy",)
+    assert "lacks WebAssembly SIMD" in chosen.why
+
+
+@pytest.mark.usefixtures("simd")
+@pytest.mark.parametrize(
+    ("gpu_ms", "cpu_ms", "why"),
+    [(70, 45, "70 ms a frame, this about 45"), (70, 90, ""), (15, 5, ""), (3, 50, "")],
+)
+def test_a_gpu_that_does_not_keep_up_gives_way(
+    monkeypatch: pytest.MonkeyPatch, gpu_ms: float, cpu_ms: float, why: str
+) -> None:
+    """But not one that leaves no time to gain."""
+    weights = golden().lm_weights
+    now_s = [0.0]
+
+    class Gpu(Reference):
+        def step(self, *arguments: object, **options: object) -> Done:
+            now_s[0] += gpu_ms / 1000
+            return super().step(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(choice, "perf_counter", lambda: now_s[0])
+    monkeypatch.setattr(choice, "_multiplications_a_ms", lambda kernels: n_multiplications(weights) / cpu_ms)
+    assert run(is_gpu_too_slow(Gpu(golden().lm_config, weights), weights)).endswith(why)
+    assert bool(run(is_gpu_too_slow(Gpu(golden().lm_config, weights), weights))) == bool(why)
+
+
+def test_multiplications_are_counted() -> None:
+    config, weights = golden().lm_config, golden().lm_weights
+    d, h = config.transformer.d, weights.hidden
+    assert n_multiplications(weights) == config.transformer.n_layers * (4 * d * d + 3 * d * h) + config.text_card * d

@@ -1,0 +1,34 @@
+"""The page chooses what the transformer runs on, says why, and works without WebGPU."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Browser
+
+from bench.word_errors import word_error_rate
+from tests.conftest import chromium_options
+from tests.page.test_transcribe import MAX_WORD_ERROR_RATE, SAID, SPEECH
+from tests.page.tympan_page import TympanPage
+
+
+@pytest.mark.parametrize(
+    ("webgpu", "query", "backend", "why"),
+    [
+        (False, "", "simd", "this browser offers no WebGPU"),
+        (True, "", "simd", "this browser's WebGPU has no GPU behind it"),
+        (True, "?backend=webgpu", "webgpu", "as the page was asked to"),
+        (True, "?simd=numpy", "numpy", "this browser's WebGPU has no GPU behind it"),
+    ],
+)
+def test_the_page_says_what_runs_and_why(
+    chromium: Browser, site: str, webgpu: bool, query: str, backend: str, why: str
+) -> None:
+    browser = chromium.browser_type.launch(**chromium_options(webgpu=webgpu))
+    tympan = TympanPage.open(browser, f"{site}/{query}")
+    assert tympan.error == ""
+    loaded = tympan.page.evaluate("tympan.ready")
+    assert (loaded["backend"], loaded["why"]) == (backend, why)
+    assert f"{backend} on {loaded['runs_on']} ({why})" in tympan.page.inner_text("#model")
+    tympan.choose("speech.wav", SPEECH.read_bytes())
+    assert word_error_rate(SAID, tympan.transcript) <= MAX_WORD_ERROR_RATE, tympan.transcript
+    browser.close()
