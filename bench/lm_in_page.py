@@ -60,12 +60,12 @@ async def _say(lm: Backend, fill: int, frames: Int32) -> list[dict[str, Any]]:
 
 async def _time_fills(lm: Backend, fills: Sequence[int], n_frames: int) -> dict[str, Any]:
     """ms a frame of completed work for every group of frames, by fill of the ring; ms to start each step."""
-    frames, state = random_codes(lm.config, N_TOGETHER), lm.new_state()
+    frames, state = random_codes(lm.config, min(N_TOGETHER, n_frames)), lm.new_state()
     frame_ms: dict[int, list[float]] = {}
     start_ms: list[float] = []
     for fill in fills:
         frame_ms[fill] = []
-        for _ in range(N_WARM + -(-n_frames // N_TOGETHER)):
+        for _ in range(N_WARM + n_frames // len(frames)):
             state.position = fill
             begun_s = perf_counter()
             started = []

@@ -18,7 +18,8 @@ from tympan.lm.webgpu import State, WebGPUBackend
 from tympan.lm.weights import LMWeights
 from tympan.weights.q4 import Q4Matrix
 
-N_ROUNDS = 12
+N_ROUNDS, N_PASSES = 12, 8
+N_SOFTWARE_ROUNDS = 2
 MATVECS = ("qkv", "out_proj", "gate_up", "down", "text_linear")
 STREAM_BYTES, SOFTWARE_STREAM_BYTES = 1 << 30, 1 << 25
 N_STREAM_WORKGROUPS, STREAM_INVOCATIONS = 2048, 256
@@ -134,8 +135,8 @@ def _kind(dispatch: Dispatch) -> str:
 async def _time_ms(lm: WebGPUBackend, dispatches: Sequence[Dispatch]) -> float:
     """The median time of a pass of these dispatches, of passes that are submitted together."""
     times_ms = []
-    n_passes = 1 if lm.device.info.is_software else 8
-    for _ in range(N_ROUNDS):
+    n_rounds, n_passes = (N_SOFTWARE_ROUNDS, 1) if lm.device.info.is_software else (N_ROUNDS, N_PASSES)
+    for _ in range(n_rounds):
         await lm.device.settle()
         begun_s = perf_counter()
         for _ in range(n_passes):

@@ -341,6 +341,48 @@ result = list(calls)
     assert calls == ["writeBuffer", "createCommandEncoder", "submit"] * 3
 
 
+def test_sessions_have_no_end(pyodide_page: PyodidePage) -> None:
+    """Thousands of steps round and round the ring: nothing is created on the GPU, nothing is kept by Python."""
+    config, weights = odd_model(d=12, n_heads=1, h=7, context=5)
+    n_created, n_objects, n_heap_bytes, position = run_in_page(
+        pyodide_page,
+        """
+import gc
+import pyodide_js
+from js import eval as js_eval
+
+count = js_eval('''(device) => {
+    const count = { created: 0 };
+    for (const name of ["createBuffer", "createBindGroup", "createComputePipeline", "createShaderModule"]) {
+        const method = device[name];
+        device[name] = function (...values) { count.created++; return method.apply(this, values); };
+    }
+    return count;
+}''')
+
+async def talk(n_steps):
+    for _ in range(n_steps // N_IN_FLIGHT):
+        for step in [backend.step(state, codes) for _ in range(N_IN_FLIGHT)]:
+            await step
+    gc.collect()
+    return len(gc.get_objects()), pyodide_js._module.HEAPU8.length
+
+state, codes = backend.new_state(1 << 40), np.zeros(config.n_codebooks, np.int32)
+counts = count(backend.device.handle)
+before = await talk(400)
+after = await talk(2000)
+result = counts.created, after[0] - before[0], after[1] - before[1], state.position
+""",
+        weights,
+        config,
+    )
+
+    assert position == (1 << 40) + 2400
+    assert n_created == 0
+    assert n_heap_bytes == 0
+    assert n_objects < 50
+
+
 def test_a_lost_device_is_reported_by_every_later_step(pyodide_page: PyodidePage) -> None:
     kinds = run_in_page(
         pyodide_page,
