@@ -15,7 +15,7 @@
 // Constants   n_heads, head_width = D, context; n_invocations; n_split keys in a split
 // Dispatch    n_heads * n_splits workgroups, n_splits = ceil(context / n_split)
 // Uses        ring_*
-// Requires    n_split divides n_invocations; 1 <= n_keys <= context
+// Requires    n_split and n_invocations powers of two; 1 <= n_keys <= context
 // Twin        lm.reference.attention; tolerance 1e-5
 
 override n_heads: u32;
@@ -25,7 +25,8 @@ override n_invocations: u32;
 override n_split: u32;
 
 override n_pairs: u32 = head_width / 2;
-override n_key_parts: u32 = n_invocations / n_split;  // invocations that share a key
+override n_at_once: u32 = min(n_split, n_invocations);  // keys
+override n_key_parts: u32 = n_invocations / n_at_once;  // invocations that share a key
 override n_value_parts: u32 = max(n_invocations / n_pairs, 1);  // and that share a pair of values
 
 const LOWEST = -3.4028234e38;
@@ -42,9 +43,23 @@ struct Step {
 @group(0) @binding(3) var<storage, read> ring_values: array<Stored>;
 @group(0) @binding(4) var<storage, read_write> out: array<vec2<f32>>;
 
-var<workgroup> products: array<f32, n_invocations>;
+var<workgroup> products: array<f32, n_key_parts * n_split>;
+var<workgroup> scores: array<f32, n_split>;
 var<workgroup> weights: array<f32, n_split>;
 var<workgroup> sums: array<vec2<f32>, n_invocations>;
+
+fn product(pair: u32, slot: u32) -> f32 {
+    return dot(query[pair], restored(keys[pair * context + slot]));
+}
+
+// The sum over every n_value_parts-th of n slots, from `part` on.
+fn weighted(head: u32, first: u32, n: u32, i: u32, part: u32) -> vec2<f32> {
+    var sum = vec2<f32>();
+    for (var s = part; s < n; s += n_value_parts) {
+        sum += weights[s] * restored(ring_values[(head * context + first + s) * n_pairs + i]);
+    }
+    return sum;
+}
 
 @compute @workgroup_size(n_invocations)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
@@ -57,58 +72,56 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let n = min(step_inputs.n_keys - first, n_split);
 
     // Neighbours take neighbouring slots, which lie side by side.
-    let s = local % n_split;
-    var product = 0.0;
-    if (s < n) {
-        for (var i = local / n_split; i < n_pairs; i += n_key_parts) {
-            let pair = head * n_pairs + i;
-            product += dot(query[pair], restored(keys[pair * context + first + s]));
+    let key_part = local / n_at_once;
+    for (var s = local % n_at_once; s < n; s += n_at_once) {
+        var sum = 0.0;
+        for (var i = key_part; i < n_pairs; i += n_key_parts) {
+            sum += product(head * n_pairs + i, first + s);
         }
+        products[key_part * n_split + s] = sum;
     }
-    products[local] = product;
     workgroupBarrier();
-    if (local < n_split) {
-        for (var part = 1u; part < n_key_parts; part++) {
-            product += products[part * n_split + local];
+    for (var s = local; s < n; s += n_invocations) {
+        var sum = 0.0;
+        for (var part = 0u; part < n_key_parts; part++) {
+            sum += products[part * n_split + s];
         }
-        weights[local] = select(LOWEST, product, local < n);
+        scores[s] = sum;
     }
     workgroupBarrier();
     var highest = LOWEST;
-    for (var i = 0u; i < n; i++) {
-        highest = max(highest, weights[i]);
+    for (var s = 0u; s < n; s++) {
+        highest = max(highest, scores[s]);
     }
-    workgroupBarrier();
-    if (local < n_split) {
-        weights[local] = exp(max(weights[local] - highest, LOWEST_EXPONENT));
+    for (var s = local; s < n; s += n_invocations) {
+        weights[s] = exp(max(scores[s] - highest, LOWEST_EXPONENT));
     }
     workgroupBarrier();
 
     // And here neighbouring pairs of one slot.
     let offset = group.x * n_pairs;
-    let part = local / n_pairs;
-    for (var begin = 0u; begin < n_pairs; begin += n_invocations) {
-        let i = begin + local % n_pairs;
-        var sum = vec2<f32>();
-        if (part < n_value_parts && i < n_pairs) {
-            for (var j = part; j < n; j += n_value_parts) {
-                sum += weights[j] * restored(ring_values[(head * context + first + j) * n_pairs + i]);
-            }
+    if (n_value_parts == 1) {
+        for (var i = local; i < n_pairs; i += n_invocations) {
+            out[offset + i] = weighted(head, first, n, i, 0);
         }
-        sums[local] = sum;
+    } else {
+        let part = local / n_pairs;
+        if (part < n_value_parts) {
+            sums[local] = weighted(head, first, n, local % n_pairs, part);
+        }
         workgroupBarrier();
-        if (part == 0 && i < n_pairs) {
-            for (var other = 1u; other < n_value_parts; other++) {
+        if (part == 0) {
+            var sum = vec2<f32>();
+            for (var other = 0u; other < n_value_parts; other++) {
                 sum += sums[other * n_pairs + local];
             }
-            out[offset + i] = sum;
+            out[offset + local] = sum;
         }
-        workgroupBarrier();
     }
     if (local == 0) {
         var total = 0.0;
-        for (var j = 0u; j < n; j++) {
-            total += weights[j];
+        for (var s = 0u; s < n; s++) {
+            total += weights[s];
         }
         let n_splits = (context + n_split - 1) / n_split;
         out[n_splits * n_heads * n_pairs + group.x] = vec2<f32>(highest, total);

@@ -12,7 +12,7 @@ from tympan.weights.q4 import quantize
 
 CONTEXT = 125
 
-SPLITS = ["Tuning(attention=64, n_split=64)", "Tuning(attention=64, n_split=8)", "Tuning(attention=16, n_split=16)"]
+SPLITS = ["Tuning(attention=64, n_split=64)", "Tuning(attention=64, n_split=8)", "Tuning(attention=4, n_split=128)"]
 
 
 def split_attention(

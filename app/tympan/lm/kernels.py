@@ -48,12 +48,12 @@ class Tuning:
         """The choice for an adapter.
 
         Neighbours that read neighbouring blocks suit a GPU. A CPU that plays one reads as well alone, and pays for
-        every invocation and every barrier.
+        every barrier and for every few invocations that wait at one.
         """
-        if adapter.is_software:
-            alone = Shape(16, 1)
-            return cls(0, alone, alone, alone, alone, attention=32, n_split=32, argmax=32)
-        return cls(adapter.subgroup_width)
+        if not adapter.is_software:
+            return cls(adapter.subgroup_width)
+        few, more = Shape(16, 1), Shape(32, 1)
+        return cls(0, embed=few, wide=few, out_proj=more, down=few, attention=4, n_split=128, argmax=8)
 
 
 class Kernels:
@@ -141,7 +141,7 @@ class Kernels:
 def needed_limits(tuning: Tuning, sizes: TransformerConfig, h: int, text_card: int) -> dict[str, int]:
     """The WebGPU limits, by name, that the kernels must be given."""
     n_splits = -(-sizes.context // tuning.n_split)
-    attention = tuning.attention * 3 + tuning.n_split
+    attention = max(tuning.attention, tuning.n_split) + 2 * tuning.n_split + 2 * tuning.attention
     out_proj = 4 * tuning.out_proj.n_invocations + padded(sizes.d) + n_splits * sizes.n_heads
     shapes = tuning.embed, tuning.wide, tuning.out_proj, tuning.down
     n_invocations = max(tuning.attention, tuning.argmax, *(shape.n_invocations for shape in shapes))
