@@ -17,8 +17,9 @@ export class TympanCaptions extends HTMLElement {
   #media;
   #track;
   #left = new AbortController(); // the element was taken out of the page
-  #captioned; // the address of the file that has been captioned
-  #unreadable; // the address of a medium that is no file
+  #source; // the address of what the cues are of, "" for a stream
+  #isUnderWay = false; // the file of that address is done or being done, or the stream is being listened to
+  #isFile = true; // as far as is known
 
   connectedCallback() {
     this.#left = new AbortController();
@@ -42,41 +43,58 @@ export class TympanCaptions extends HTMLElement {
   }
 
   async #play() {
-    const source = this.#media.currentSrc;
+    if (this.#media.currentSrc !== this.#source) this.#begin(this.#media.currentSrc);
+    if (this.#isUnderWay) return;
+    this.#isUnderWay = true;
+    const source = this.#source;
     try {
-      if (source && source !== this.#unreadable) await this.#captionFile(source);
-      else await this.#captionLive();
+      await (this.#isFile ? this.#captionFile(source) : this.#captionLive());
     } catch (failure) {
-      this.#captioned = undefined;
-      if (!UNREADABLE.includes(failure.name) || source === this.#unreadable) return this.#fail(failure);
-      this.#unreadable = source;
+      if (source !== this.#source) return;
+      this.#isUnderWay = false;
+      if (!this.#isFile || !UNREADABLE.includes(failure.name)) return this.#fail(failure);
+      this.#isFile = false;
       await this.#play();
     }
   }
 
-  async #captionFile(source) {
-    if (source === this.#captioned) return;
-    this.#captioned = source;
+  #begin(source) {
+    this.#source = source;
+    this.#isFile = source !== "";
+    this.#isUnderWay = false;
     this.#clear();
+  }
+
+  async #captionFile(source) {
     const cues = new Cues(this.#track, 0);
-    const { words } = await engine.transcribe(source, { onheard: (heard) => cues.add(heard.words) });
+    const onheard = ({ words }) => source === this.#source && cues.add(words);
+    const { words } = await engine.transcribe(source, { onheard });
+    if (source !== this.#source) return;
     this.#clear();
     new Cues(this.#track, 0).add(words); // their ends are known only now
     this.dispatchEvent(new CustomEvent("captioned", { detail: { words } }));
   }
 
-  // Until the media pauses, jumps or ends: times count from where it plays now.
+  // Until the media pauses, jumps or ends: times count from where it plays when it is first heard.
   async #captionLive() {
-    const [track] = (this.#media.captureStream ?? this.#media.mozCaptureStream).call(this.#media).getAudioTracks();
-    if (!track) return;
-    const cues = new Cues(this.#track, this.#media.currentTime);
+    const stream = (this.#media.captureStream ?? this.#media.mozCaptureStream).call(this.#media);
+    const [track] = stream.getAudioTracks();
+    if (track) await this.#listen(track);
+    this.#isUnderWay = false;
+  }
+
+  async #listen(track) {
     const over = new Promise((resolve) => {
       for (const kind of ["pause", "seeking", "ended", "emptied", "ratechange"]) {
-        this.#media.addEventListener(kind, () => resolve(), { once: true, signal: this.#left.signal });
+        this.#media.addEventListener(kind, () => resolve(), { once: true });
       }
       this.#left.signal.addEventListener("abort", () => resolve());
     });
-    await engine.listen(over, { onheard: (heard) => cues.add(heard.words, heard.partial, heard.seconds) }, track);
+    let cues;
+    await engine.listen(over, {
+      onopen: () => { cues = new Cues(this.#track, this.#media.currentTime); },
+      onheard: ({ words, partial, seconds }) => cues.add(words, partial, seconds),
+    }, track);
   }
 
   #clear() {

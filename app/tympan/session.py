@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tympan.arrays import Float32
@@ -37,6 +38,10 @@ class Heard:
     backlog_s: float  # of audio waiting
 
 
+class _Abandoned(Exception):
+    """Nobody wants the recording any more."""
+
+
 class Session:
     """Feeds a stream from a queue, tells `on_heard` about every frame, and `on_turn` about turns."""
 
@@ -62,7 +67,7 @@ class Session:
         self._queue: deque[Float32] = deque()
         self._n_queued = 0  # samples at the rate they came in
         self._changed = asyncio.Event()  # something came in or went out
-        self._ended = False
+        self._ended = self._is_abandoned = False
         self._pump = asyncio.ensure_future(self._run())
 
     @property
@@ -94,8 +99,10 @@ class Session:
         return await self._stream.finish()
 
     def abandon(self) -> None:
-        """Stop at once and forget the recording."""
-        self._pump.cancel()
+        """Stop at the next frame and forget the recording."""
+        self._ended = self._is_abandoned = True  # no task is cancelled: Pyodide's loop complains of those
+        self._queue.clear()
+        self._changed.set()
 
     def _put(self, samples: Float32) -> None:
         self._queue.append(samples)
@@ -109,20 +116,24 @@ class Session:
 
     async def _run(self) -> None:
         try:
-            while self._queue or not self._ended:
-                if not self._queue:
-                    self._changed.clear()
-                    await self._changed.wait()
-                    continue
-                samples = self._queue.popleft()
-                for start in range(0, len(samples), MOST_TOGETHER * FRAME_SAMPLES):
-                    piece = samples[start : start + MOST_TOGETHER * FRAME_SAMPLES]
-                    self._n_queued -= len(piece)
-                    await self._transcribe(piece if self._resampler is None else self._resampler(piece))
-            if self._resampler is not None:
-                await self._transcribe(self._resampler.flush())
+            with suppress(_Abandoned):
+                await self._transcribe_queue()
         finally:
             self._changed.set()  # nobody may go on waiting for a pump that has stopped
+
+    async def _transcribe_queue(self) -> None:
+        while self._queue or not self._ended:
+            if not self._queue:
+                self._changed.clear()
+                await self._changed.wait()
+                continue
+            samples = self._queue.popleft()
+            for start in range(0, len(samples), MOST_TOGETHER * FRAME_SAMPLES):
+                piece = samples[start : start + MOST_TOGETHER * FRAME_SAMPLES]
+                self._n_queued -= len(piece)
+                await self._transcribe(piece if self._resampler is None else self._resampler(piece))
+        if self._resampler is not None:
+            await self._transcribe(self._resampler.flush())
 
     async def _transcribe(self, samples: Float32) -> None:
         """One piece of audio; and when it ends in a pause, what there is to do then."""
@@ -132,6 +143,8 @@ class Session:
             self._tell(said.words)
             kinds += self._turns.push(said.frame, said.step)
             await asyncio.sleep(0)  # lets the page's messages in between two frames
+            if self._is_abandoned:
+                raise _Abandoned
         if kinds and not self._is_traced:
             await self._turn(kinds)
         for kind in kinds:

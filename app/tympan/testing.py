@@ -13,9 +13,12 @@ from typing import TypeAlias
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
+from bench.word_errors import word_error_rate
 from cli import chromium
 from cli.server import serving
 from cli.site import build
+
+__all__ = ["OpenBrowser", "OpenPage", "tympan_browser", "tympan_page", "tympan_url", "word_error_rate"]
 
 URL_VARIABLE = "TYMPAN_URL"
 READY_MS = 180_000  # a machine that tests much at once starts Pyodide slowly

@@ -8,7 +8,8 @@ const channel = new BroadcastChannel(new URL(import.meta.url).searchParams.get("
 let microphone;
 
 const actions = {
-  decode,
+  // An address, a Blob, or a file's bytes.
+  decode: (source) => decode(ArrayBuffer.isView(source) ? new Blob([source]) : source),
 
   // Opens the microphone, which hears from now on. Gives its rate in Hz.
   async open() {

@@ -74,10 +74,12 @@ export class Engine {
   }
 
   // Transcribes the microphone, or a track of somebody else's, until `stopped` resolves: true throws it all away.
-  // listener: { onstart, onheard, onturn }, each called with a message of the engine.
+  // listener: { onopen, onstart }, called when the sound is heard and when it is transcribed, and { onheard, onturn },
+  // called with messages of the engine.
   listen(stopped, listener = {}, track = undefined) {
     return this.#inTurn(async () => {
       const microphone = await Microphone.open(track); // first: words wait in it while the model loads
+      listener.onopen?.();
       try {
         await this.load();
         return await this.#record(microphone.rateHz, true, listener, async () => {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import wave
 from pathlib import Path
 
@@ -151,6 +152,21 @@ def test_a_voice_that_runs_too_far_ahead_is_an_error_and_not_lost(transcriber: T
         recording.abandon()
 
     run(session())
+
+
+def test_an_abandoned_session_stops_in_the_middle(transcriber: Transcriber) -> None:
+    heard: list[Heard] = []
+
+    async def session() -> None:
+        recording = Session(transcriber, on_heard=heard.append)
+        recording.hear(np.zeros(4 * SAMPLE_RATE_HZ, np.float32))
+        while not heard:
+            await asyncio.sleep(0)
+        recording.abandon()
+        await recording._pump
+
+    run(session())
+    assert len(heard) < 5
 
 
 class Failing(Reference):

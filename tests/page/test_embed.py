@@ -60,7 +60,7 @@ try:
 except TympanError as error:
     tell(refused=error.kind)
 
-stt = await Transcriber.load("demo")
+stt = await Transcriber.load("demo", backend="numpy")
 tell(loaded=stt.manifest.name)
 content = await (await fetch("AUTHOR/speech.wav")).bytes()
 for source in ("speech.wav", content, np.zeros(24000, np.float32)):
@@ -164,7 +164,7 @@ CUES = """
 """
 
 
-def test_captions_of_a_file(page: Page, author: str) -> None:
+def test_captions_of_a_file_and_of_a_live_stream(page: Page, author: str) -> None:
     page.goto(f"{author}/captions.html")
     page.set_input_files("input", SPEECH)
     page.evaluate(
@@ -186,9 +186,6 @@ def test_captions_of_a_file(page: Page, author: str) -> None:
     assert [cue[0] for cue in cues] == sorted(cue[0] for cue in cues)
     assert page.evaluate("document.querySelector('#talk').textTracks[0].mode") == "showing"
 
-
-def test_captions_of_a_live_stream(page: Page, author: str) -> None:
-    page.goto(f"{author}/captions.html")
     page.evaluate(
         """async () => {
             const talk = document.querySelector("#talk");

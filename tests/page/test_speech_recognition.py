@@ -69,7 +69,7 @@ def page(site: str, tympan_browser: OpenBrowser, tmp_path_factory: pytest.TempPa
         page = tympan_browser(SPEECH).new_page()
         page.goto(f"{url}/blank.html")
         page.evaluate(HELPERS)
-        page.evaluate(f"import('{site}/speech-recognition.js?model=demo')")
+        page.evaluate(f"import('{site}/speech-recognition.js?model=demo&backend=numpy')")
         yield page
         page.close()
 

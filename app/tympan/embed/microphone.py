@@ -10,6 +10,7 @@ import numpy as np
 from pyodide.ffi import JsProxy
 
 from tympan.embed.page import Page, PageError
+from tympan.embed.report import reported
 from tympan.errors import MICROPHONE_REASONS, MicrophoneDenied, TympanError
 from tympan.session import Heard, Session
 from tympan.text.words import Word
@@ -43,7 +44,8 @@ class Microphone:
 
     async def __anext__(self) -> Word:
         """The next word. Raises MicrophoneDenied, TooSlow, GpuError; NotInWorker."""
-        word = await self._recording.next_word()
+        with reported():
+            word = await self._recording.next_word()
         if word is None:
             raise StopAsyncIteration
         return word
@@ -88,7 +90,7 @@ class _Recording:
     def abandon(self) -> None:
         """Give the microphone back, and forget the recording."""
         if self._page is not None and self._session is not None and self.transcript is None:
-            self._page.tell("close")
+            self._page.stop_listening()
             self._session.abandon()
 
     async def _open(self) -> None:

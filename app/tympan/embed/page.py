@@ -48,8 +48,8 @@ class Page:
         self._channel = channel
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._ids = count()
-        self.on_samples: Callable[[JsProxy], None] = lambda samples: None
-        self.on_end: Callable[[], None] = lambda: None
+        self.on_samples: Callable[[JsProxy], None] = _ignore
+        self.on_end: Callable[[], None] = _ignore
         channel.onmessage = create_proxy(self._receive)
 
     @classmethod
@@ -77,6 +77,11 @@ class Page:
         self._channel.postMessage(to_js(question, dict_converter=Object.fromEntries))
         return question["id"]
 
+    def stop_listening(self) -> None:
+        """Give the microphone back, and call nobody any more."""
+        self.on_samples = self.on_end = _ignore
+        self.tell("close")
+
     def _receive(self, event: Any) -> None:
         message = event.data
         if hasattr(message, "samples"):
@@ -94,3 +99,7 @@ class Page:
             answer.set_exception(PageError(str(message.error.name), str(message.error.message)))
         else:
             answer.set_result(getattr(message, "value", None))
+
+
+def _ignore(*values: object) -> None:
+    """Nobody listens."""

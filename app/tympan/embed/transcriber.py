@@ -11,6 +11,7 @@ import numpy as np
 from tympan import loading, transcriber
 from tympan.arrays import Float32
 from tympan.config import SAMPLE_RATE_HZ
+from tympan.embed.report import reported
 from tympan.errors import BadAudio, DownloadFailed
 from tympan.session import FILE_BACKLOG_S, Session
 from tympan.transcript import Trace, Transcript
@@ -38,7 +39,8 @@ class Transcriber(transcriber.Transcriber):
         model directory; outside of a browser the path of one. backend, on_progress: as `tympan.loading.load` says.
         Raises ModelError, GpuError, BadOption; NotInWorker.
         """
-        loaded = await loading.load(await _find(model), backend, on_progress)
+        with reported():
+            loaded = await loading.load(await _find(model), backend, on_progress)
         parts = loaded.transcriber
         opened = cls(parts.mimi, parts.lm, parts.tokenizer)
         opened.manifest = loaded.manifest
@@ -51,12 +53,13 @@ class Transcriber(transcriber.Transcriber):
         page, or bytes, a Blob or a File of whatever the browser can decode.
         Raises BadAudio, DownloadFailed, GpuError.
         """
-        pcm = source if isinstance(source, np.ndarray) else await _decode(source)
-        recording = Session(self, trace=trace)
         step = int(FILE_BACKLOG_S * SAMPLE_RATE_HZ)
-        for start in range(0, len(pcm), step):
-            await recording.feed(pcm[start : start + step])
-        return await recording.finish()
+        with reported():
+            pcm = source if isinstance(source, np.ndarray) else await _decode(source)
+            recording = Session(self, trace=trace)
+            for start in range(0, len(pcm), step):
+                await recording.feed(pcm[start : start + step])
+            return await recording.finish()
 
     def microphone(self, *, on_turn: Callable[[Turn], None] = lambda turn: None) -> Microphone:
         """The words of the voice in front of the page: `async for word in stt.microphone()`.

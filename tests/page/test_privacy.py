@@ -1,0 +1,54 @@
+"""What is said stays here: no request leaves the origin, and the microphone is given back."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Page, Request, WebSocket
+
+from tests.page.test_embed import KEEP_TRACKS
+from tests.page.test_transcribe import SPEECH
+from tests.page.tympan_page import BOOT_MS, TympanPage
+from tympan.testing import OpenBrowser
+
+LISTEN_MS = 3_000
+
+
+def hears(page: Page) -> bool:
+    """Whether any track that the page was given is live."""
+    return bool(page.evaluate("tracks.some((track) => track.readyState === 'live')"))
+
+
+def test_no_request_leaves_the_origin_while_transcribing_and_the_microphone_is_released_on_stop(
+    tympan_browser: OpenBrowser, site: str
+) -> None:
+    context = tympan_browser(SPEECH).new_context()
+    requests: list[Request] = []
+    sockets: list[WebSocket] = []
+    context.on("request", lambda request: requests.append(request))
+    context.add_init_script(KEEP_TRACKS)
+    page = context.new_page()
+    page.on("websocket", lambda socket: sockets.append(socket))
+    page.goto(f"{site}/?backend=numpy")
+    tympan = TympanPage(page)
+    tympan.wait_for("ready", timeout_ms=BOOT_MS)
+
+    n_loading = len(requests)
+    tympan.choose("speech.wav", SPEECH.read_bytes())
+    assert "meeting" in tympan.transcript
+    assert not hears(page), "the microphone is asked for only when it is wanted"
+
+    page.click("#microphone")
+    tympan.wait_for("listening")
+    assert hears(page)
+    page.wait_for_timeout(LISTEN_MS)
+    page.click("#microphone")
+    tympan.wait_for("ready")
+    assert page.evaluate("tracks.map((track) => track.readyState)") == ["ended"]
+
+    origins = {f"{url.scheme}://{url.netloc}" for url in (urlsplit(request.url) for request in requests) if url.netloc}
+    assert origins == {site}
+    assert all(request.method == "GET" and not request.post_data for request in requests)
+    assert not [request.url for request in requests[n_loading:] if urlsplit(request.url).query]
+    assert not sockets
+    context.close()
