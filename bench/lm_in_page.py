@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Awaitable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -12,12 +13,12 @@ from bench import lm_webgpu_in_page
 from bench.random_lm import random_codes, random_lm
 from tympan.arrays import Int32
 from tympan.config import LMConfig
-from tympan.lm.backend import Backend
+from tympan.lm.backend import Backend, Step
 from tympan.lm.webgpu import WebGPUBackend
 from tympan.loading import open_backend
 
-N_TOGETHER = 8  # frames that are started before the last of them is awaited
-N_WARM = 2  # groups first, which are not counted
+N_TOGETHER = 8  # frames that are on their way together
+WARM_S = 2.0  # first, not counted: browsers compile what runs often again, and clocks rise
 
 
 async def measure(
@@ -59,20 +60,43 @@ async def _say(lm: Backend, fill: int, frames: Int32) -> list[dict[str, Any]]:
 
 
 async def _time_fills(lm: Backend, fills: Sequence[int], n_frames: int) -> dict[str, Any]:
-    """ms a frame of completed work for every group of frames, by fill of the ring; ms a step to start them."""
-    frames, state = random_codes(lm.config, min(N_TOGETHER, n_frames)), lm.new_state()
-    frame_ms: dict[int, list[float]] = {}
-    start_ms: list[float] = []
+    """ms a frame of completed work, and to start its step, for every group of frames, by fill of the ring."""
+    await _Stream(lm, fills[0]).run(1, at_least_s=WARM_S)
+    frame_ms, start_ms = {}, []
     for fill in fills:
-        frame_ms[fill] = []
-        for _ in range(N_WARM + n_frames // len(frames)):
-            state.position = fill
-            begun_s = perf_counter()
-            started = [lm.step(state, frame) for frame in frames]
-            start_ms.append((perf_counter() - begun_s) * 1000 / len(frames))
-            for step in started:
-                await step
-            frame_ms[fill].append((perf_counter() - begun_s) * 1000 / len(frames))
-        del frame_ms[fill][:N_WARM]
-        print(f"ring fill {fill}: {np.median(frame_ms[fill]):.2f} ms a frame")
+        stream = _Stream(lm, fill)
+        await stream.run(n_frames)
+        frame_ms[fill] = stream.frame_ms
+        start_ms += stream.start_ms
+        print(f"ring fill {fill}: {np.median(stream.frame_ms):.2f} ms a frame")
     return {"frame_ms": frame_ms, "start_ms": start_ms}
+
+
+class _Stream:
+    """Frames as a file has them: some are on their way while the next is started. The ring stays as full as it is."""
+
+    def __init__(self, lm: Backend, fill: int) -> None:
+        self._lm, self._fill, self._state = lm, fill, lm.new_state()
+        self._codes = random_codes(lm.config, 1)[0]
+        self.frame_ms: list[float] = []
+        self.start_ms: list[float] = []
+
+    async def run(self, n_frames: int, at_least_s: float = 0) -> None:
+        n_group, n_done, start_s = min(N_TOGETHER, n_frames), 0, 0.0
+        begun_s = group_s = perf_counter()
+        pending: deque[Awaitable[Step]] = deque()
+        while n_done < n_frames or perf_counter() - begun_s < at_least_s:
+            while len(pending) < n_group:
+                self._state.position = self._fill
+                start_s -= perf_counter()
+                pending.append(self._lm.step(self._state, self._codes))
+                start_s += perf_counter()
+            await pending.popleft()
+            n_done += 1
+            if n_done % n_group == 0:
+                now_s = perf_counter()
+                self.frame_ms.append((now_s - group_s) * 1000 / n_group)
+                self.start_ms.append(start_s * 1000 / n_group)
+                group_s, start_s = now_s, 0.0
+        for step in pending:
+            await step

@@ -9,20 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from tympan.gpu.buffers import Buffer
-from tympan.gpu.device import Adapter, Device
+from tympan.gpu.buffers import Buffer, Readback, Usage
+from tympan.gpu.device import TIMESTAMPS, Device
 from tympan.gpu.kernel import Compiler, Dispatch, Queue, compile_source
+from tympan.gpu.webapi import Array, js_object
 from tympan.lm.gpu_model import Vectors
 from tympan.lm.kernels import Kernels, Shape, Tuning
 from tympan.lm.webgpu import State, WebGPUBackend
 from tympan.lm.weights import LMWeights
 from tympan.weights.q4 import Q4Matrix
 
-N_ROUNDS, N_PASSES = 12, 8
-N_SOFTWARE_ROUNDS = 2
+N_ROUNDS = 5
+ENOUGH_S, MOST_REPEATS = 0.02, 64  # of a pass that is timed
 MATVECS = ("qkv", "out_proj", "gate_up", "down", "text_linear")
-STREAM_BYTES, SOFTWARE_STREAM_BYTES = 1 << 30, 1 << 25
-N_STREAM_WORKGROUPS, STREAM_INVOCATIONS = 2048, 256
+STREAM_BYTES, N_STREAMS = 1 << 26, 4  # together more than any cache
+N_STREAM_WORKGROUPS = 2048
 
 _STREAM = """
 override n: u32;
@@ -54,10 +55,11 @@ async def measure(lm: WebGPUBackend, weights: LMWeights, fill: int, with_layouts
     state = _filled(lm, fill)
     matvecs = [dispatch for dispatch in state.dispatches if _kind(dispatch) in MATVECS]
     n_bytes = _matvec_bytes(weights)
-    read_gb_s = await _read_gb_s(lm.device.info.is_software)
-    matvecs_ms = await _time_ms(lm, matvecs)
+    read_gb_s = await _read_gb_s(lm.device)
+    matvecs_ms = await _time_ms(lm.device, matvecs)
     return {
         "adapter": lm.device.info.summary,
+        "has_clock": bool(lm.device.handle.features.has(TIMESTAMPS)),
         "subgroup_width": lm.device.info.subgroup_width,
         "dispatches": len(state.dispatches),
         "matvec_bytes": n_bytes,
@@ -125,50 +127,63 @@ async def _kernels_ms(lm: WebGPUBackend, fill: int) -> dict[str, float]:
     for dispatch in state.dispatches:
         kinds.setdefault(_kind(dispatch), []).append(dispatch)
     kinds["all"] = state.dispatches
-    return {kind: await _time_ms(lm, dispatches) for kind, dispatches in kinds.items()}
+    return {kind: await _time_ms(lm.device, dispatches) for kind, dispatches in kinds.items()}
 
 
 def _kind(dispatch: Dispatch) -> str:
     return dispatch.label.split(".")[-1]
 
 
-async def _time_ms(lm: WebGPUBackend, dispatches: Sequence[Dispatch]) -> float:
-    """The median time of a pass of these dispatches, of passes that are submitted together."""
-    times_ms = []
-    n_rounds, n_passes = (N_SOFTWARE_ROUNDS, 1) if lm.device.info.is_software else (N_ROUNDS, N_PASSES)
-    for _ in range(n_rounds):
-        await lm.device.settle()
+async def _time_ms(device: Device, dispatches: Sequence[Dispatch]) -> float:
+    """The time of these dispatches in order, on the GPU's own clock where it has one."""
+    clock = _PassClock(device) if device.handle.features.has(TIMESTAMPS) else None
+    queue, n_repeats = Queue(device, "bench"), 1
+    while True:
         begun_s = perf_counter()
-        for _ in range(n_passes):
-            lm.queue.submit(dispatches)
-        await lm.device.settle()
-        times_ms.append((perf_counter() - begun_s) * 1000 / n_passes)
+        queue.submit(list(dispatches) * n_repeats, timed=clock.timed if clock else None)
+        await device.settle()
+        if perf_counter() - begun_s > ENOUGH_S or n_repeats >= MOST_REPEATS:
+            break
+        n_repeats *= 2
+    times_ms = []
+    for _ in range(N_ROUNDS):
+        begun_s = perf_counter()
+        queue.submit(list(dispatches) * n_repeats, timed=clock.timed if clock else None)
+        await device.settle()
+        elapsed_ms = (perf_counter() - begun_s) * 1000
+        times_ms.append((await clock.read_ms() if clock else elapsed_ms) / n_repeats)
     return float(np.median(times_ms))
 
 
-async def _read_gb_s(is_software: bool) -> float:
-    """What this adapter reads out of a buffer that no cache holds, on a device of its own."""
-    adapter = await Adapter.request()
-    offered = int(adapter.handle.limits.maxStorageBufferBindingSize)
-    n_bytes = SOFTWARE_STREAM_BYTES if is_software else min(STREAM_BYTES, offered // (1 << 25) * (1 << 25))
-    device = await adapter.device({"maxBufferSize": n_bytes, "maxStorageBufferBindingSize": n_bytes})
-    try:
-        kernel = await compile_source(device, "stream", _STREAM, N_STREAM_WORKGROUPS, {"n": n_bytes // 16})
-        source, result = Buffer.new(device, "source", n_bytes), Buffer.new(device, "result", 256)
-        return n_bytes / await _best_s(device, kernel.on("stream", source, result)) / 1e9
-    finally:
-        device.close()
+class _PassClock:
+    """When a pass began and ended, on the GPU's clock. Browsers round it to 0.1 ms."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._times = device.handle.createQuerySet(js_object({"type": "timestamp", "count": 2}))
+        self._resolved = Buffer.new(device, "bench.times", 16, Usage.QUERY_RESOLVE | Usage.COPY_SRC)
+        self._readback = Readback(device, "bench.times", 16, 1)
+        writes = {"querySet": self._times, "beginningOfPassWriteIndex": 0, "endOfPassWriteIndex": 1}
+        self.timed = js_object({"timestampWrites": writes})
+
+    async def read_ms(self) -> float:
+        slot, encoder = self._readback.take(), self._device.handle.createCommandEncoder()
+        encoder.resolveQuerySet(self._times, 0, 2, self._resolved.handle, 0)
+        encoder.copyBufferToBuffer(self._resolved.handle, 0, slot.handle, 0, 16)
+        self._device.handle.queue.submit(Array.of(encoder.finish()))
+        begun_ns, ended_ns = (await self._readback.read(slot, 16)).view(np.uint64).tolist()
+        return (ended_ns - begun_ns) / 1e6
 
 
-async def _best_s(device: Device, dispatch: Dispatch) -> float:
-    """The time of one more dispatch, so that what a submit costs is not in it."""
-    queue, times_s = Queue(device, "stream"), []
-    for n in (1, 1, 1, 5, 5, 5):
-        begun_s = perf_counter()
-        queue.submit([dispatch] * n)
-        await device.settle()
-        times_s.append(perf_counter() - begun_s)
-    return max(min(times_s[3:]) - min(times_s[:3]), 1e-9) / 4
+async def _read_gb_s(device: Device) -> float:
+    """What this adapter reads of a buffer that no cache holds."""
+    kernel = await compile_source(device, "stream", _STREAM, N_STREAM_WORKGROUPS, {"n": STREAM_BYTES // 16})
+    sources = [Buffer.new(device, "source", STREAM_BYTES) for _ in range(N_STREAMS)]
+    dispatches = [kernel.on("stream", source, Buffer.new(device, "result", 256)) for source in sources]
+    streams_ms = await _time_ms(device, dispatches)
+    for source in sources:
+        source.destroy()
+    return N_STREAMS * STREAM_BYTES / streams_ms / 1e6
 
 
 def _matvec_bytes(weights: LMWeights) -> int:

@@ -6,6 +6,7 @@ Source: kyutai-labs/moshi@e6a55d2 moshi/modules/rope.py.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from math import log
 
 import numpy as np
@@ -27,9 +28,8 @@ class Rotation:
         Computed for each step instead of looked up, so a stream has no last position. The angle is a float32 product,
         as the official code computes it.
         """
-        pairs = np.arange(head_width // 2, dtype=np.float32)
-        frequency = np.exp(pairs * np.float32(-log(max_period) * 2 / head_width))
-        angle = np.arange(position, position + n_positions).astype(np.float32)[:, None] * frequency
+        positions = np.arange(position, position + n_positions).astype(np.float32)
+        angle = positions[:, None] * _frequencies(head_width, max_period)
         return cls(np.cos(angle), np.sin(angle))
 
     def apply(self, x: Float32) -> Float32:
@@ -40,3 +40,10 @@ class Rotation:
         rotated[..., 0::2] = real * cos - imaginary * sin
         rotated[..., 1::2] = real * sin + imaginary * cos
         return rotated
+
+
+@cache
+def _frequencies(head_width: int, max_period: float) -> Float32:
+    """The angle of one position further for every pair: float32 (D / 2,)."""
+    pairs = np.arange(head_width // 2, dtype=np.float32)
+    return np.exp(pairs * np.float32(-log(max_period) * 2 / head_width))

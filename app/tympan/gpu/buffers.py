@@ -28,6 +28,7 @@ class Usage(IntFlag):
     COPY_SRC = 4
     COPY_DST = 8
     STORAGE = 128
+    QUERY_RESOLVE = 512
 
 
 @dataclass(frozen=True)

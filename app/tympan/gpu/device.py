@@ -14,7 +14,8 @@ from tympan.gpu.webapi import JsException, create_proxy, js_object, navigator
 SOFTWARE_VENDORS = ("google", "mesa")  # SwiftShader, lavapipe
 SOFTWARE_NAMES = ("swiftshader", "llvmpipe", "lavapipe", "basic render")
 NEWS_TURNS = 8
-SUBGROUPS = "subgroups"
+SUBGROUPS, TIMESTAMPS = "subgroups", "timestamp-query"
+OPTIONAL_FEATURES = (SUBGROUPS, TIMESTAMPS)
 ERROR_SCOPES = ("internal", "out-of-memory", "validation")
 
 
@@ -75,7 +76,7 @@ class Adapter:
         return None
 
     async def device(self, needs: Mapping[str, int], label: str = "tympan") -> Device:
-        """Open it, with subgroups where it has them.
+        """Open it, with those of OPTIONAL_FEATURES that it has.
 
         needs: WebGPU limit name -> the least value that will do.
         Raises GpuLimit when it is too small, GpuFault when it gives no device.
@@ -84,7 +85,7 @@ class Adapter:
             offered = int(getattr(self.handle.limits, limit))
             if offered < needed:
                 raise GpuLimit(limit, needed, offered)
-        features = [SUBGROUPS] if self.info.subgroup_width else []
+        features = [name for name in OPTIONAL_FEATURES if self.handle.features.has(name)]
         descriptor = {"label": label, "requiredLimits": needs, "requiredFeatures": features}
         try:
             return Device(await self.handle.requestDevice(js_object(descriptor)), self.info)

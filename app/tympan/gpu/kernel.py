@@ -107,10 +107,13 @@ class Queue:
         self._encoder = js_object({"label": label})
         self._commands = Array.of(None)
 
-    def submit(self, dispatches: Sequence[Dispatch], copies: Sequence[Copy] = ()) -> None:
-        """Start the dispatches in order, then the copies, and return at once."""
+    def submit(self, dispatches: Sequence[Dispatch], copies: Sequence[Copy] = (), timed: Any = None) -> None:
+        """Start the dispatches in order, then the copies, and return at once.
+
+        timed: a GPUComputePassDescriptor to be used instead of the usual one, with timestampWrites.
+        """
         encoder = self._device.createCommandEncoder(self._encoder)
-        compute = encoder.beginComputePass(self._encoder)
+        compute = encoder.beginComputePass(timed or self._encoder)
         # Looked up once: a method of a JavaScript object is made anew each time that it is asked for.
         set_pipeline, set_bind_group, run = compute.setPipeline, compute.setBindGroup, compute.dispatchWorkgroups
         for dispatch in dispatches:
