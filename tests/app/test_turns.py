@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from math import floor
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from tests.awaiting import run
 from tympan.arrays import Float32, Int32
 from tympan.config import FRAME_S, FRAME_SAMPLES, LMConfig
 from tympan.lm.backend import Done, Step
+from tympan.lm.reference import Reference
 from tympan.mimi.encoder import Mimi
 from tympan.session import LONGEST_CONTEXT_S, Heard, Session
 from tympan.text.tokenizer import Tokenizer
@@ -74,8 +76,9 @@ class Oracle:
         if codes is not None:
             state.append(int(codes[0]))
         self.longest = max(self.longest, len(state))
-        due = dict(enumerate(state, start=LATE_FRAMES - 2))  # by the frame that is read when it is said
-        boundary, piece = (due.get(len(state) - 1 - n, 0) for n in (0, 1))
+        n_late_frames = floor(self.config.delay_s / FRAME_S + 1e-6)
+        due = len(state) + 1 - n_late_frames  # the frame whose word begins to be said
+        boundary, piece = (state[frame] if frame >= 0 else 0 for frame in (due, due - 1))
         token = PAD if self.is_mute else BOUNDARY if boundary > VOICE else PIECES[piece] if piece > VOICE else PAD
         return Done(Step(token, extra_heads=self.heads(state) if self.heads else None))
 
@@ -83,8 +86,16 @@ class Oracle:
         """Nothing to give back."""
 
 
-def transcriber(n_heads: int = 0, **oracle: Any) -> tuple[Transcriber, Oracle]:
-    config = replace(golden().lm_config, n_extra_heads=n_heads, n_codebooks=1)
+def transcriber(
+    n_heads: int = 0, delay_s: float = 0.5, silence_prefix_s: float = 0.0, **oracle: Any
+) -> tuple[Transcriber, Oracle]:
+    config = replace(
+        golden().lm_config,
+        n_extra_heads=n_heads,
+        n_codebooks=1,
+        delay_s=delay_s,
+        silence_prefix_s=silence_prefix_s,
+    )
     lm = Oracle(config, **oracle)
     return Transcriber(cast(Mimi, FakeMimi()), lm, TOKENIZER), lm
 
@@ -165,6 +176,26 @@ def test_ends_of_turns_by_the_heads() -> None:
     assert listened.kinds == [SPEECH, END, SPEECH, END, SPEECH, END], "each once, and none before the first word"
 
 
+def test_turns_end_where_the_official_heads_say() -> None:
+    """The golden checkpoint, whose heads are random: the rule once more, over the official implementation's outputs."""
+    tokens, heads = golden().expected["primed_text_tokens"], golden().expected["primed_extra_heads"]
+    expected, is_armed = [], False
+    for n in range(1, 76):
+        is_armed |= tokens[n] not in (PAD, BOUNDARY)
+        if n > 12 and is_armed and heads[n, 2, 0] > 0.5:
+            expected.append(n)
+            is_armed = False
+    assert expected
+
+    async def ends() -> list[int]:
+        official = Transcriber(golden().mimi, Reference(golden().lm_config, golden().lm_weights), TOKENIZER)
+        detector = TurnDetector(golden().lm_config)
+        kinds = [detector.push(said.frame, said.step) async for said in official.stream().steps(golden().pcm)]
+        return [n for n, kind in enumerate(kinds, start=1) if END in kind]
+
+    assert run(ends()) == expected
+
+
 def test_too_few_heads_are_none() -> None:
     listened = listen(transcriber(n_heads=2, heads=lambda codes: heads_of(codes)[:2])[0], THREE_SENTENCES)
     assert listened.kinds.count(END) == 2
@@ -183,9 +214,13 @@ def test_heads_know_nothing_at_the_start() -> None:
     assert [turn.seconds for turn in listened.turns if turn.kind is END] == [pytest.approx(13 * FRAME_S)]
 
 
-@pytest.mark.parametrize("options", [{}, {"n_heads": 4, "heads": heads_of}], ids=["energy", "heads"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"n_heads": 4, "heads": heads_of}, {"delay_s": 2.5, "silence_prefix_s": 1.0}],
+    ids=["energy", "heads", "a delay of 2.5 s after a prefix of 1 s"],
+)
 def test_a_flush_loses_doubles_and_shifts_nothing(options: dict[str, Any]) -> None:
-    plain = run(transcriber()[0].transcribe(sound(THREE_SENTENCES)))
+    plain = run(transcriber(**options)[0].transcribe(sound(THREE_SENTENCES)))
     assert [word.start for word in plain.words] == [
         pytest.approx(i * FRAME_S) for i, code in enumerate(THREE_SENTENCES) if code > VOICE
     ]
