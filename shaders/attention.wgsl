@@ -15,7 +15,7 @@
 // Constants   n_heads, head_width = D, context; n_invocations; n_split keys in a split
 // Dispatch    n_heads * n_splits workgroups, n_splits = ceil(context / n_split)
 // Uses        ring_*
-// Requires    n_split and n_invocations powers of two; 1 <= n_keys <= context
+// Requires    n_split, 4 or more, and n_invocations powers of two; 1 <= n_keys <= context
 // Twin        lm.reference.attention; tolerance 1e-5
 
 override n_heads: u32;
@@ -44,19 +44,38 @@ struct Step {
 @group(0) @binding(4) var<storage, read_write> out: array<vec2<f32>>;
 
 var<workgroup> products: array<f32, n_key_parts * n_split>;
-var<workgroup> scores: array<f32, n_split>;
-var<workgroup> weights: array<f32, n_split>;
+var<workgroup> scores: array<vec4<f32>, n_split / 4>;
+var<workgroup> weights: array<vec4<f32>, n_split / 4>;
 var<workgroup> sums: array<vec2<f32>, n_invocations>;
 
-fn product(pair: u32, slot: u32) -> f32 {
-    return dot(query[pair], restored(keys[pair * context + slot]));
+// One of the terms of a score; zero past the last pair.
+fn product(head: u32, i: u32, slot: u32) -> f32 {
+    let pair = head * n_pairs + min(i, n_pairs - 1);
+    return select(0.0, dot(query[pair], restored(keys[pair * context + slot])), i < n_pairs);
+}
+
+// The sum over every n_key_parts-th pair, from `part` on. Four at a time: a GPU waits for their loads together.
+fn score(head: u32, slot: u32, part: u32) -> f32 {
+    var sum = 0.0;
+    for (var i = part; i < n_pairs; i += 4 * n_key_parts) {
+        sum += product(head, i, slot) + product(head, i + n_key_parts, slot)
+            + product(head, i + 2 * n_key_parts, slot) + product(head, i + 3 * n_key_parts, slot);
+    }
+    return sum;
+}
+
+// Pair i of the values in slot s of n, times their weight; zero past the last slot.
+fn term(first: u32, s: u32, n: u32, i: u32) -> vec2<f32> {
+    let inside = min(s, n - 1);
+    return select(0.0, weights[inside / 4][inside % 4], s < n) * restored(ring_values[(first + inside) * n_pairs + i]);
 }
 
 // The sum over every n_value_parts-th of n slots, from `part` on.
-fn weighted(head: u32, first: u32, n: u32, i: u32, part: u32) -> vec2<f32> {
+fn weighted(first: u32, n: u32, i: u32, part: u32) -> vec2<f32> {
     var sum = vec2<f32>();
-    for (var s = part; s < n; s += n_value_parts) {
-        sum += weights[s] * restored(ring_values[(head * context + first + s) * n_pairs + i]);
+    for (var s = part; s < n; s += 4 * n_value_parts) {
+        sum += term(first, s, n, i) + term(first, s + n_value_parts, n, i)
+            + term(first, s + 2 * n_value_parts, n, i) + term(first, s + 3 * n_value_parts, n, i);
     }
     return sum;
 }
@@ -74,27 +93,25 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     // Neighbours take neighbouring slots, which lie side by side.
     let key_part = local / n_at_once;
     for (var s = local % n_at_once; s < n; s += n_at_once) {
-        var sum = 0.0;
-        for (var i = key_part; i < n_pairs; i += n_key_parts) {
-            sum += product(head * n_pairs + i, first + s);
-        }
-        products[key_part * n_split + s] = sum;
+        products[key_part * n_split + s] = score(head, first + s, key_part);
     }
     workgroupBarrier();
-    for (var s = local; s < n; s += n_invocations) {
+    for (var s = local; s < n_split; s += n_invocations) {
         var sum = 0.0;
         for (var part = 0u; part < n_key_parts; part++) {
             sum += products[part * n_split + s];
         }
-        scores[s] = sum;
+        scores[s / 4][s % 4] = select(LOWEST, sum, s < n);
     }
     workgroupBarrier();
-    var highest = LOWEST;
-    for (var s = 0u; s < n; s++) {
-        highest = max(highest, scores[s]);
+    var highests = vec4<f32>(LOWEST);
+    for (var i = 0u; i < n_split / 4; i++) {
+        highests = max(highests, scores[i]);
     }
-    for (var s = local; s < n; s += n_invocations) {
-        weights[s] = exp(max(scores[s] - highest, LOWEST_EXPONENT));
+    let highest = max(max(highests.x, highests.y), max(highests.z, highests.w));
+    for (var i = local; i < n_split / 4; i += n_invocations) {
+        let exponents = max(scores[i] - highest, vec4<f32>(LOWEST_EXPONENT));
+        weights[i] = select(vec4<f32>(), exp(exponents), 4 * i + vec4<u32>(0, 1, 2, 3) < vec4<u32>(n));
     }
     workgroupBarrier();
 
@@ -102,12 +119,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let offset = group.x * n_pairs;
     if (n_value_parts == 1) {
         for (var i = local; i < n_pairs; i += n_invocations) {
-            out[offset + i] = weighted(head, first, n, i, 0);
+            out[offset + i] = weighted(head * context + first, n, i, 0);
         }
     } else {
         let part = local / n_pairs;
         if (part < n_value_parts) {
-            sums[local] = weighted(head, first, n, local % n_pairs, part);
+            sums[local] = weighted(head * context + first, n, local % n_pairs, part);
         }
         workgroupBarrier();
         if (part == 0) {
@@ -119,11 +136,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
     }
     if (local == 0) {
-        var total = 0.0;
-        for (var s = 0u; s < n; s++) {
-            total += weights[s];
+        var totals = vec4<f32>();
+        for (var i = 0u; i < n_split / 4; i++) {
+            totals += weights[i];
         }
         let n_splits = (context + n_split - 1) / n_split;
-        out[n_splits * n_heads * n_pairs + group.x] = vec2<f32>(highest, total);
+        out[n_splits * n_heads * n_pairs + group.x] = vec2<f32>(highest, dot(totals, vec4<f32>(1.0)));
     }
 }

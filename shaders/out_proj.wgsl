@@ -12,7 +12,7 @@
 // Constants   k = d; n_heads, head_width, context, n_split as in attention.wgsl
 // Dispatch    one group of lanes for 4 rows
 // Uses        lanes_*, vector, matrix_*, residual
-// Requires    workgroup memory for x and for n_splits * n_heads shares
+// Requires    workgroup memory for x and for n_splits * n_heads sums and shares
 // Twin        x + linear(attention(...)) in numpy; tolerance 1e-5 of the largest result
 
 override n_heads: u32;
@@ -36,6 +36,7 @@ struct Step {
 @group(0) @binding(2) var<storage, read> step_inputs: Step;
 @group(0) @binding(3) var<storage, read> splits: array<vec2<f32>>;
 
+var<workgroup> split_sums: array<vec2<f32>, n_shares>;  // (highest, total) of every split and head
 var<workgroup> shares: array<f32, n_shares>;
 var<workgroup> attended: array<vec4<f32>, n_quads>;
 
@@ -43,37 +44,52 @@ fn input(i: u32) -> vec4<f32> {
     return attended[i];
 }
 
+fn share_of(i: u32, n_filled: u32) -> f32 {
+    let head = i % n_heads;
+    var highest = LOWEST;
+    for (var split = 0u; split < n_filled; split++) {
+        highest = max(highest, split_sums[split * n_heads + head].x);
+    }
+    var total = 0.0;
+    for (var split = 0u; split < n_filled; split++) {
+        let sum = split_sums[split * n_heads + head];
+        total += exp(max(sum.x - highest, LOWEST_EXPONENT)) * sum.y;
+    }
+    return exp(max(split_sums[i].x - highest, LOWEST_EXPONENT)) / total;
+}
+
+// What one split adds to a pair; zero past the last split.
+fn term(split: u32, n_filled: u32, pair: u32) -> vec2<f32> {
+    let inside = min(split, n_filled - 1);
+    let share = shares[inside * n_heads + 2 * pair / head_width];
+    return select(0.0, share, split < n_filled) * splits[inside * n_pairs + pair];
+}
+
+// Four splits at a time: a GPU waits for their loads together.
+fn attended_pair(pair: u32, n_filled: u32) -> vec2<f32> {
+    let inside = min(pair, n_pairs - 1);
+    var sum = vec2<f32>();
+    for (var split = 0u; split < n_filled; split += 4u) {
+        sum += term(split, n_filled, inside) + term(split + 1, n_filled, inside)
+            + term(split + 2, n_filled, inside) + term(split + 3, n_filled, inside);
+    }
+    return select(vec2<f32>(), sum, pair < n_pairs);
+}
+
 // Every workgroup does this for itself: it takes less time than a dispatch of its own.
 fn attend(local: u32) {
     let n_filled = (step_inputs.n_keys + n_split - 1) / n_split;
-    for (var head = local; head < n_heads; head += n_invocations) {
-        var highest = LOWEST;
-        for (var split = 0u; split < n_filled; split++) {
-            highest = max(highest, splits[n_splits * n_pairs + split * n_heads + head].x);
-        }
-        var total = 0.0;
-        for (var split = 0u; split < n_filled; split++) {
-            let sum = splits[n_splits * n_pairs + split * n_heads + head];
-            let share = exp(max(sum.x - highest, LOWEST_EXPONENT));
-            shares[split * n_heads + head] = share;
-            total += share * sum.y;
-        }
-        for (var split = 0u; split < n_filled; split++) {
-            shares[split * n_heads + head] /= total;
-        }
+    for (var i = local; i < n_filled * n_heads; i += n_invocations) {
+        split_sums[i] = splits[n_splits * n_pairs + i];
     }
     workgroupBarrier();
-    for (var pair = local; pair < 2 * n_quads; pair += n_invocations) {
-        var sum = vec2<f32>();
-        if (pair < n_pairs) {
-            let head = 2 * pair / head_width;
-            for (var split = 0u; split < n_filled; split++) {
-                sum += shares[split * n_heads + head] * splits[split * n_pairs + pair];
-            }
-        }
-        let place = place_of(pair / 2, n_blocks);
-        attended[place][2 * (pair % 2)] = sum.x;
-        attended[place][2 * (pair % 2) + 1] = sum.y;
+    for (var i = local; i < n_filled * n_heads; i += n_invocations) {
+        shares[i] = share_of(i, n_filled);
+    }
+    workgroupBarrier();
+    for (var quad = local; quad < n_quads; quad += n_invocations) {
+        let low = attended_pair(2 * quad, n_filled);
+        attended[place_of(quad, n_blocks)] = vec4<f32>(low, attended_pair(2 * quad + 1, n_filled));
     }
     workgroupBarrier();
 }

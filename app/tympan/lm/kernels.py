@@ -142,7 +142,7 @@ def needed_limits(tuning: Tuning, sizes: TransformerConfig, h: int, text_card: i
     """The WebGPU limits, by name, that the kernels must be given."""
     n_splits = -(-sizes.context // tuning.n_split)
     attention = max(tuning.attention, tuning.n_split) + 2 * tuning.n_split + 2 * tuning.attention
-    out_proj = 4 * tuning.out_proj.n_invocations + padded(sizes.d) + n_splits * sizes.n_heads
+    out_proj = 4 * tuning.out_proj.n_invocations + padded(sizes.d) + 3 * n_splits * sizes.n_heads
     shapes = tuning.embed, tuning.wide, tuning.out_proj, tuning.down
     n_invocations = max(tuning.attention, tuning.argmax, *(shape.n_invocations for shape in shapes))
     n_rows = max(text_card, 3 * sizes.d, 2 * h)
