@@ -23,10 +23,13 @@ export class TympanCaptions extends HTMLElement {
 
   connectedCallback() {
     this.#left = new AbortController();
-    this.#media = this.getRootNode().getElementById(this.getAttribute("for"));
-    if (!this.#media) throw new Error(`<tympan-captions>: there is no element “${this.getAttribute("for")}”.`);
-    const label = this.getAttribute("label") ?? "Tympan";
-    this.#track ??= this.#media.addTextTrack("captions", label, this.getAttribute("srclang") ?? "");
+    const media = this.getRootNode().getElementById(this.getAttribute("for"));
+    if (!media) throw new Error(`<tympan-captions>: there is no element “${this.getAttribute("for")}”.`);
+    if (media !== this.#media) {
+      const label = this.getAttribute("label") ?? "Tympan";
+      this.#track = media.addTextTrack("captions", label, this.getAttribute("srclang") ?? "");
+      this.#media = media;
+    }
     this.#track.mode = "showing";
     this.#media.addEventListener("playing", () => this.#play(), { signal: this.#left.signal });
     if (!this.#media.paused) this.#play();
@@ -34,7 +37,7 @@ export class TympanCaptions extends HTMLElement {
 
   disconnectedCallback() {
     this.#left.abort();
-    this.#track.mode = "disabled";
+    if (this.#track) this.#track.mode = "disabled";
   }
 
   // The text track, to be styled or exported.

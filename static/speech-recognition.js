@@ -3,8 +3,8 @@
 //   import { SpeechRecognition } from "https://example.org/tympan/speech-recognition.js";
 //
 // Importing it also puts it in place of the browser's own. `?model=` and `?backend=` after the address choose what
-// runs. Beyond the standard, every alternative has its `words`, each { text, start, end } in seconds since `audiostart`,
-// and every result its `speechStartTime` and `speechEndTime`.
+// runs. Beyond the standard, every alternative has its `words`, each { text, start, end } in seconds since
+// `audiostart`, and every result its `speechStartTime` and `speechEndTime`.
 import { Engine, HOME } from "./embed/engine.js";
 
 const NO_SPEECH_MS = 8000; // after which a recognition that is not continuous gives up
@@ -100,7 +100,6 @@ class Session {
   #recognition;
   #track;
   #stopped = Promise.withResolvers(); // with whether everything is to be thrown away
-  #isStopping = false;
   #isDropped = false;
   #begun = []; // kinds of the events whose end is still to be told
   #finals = []; // results
@@ -115,7 +114,6 @@ class Session {
   }
 
   stop(isDropped) {
-    this.#isStopping = true;
     this.#isDropped ||= isDropped;
     this.#stopped.resolve(isDropped);
   }
@@ -139,7 +137,8 @@ class Session {
 
   async #checkLanguage() {
     const lang = this.#recognition.lang || document.documentElement.lang;
-    if (lang && !(await supports([lang]))) throw failed("language-not-supported", `The model does not know “${lang}”.`);
+    if (!lang || (await supports([lang]))) return;
+    throw failed("language-not-supported", `The model does not know “${lang}”.`);
   }
 
   #onStart() {
@@ -165,7 +164,7 @@ class Session {
     if (turn === "speech") this.#onSpeech();
     if (turn !== "end" || !this.#begun.includes("speech")) return;
     if (this.#words.length) this.#finishTurn();
-    if (!this.#recognition.continuous && !this.#isStopping) this.stop(false);
+    if (!this.#recognition.continuous) this.stop(false);
   }
 
   #onSpeech() {
@@ -197,7 +196,9 @@ class Session {
   }
 
   #interim() {
-    return this.#recognition.continuous || !this.#finals.length ? [this.#result(this.#words, this.#partial, false)] : [];
+    const isOver = !this.#recognition.continuous && this.#finals.length > 0;
+    const isEmpty = !this.#words.length && !this.#partial;
+    return isOver || isEmpty ? [] : [this.#result(this.#words, this.#partial, false)];
   }
 
   #result(words, partial, isFinal) {

@@ -35,8 +35,8 @@ class Tympan extends EventTarget {
     this.#actions?.stop?.();
   }
 
-  // For whoever runs the engine: what is loaded or why nothing is, as JSON, and functions, of which the first two answer
-  // with JSON. Called again when a person loads another model.
+  // For whoever runs the engine: what is loaded or why nothing is, as JSON, and functions, of which the first two
+  // answer with JSON. Called again when a person loads another model.
   open(loaded, transcribe, listen, stop) {
     this.#actions = { transcribe, listen, stop };
     if (this.#isSettled) this.#opened = Promise.withResolvers();

@@ -109,7 +109,7 @@ export class Engine {
       await pass();
       return await this.call("finish");
     } catch (error) {
-      await this.call("abandon");
+      await this.call("abandon").catch(() => {}); // it is the first failure that matters
       throw error;
     } finally {
       this.#listener = {};
@@ -129,7 +129,8 @@ export class Engine {
       const error = new Error(event.message || "The engine cannot be started in this page.");
       for (const { reject } of this.#calls.values()) reject(error);
       this.#calls.clear();
-      this.#worker = undefined;
+      this.#worker = this.#loaded = undefined;
+      this.isLoaded = false;
     });
     return worker;
   }

@@ -20,10 +20,11 @@ export async function decode(blobOrUrl) {
 }
 
 async function download(url) {
+  const failed = (reason) => failure("DownloadFailed", `Could not download ${url}: ${reason}.`);
   const response = await fetch(url).catch(() => {
-    throw failure("DownloadFailed", `Could not download ${url}: there is no answer from that address.`);
+    throw failed("there is no answer from that address");
   });
-  if (!response.ok) throw failure("DownloadFailed", `Could not download ${url}: the server answered ${response.status}.`);
+  if (!response.ok) throw failed(`the server answered ${response.status}`);
   return response.blob();
 }
 

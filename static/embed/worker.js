@@ -27,7 +27,8 @@ async function answer(name, values) {
   try {
     return await (await started)[name](...values);
   } catch (error) {
-    return JSON.stringify({ error: { kind: "DownloadFailed", message: `The engine did not start: ${error.message}.` } });
+    const message = `The engine did not start: ${error.message}.`;
+    return JSON.stringify({ error: { kind: "DownloadFailed", message } });
   }
 }
 

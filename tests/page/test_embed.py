@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 
 from bench.word_errors import word_error_rate
 from tests.page.author import author_site
+from tests.page.test_microphone import REFUSE_24_KHZ
 from tests.page.test_transcribe import SAID, SPEECH
 from tests.page.tympan_page import BOOT_MS, TRANSCRIBE_MS
 from tympan.testing import OpenBrowser
@@ -138,6 +139,8 @@ def test_all_that_python_can_ask_for(page: Page, author: str, site: str) -> None
 
 
 def test_a_script_in_a_page_of_another_origin(page: Page, author: str) -> None:
+    """And in a browser that mixes no rates."""
+    page.add_init_script(REFUSE_24_KHZ)
     page.goto(f"{author}/script.html")
     loaded = page.evaluate("tympan.ready")
     assert loaded["languages"] == ["en"]

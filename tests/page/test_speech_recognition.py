@@ -221,6 +221,18 @@ def test_a_language_that_the_model_does_not_know(page: Page) -> None:
     assert events == [{"type": "error", "error": "language-not-supported"}, {"type": "end"}]
 
 
+def test_nobody_says_anything(page: Page) -> None:
+    events = page.evaluate(
+        """async () => {
+            const wait = setTimeout;
+            window.setTimeout = (callback, ms) => wait(callback, ms / 10); // patience is a matter of seconds
+            try { return await recognize({}, await playing(0.01)); } finally { window.setTimeout = wait; }
+        }"""
+    )
+    assert kinds(events) == ["start", "audiostart", "audioend", "error", "end"]
+    assert events[-2]["error"] == "no-speech"
+
+
 def test_a_refused_microphone(page: Page) -> None:
     events = page.evaluate(
         """async () => {
