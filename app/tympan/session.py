@@ -26,6 +26,7 @@ FILE_STEPS_AHEAD = 4
 FILE_BACKLOG_S = 4.0  # a file is handed over no faster than this, to keep it out of memory twice
 LONGEST_BACKLOG_S = 60.0  # a voice cannot wait: this far behind, listening ends
 LONGEST_CONTEXT_S = 120.0  # after which the model begins anew at the next pause
+SHORTEST_MUTE_S = 30.0  # a context in which a model that says nothing is given another chance
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,8 @@ class Session:
             words = await self._stream.flush()
             self._turns.flushed(has_words=bool(words))
             self._tell(words)
-        if TurnKind.MUTE in kinds or (is_pause and is_long):
+        is_mute = TurnKind.MUTE in kinds and self._stream.context_s > SHORTEST_MUTE_S
+        if is_mute or (is_pause and is_long):
             self._tell(await self._stream.restart())
 
     def _tell(self, words: Sequence[Word]) -> None:

@@ -298,9 +298,9 @@ def test_a_trace_is_of_one_unbroken_stream() -> None:
 
 def test_speech_without_words_is_reported_and_the_model_begins_anew() -> None:
     fake, lm = transcriber(is_mute=True)
-    listened = listen(fake, [0] * 5 + ([VOICE] * 20 + [0]) * 9)
-    assert MUTE in listened.kinds
-    assert len(lm.states) == 2
+    listened = listen(fake, [0] * 5 + ([VOICE] * 20 + [0]) * 24)
+    assert listened.kinds.count(MUTE) == 3, "every 10 s of voice"
+    assert len(lm.states) == 2, "once, after 30 s"
     assert MUTE not in listen(transcriber()[0], [0] * 5 + sentence(*[1] * MUTE_FRAMES)).kinds
 
 
