@@ -26,6 +26,7 @@ FILE_STEPS_AHEAD = 4
 FILE_BACKLOG_S = 4.0  # a file is handed over no faster than this, to keep it out of memory twice
 LONGEST_BACKLOG_S = 60.0  # a voice cannot wait: this far behind, listening ends
 LONGEST_CONTEXT_S = 120.0  # after which the model begins anew at the next pause
+MOST_BEHIND_S = 0.25  # of a live voice: with more waiting, the time is better spent on that than on a flush
 SHORTEST_MUTE_S = 30.0  # a context in which a model that says nothing is given another chance
 
 
@@ -156,7 +157,8 @@ class Session:
         """Nobody speaks, or the model does not answer."""
         is_pause = kinds[-1] in (TurnKind.PAUSE, TurnKind.END)
         is_long = self._stream.context_s > LONGEST_CONTEXT_S
-        if is_pause and self._turns.owes_words and (is_long or (self._is_live and not self._queue)):
+        is_prompt = self._is_live and self.backlog_s <= MOST_BEHIND_S
+        if is_pause and self._turns.owes_words and (is_long or is_prompt):
             words = await self._stream.flush()
             self._turns.flushed(has_words=bool(words))
             self._tell(words)

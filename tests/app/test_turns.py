@@ -21,7 +21,7 @@ from tympan.mimi.encoder import Mimi
 from tympan.session import LONGEST_CONTEXT_S, Heard, Session
 from tympan.text.tokenizer import Tokenizer
 from tympan.text.words import Word
-from tympan.transcriber import Transcriber
+from tympan.transcriber import FLUSH_S, Transcriber
 from tympan.transcript import Trace, Transcript
 from tympan.turns import END_FRAMES, MUTE_FRAMES, EnergyGate, Turn, TurnDetector, TurnKind
 
@@ -262,9 +262,10 @@ def test_words_are_out_when_the_end_of_a_turn_is_told() -> None:
 
 def test_a_live_voice_that_is_behind_is_not_flushed() -> None:
     """All of it comes at once: whatever a flush could bring is in the queue already."""
+    fake, lm = transcriber()
 
     async def session() -> Transcript:
-        recording = Session(transcriber()[0], live=True)
+        recording = Session(fake, live=True)
         recording.hear(sound(THREE_SENTENCES))
         recording.hear(sound([0] * 8))
         return await recording.finish()
@@ -273,6 +274,8 @@ def test_a_live_voice_that_is_behind_is_not_flushed() -> None:
     transcript = run(session())
     assert transcript.text == plain.text
     assert [w.start for w in transcript.words] == [w.start for w in plain.words]
+    n_flushes = (lm.longest - len(THREE_SENTENCES) - 8) / ((0.5 + FLUSH_S) / FRAME_S)
+    assert 1 <= n_flushes < 3, "at the end alone"
 
 
 @pytest.mark.parametrize("live", [True, False])
