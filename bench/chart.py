@@ -17,7 +17,7 @@ RESULTS, CHART = ROOT / "bench" / "results", ROOT / "docs" / "lm.svg"
 FRAME_MS = 80
 COLOURS = ("#93c5fd", "#3b82f6", "#1e3a8a")  # by fill of the ring: empty, half full, full
 
-_WIDTH, _LEFT, _RIGHT, _TOP, _ROW, _BAR = 760, 250, 70, 30, 54, 13
+_WIDTH, _LEFT, _RIGHT, _TOP, _ROW, _BAR = 840, 320, 70, 30, 54, 13
 _AXIS_MS = (0.1, 10_000.0)
 
 
@@ -53,13 +53,20 @@ def _row(result: Mapping[str, Any], top: int) -> list[str]:
     for i, (times, colour) in enumerate(zip(lm["ring_fill"].values(), COLOURS, strict=True)):
         at, y = _x(times["median_ms"]), top + 3 + _BAR * i
         lines.append(f'<rect x="{_LEFT}" y="{y}" width="{round(at - _LEFT, 1)}" height="{_BAR - 1}" fill="{colour}"/>')
-        lines.append(f'<text x="{at + 4}" y="{y + 10}" font-size="10">{times["median_ms"]:.3g} ms</text>')
+        lines.append(f'<text x="{at + 4}" y="{y + 10}" font-size="10">{shown(times["median_ms"])}</text>')
     return lines
+
+
+def shown(ms: float) -> str:
+    """A time with about three digits."""
+    return f"{ms:,.0f} ms" if ms >= 100 else f"{ms:.3g} ms"
 
 
 def _runs_on(result: Mapping[str, Any]) -> str:
     machine = result["machine"]
-    return str(machine.get("gpu") or f"{result['lm']['runs_on']}, {machine['n_cpus']} cores of {machine['cpu']}")[:40]
+    if result["lm"]["runs_on"] == "CPU" or "software" in result["lm"]["runs_on"]:
+        return f"{result['lm']['runs_on']}: {machine['n_cpus']} cores of {machine['cpu']}"
+    return str(machine.get("gpu", result["lm"]["runs_on"]))
 
 
 def _x(ms: float) -> float:

@@ -18,7 +18,7 @@ from tympan.lm.webgpu import WebGPUBackend
 from tympan.loading import open_backend
 
 N_TOGETHER = 8  # frames that are on their way together
-WARM_S = 2.0  # first, not counted: browsers compile what runs often again, and clocks rise
+WARM_S = 5.0  # first, not counted: browsers compile what runs often again, and clocks rise
 
 
 async def measure(
@@ -61,15 +61,15 @@ async def _say(lm: Backend, fill: int, frames: Int32) -> list[dict[str, Any]]:
 
 async def _time_fills(lm: Backend, fills: Sequence[int], n_frames: int) -> dict[str, Any]:
     """ms a frame of completed work, and to start its step, for every group of frames, by fill of the ring."""
-    await _Stream(lm, fills[0]).run(1, at_least_s=WARM_S)
+    await _Stream(lm, fills[-1]).run(1, at_least_s=WARM_S)
     frame_ms, start_ms = {}, []
-    for fill in fills:
+    for fill in reversed(fills):
         stream = _Stream(lm, fill)
         await stream.run(n_frames)
         frame_ms[fill] = stream.frame_ms
         start_ms += stream.start_ms
         print(f"ring fill {fill}: {np.median(stream.frame_ms):.2f} ms a frame")
-    return {"frame_ms": frame_ms, "start_ms": start_ms}
+    return {"frame_ms": {fill: frame_ms[fill] for fill in fills}, "start_ms": start_ms}
 
 
 class _Stream:

@@ -3,8 +3,8 @@
 //     token = min { i : logits[i] = max(logits) }
 //
 // Bindings
-//     0  logits  f32 (n,)   read
-//     1  token   u32 (1,)   read_write   written
+//     0  logits  vec4<f32> (ceil(n / 4),)   read   what is past n means nothing
+//     1  token   u32 (1,)                   read_write   written
 // Constants   n; n_invocations, a power of two
 // Dispatch    1 workgroup
 // Requires    no NaN
@@ -13,7 +13,9 @@
 override n: u32;
 override n_invocations: u32;
 
-@group(0) @binding(0) var<storage, read> logits: array<f32>;
+const LOWEST = -3.4028234e38;
+
+@group(0) @binding(0) var<storage, read> logits: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> token: u32;
 
 struct Best {
@@ -31,13 +33,23 @@ fn better(a: Best, b: Best) -> Best {
     return a;
 }
 
+fn best_of(quad: u32) -> Best {
+    let logit = select(vec4<f32>(LOWEST), logits[quad], 4 * quad + vec4<u32>(0, 1, 2, 3) < vec4<u32>(n));
+    return better(
+        better(Best(logit.x, 4 * quad), Best(logit.y, 4 * quad + 1)),
+        better(Best(logit.z, 4 * quad + 2), Best(logit.w, 4 * quad + 3)),
+    );
+}
+
 @compute @workgroup_size(n_invocations)
 fn main(@builtin(local_invocation_index) lane: u32) {
-    // A lane past the end starts from element 0, which never beats itself.
-    let first = select(0, lane, lane < n);
-    var best = Best(logits[first], first);
-    for (var i = lane; i < n; i += n_invocations) {
-        best = better(best, Best(logits[i], i));
+    // The last quad may be looked at more than once: it never beats itself. Four at a time: a GPU waits for them together.
+    let last = (n - 1) / 4;
+    var best = best_of(min(lane, last));
+    for (var quad = lane; quad <= last; quad += 4 * n_invocations) {
+        let a = better(best_of(quad), best_of(min(quad + n_invocations, last)));
+        let b = better(best_of(min(quad + 2 * n_invocations, last)), best_of(min(quad + 3 * n_invocations, last)));
+        best = better(best, better(a, b));
     }
     partial[lane] = best;
     for (var stride = n_invocations / 2; stride > 0; stride /= 2) {

@@ -19,10 +19,16 @@ fn input(i: u32) -> vec4<f32> {
     return scaled[i];
 }
 
+fn squares_at(i: u32) -> vec4<f32> {
+    let n = (k + 15) / 16;
+    return select(vec4<f32>(), squares[min(i, n - 1)], i < n);
+}
+
+// Four at a time: a GPU waits for their loads together.
 fn inverse_rms(local: u32) -> f32 {
     var sum = vec4<f32>();
-    for (var i = local % n_lanes; 16 * i < k; i += n_lanes) {
-        sum += squares[i];
+    for (var i = local % n_lanes; 16 * i < k; i += 4 * n_lanes) {
+        sum += squares_at(i) + squares_at(i + n_lanes) + squares_at(i + 2 * n_lanes) + squares_at(i + 3 * n_lanes);
     }
     let total = sum_of_lanes(local, vec4<f32>(dot(sum, vec4<f32>(1.0)), 0.0, 0.0, 0.0)).x;
     return 1.0 / sqrt(EPSILON + total / f32(k));

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from bench.chart import RESULTS, draw
+from bench.chart import RESULTS, draw, shown
 from bench.random_lm import hidden_width, random_codes, random_lm
 from tests.app.golden import golden
 from tympan.lm.reference import Reference
@@ -41,4 +41,4 @@ def test_every_kept_result_was_checked_and_is_in_the_chart() -> None:
     for result in results:
         assert result["lm"]["checked"]
         for times in result["lm"]["ring_fill"].values():
-            assert f"{times['median_ms']:.3g} ms" in chart
+            assert shown(times["median_ms"]) in chart

@@ -20,10 +20,17 @@ QUAD = 4  # elements of a vector that are written together, rows of a matrix tha
 
 @dataclass(frozen=True)
 class Shape:
-    """How a kernel is laid out: invocations in a workgroup, and how many of them share four rows of a matrix."""
+    """How a kernel is laid out: invocations in a workgroup, and how many of them share four rows of a matrix.
+
+    More lanes than a row has blocks would have nothing to read: `narrowed` takes fewer for narrow matrices.
+    """
 
     n_invocations: int
     n_lanes: int
+
+    def narrowed(self, n_reads: int) -> Shape:
+        """For rows that take so many reads: no more lanes than that, as a power of two."""
+        return Shape(self.n_invocations, min(self.n_lanes, 1 << max(n_reads - 1, 0).bit_length()))
 
     def n_workgroups(self, n_groups: int) -> int:
         """The grid for that many groups of lanes."""
@@ -35,10 +42,11 @@ class Tuning:
     """What suits one adapter. Every choice computes the same."""
 
     subgroup_width: int = 0  # the least that the adapter may choose; 0: no subgroups
-    embed: Shape = field(default=Shape(64, 16))
-    wide: Shape = field(default=Shape(64, 32))  # qkv, gate_up, head: many rows
+    # Lanes for a whole row of the 1B at once: a GPU waits for a round of loads, not for the bytes in it.
+    embed: Shape = field(default=Shape(64, 64))
+    wide: Shape = field(default=Shape(64, 64))  # qkv, gate_up, head: many rows
     out_proj: Shape = field(default=Shape(256, 64))  # few, and each workgroup puts the attention together
-    down: Shape = field(default=Shape(64, 64))
+    down: Shape = field(default=Shape(256, 256))
     attention: int = 256  # invocations
     n_split: int = 64  # keys in a split of the attention
     argmax: int = 256  # invocations
@@ -64,7 +72,7 @@ class Kernels:
 
     async def embed(self, matrix: MatrixFormat, n_tables: int, text_row: int, accumulate: bool) -> Kernel:
         """Sum of one row of `n_tables` tables and, where text_row >= 0, of one text row."""
-        d, shape = self._sizes.d, self.tuning.embed
+        d, shape = self._sizes.d, self.tuning.embed.narrowed(n_tables + 1)
         return await self._with_matrix(
             "embed", matrix, ["residual"], shape, -(-d // QUAD),
             k=d, d=d, n_tables=n_tables, text_row=text_row, accumulate=int(accumulate),
@@ -129,6 +137,7 @@ class Kernels:
         self, name: str, matrix: MatrixFormat, parts: list[str], shape: Shape, n_groups: int, **constants: Constant
     ) -> Kernel:
         """A kernel of `n_groups` groups of lanes, each of which reads four rows of a matrix."""
+        shape = shape.narrowed(-(-int(constants["k"]) // (BLOCK if matrix == "q4" else QUAD)))
         lanes = "lanes_tree"
         if self.tuning.subgroup_width and shape.n_lanes > 1:
             lanes = "lanes_subgroup"
@@ -145,12 +154,14 @@ def needed_limits(tuning: Tuning, sizes: TransformerConfig, h: int, text_card: i
     out_proj = 4 * tuning.out_proj.n_invocations + padded(sizes.d) + 3 * n_splits * sizes.n_heads
     shapes = tuning.embed, tuning.wide, tuning.out_proj, tuning.down
     n_invocations = max(tuning.attention, tuning.argmax, *(shape.n_invocations for shape in shapes))
-    n_rows = max(text_card, 3 * sizes.d, 2 * h)
+    n_groups = -(-max(text_card, 3 * sizes.d, 2 * h) // QUAD)
     return {
         "maxComputeInvocationsPerWorkgroup": n_invocations,
         "maxComputeWorkgroupSizeX": n_invocations,
         "maxComputeWorkgroupStorageSize": F32_BYTES * max(attention, out_proj, 2 * tuning.argmax),
-        "maxComputeWorkgroupsPerDimension": max(tuning.wide.n_workgroups(n_rows), n_splits * sizes.n_heads),
+        "maxComputeWorkgroupsPerDimension": max(
+            n_splits * sizes.n_heads, *(shape.n_workgroups(n_groups) for shape in shapes)
+        ),
     }
 
 
