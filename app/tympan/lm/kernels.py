@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from tympan.config import TransformerConfig
@@ -43,10 +43,10 @@ class Tuning:
 
     subgroup_width: int = 0  # the least that the adapter may choose; 0: no subgroups
     # Lanes for a whole row of the 1B at once: a GPU waits for a round of loads, not for the bytes in it.
-    embed: Shape = field(default=Shape(64, 64))
-    wide: Shape = field(default=Shape(64, 64))  # qkv, gate_up, head: many rows
-    out_proj: Shape = field(default=Shape(256, 64))  # few, and each workgroup puts the attention together
-    down: Shape = field(default=Shape(256, 256))
+    embed: Shape = Shape(64, 64)
+    wide: Shape = Shape(64, 64)  # qkv, gate_up, head: many rows
+    out_proj: Shape = Shape(256, 64)  # few, and each workgroup puts the attention together
+    down: Shape = Shape(256, 256)
     attention: int = 256  # invocations
     n_split: int = 64  # keys in a split of the attention
     argmax: int = 256  # invocations
