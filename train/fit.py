@@ -10,6 +10,7 @@ The schedule is a share of `--minutes` of training time, summed over all runs th
 | `QUANTIZE` | the same through the quantizer (straight-through gradient, moving-average codebooks) |
 | `LM` | Mimi and the LM together: the LM reads projected quantized vectors, so its loss reaches the encoder |
 | `FREEZE` | the LM alone: Mimi and its codebooks stay, the projections become the official embedding tables |
+| `ROUND` | the same with its matrices rounded to 4 bits in every step (not yet in the runs of README.md) |
 
 Every batch is drawn and roughened anew and is encoded on the fly: the LM never sees the same codes twice.
 """
@@ -20,6 +21,7 @@ import math
 import random
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +33,9 @@ from .config import FRAME, PAD_TOKEN, SAMPLE_RATE, TINY, Config
 from .evaluate import evaluate, load_tests
 from .lm import Lm
 from .mimi import Mimi
+from .rounding import rounded_weights
 
-QUANTIZE, LM, FREEZE = 0.10, 0.22, 0.72
+QUANTIZE, LM, FREEZE, ROUND = 0.10, 0.22, 0.72, 0.85
 WARM_STEPS = 300
 
 
@@ -122,6 +125,13 @@ class Trainer:
 
     def train_step(self, batch: data.Batch, clean: torch.Tensor) -> dict[str, torch.Tensor]:
         share = self.share
+        with rounded_weights(self.lm) if share >= ROUND else nullcontext():
+            losses = self.losses(batch, clean, share)
+            sum(v for k, v in losses.items() if k != "accuracy").backward()
+        self.update(share)
+        return losses
+
+    def losses(self, batch: data.Batch, clean: torch.Tensor, share: float) -> dict[str, torch.Tensor]:
         if share >= FREEZE and not self.frozen:
             self.lm.freeze_audio(self.mimi)
             self.frozen = True
@@ -144,8 +154,6 @@ class Trainer:
             losses["commitment"] = 0.1 * encoded.commitment
             if share >= LM:
                 losses["lm"], losses["accuracy"] = self.lm_loss(lambda: self.lm.project(encoded), batch)
-        total = sum(v for k, v in losses.items() if k != "accuracy")
-        self.update(total, share)
         return losses
 
     def jitter(self, codes: torch.Tensor) -> torch.Tensor:
@@ -162,13 +170,12 @@ class Trainer:
         hits = ((flat.argmax(-1) == target) & spoken).sum() / spoken.sum().clamp(min=1)
         return loss, hits.detach()
 
-    def update(self, loss: torch.Tensor, share: float) -> None:
+    def update(self, share: float) -> None:
         plan = []
         if not self.frozen:
             plan.append(("mimi", self.mimi, self.mimi_optimizer, self.a.mimi_rate, share / FREEZE))
         if share >= LM:
             plan.append(("lm", self.lm, self.lm_optimizer, self.a.lm_rate, (share - LM) / (1 - LM)))
-        loss.backward()
         for name, module, stepper, peak, progress in plan:
             for group in stepper.param_groups:
                 group["lr"] = learning_rate(peak, progress, self.warm[name])
