@@ -20,7 +20,10 @@ from bench.machine import machine
 from bench.random_lm import hidden_width, random_codes, random_lm
 from cli.site import DIST, ROOT, build
 from tympan.config import LMConfig
+from tympan.lm.choice import multiplied, n_multiplications
 from tympan.lm.reference import Reference
+from tympan.lm.weights import LMWeights
+from tympan.weights.q4 import Q4Matrix
 
 MODULES = ("random_lm", "lm_webgpu_in_page", "lm_in_page")
 N_CHECKED = 4
@@ -52,14 +55,19 @@ def measure(size: str, backend: str, n_frames: int, browser: str, with_layouts: 
         ["random_lm", "lm_webgpu_in_page", "lm_in_page"], "measure", values, browser=browser, timeout_s=TIMEOUT_S
     )
     page = measured.value
-    error, same_tokens = _compare(LMConfig.from_json(config_json), hidden, page["said"])
+    config = LMConfig.from_json(config_json)
+    weights = random_lm(config, hidden)
+    error, same_tokens = _compare(config, weights, page["said"])
+    frame_ms = {fill: _spread(times_ms) for fill, times_ms in page["frame_ms"].items()}
     lm = {
         "backend": backend,
         "size": size,
         "runs_on": page["runs_on"],
         "checked": bool(same_tokens and error <= TOLERANCES[backend]),
         "relative_error": float(f"{error:.2g}"),
-        "ring_fill": {fill: _spread(times_ms) for fill, times_ms in page["frame_ms"].items()},
+        "ring_fill": frame_ms,
+        "gmac_s": round(n_multiplications(weights) / frame_ms["0"]["median_ms"] / 1e6, 2),
+        "heap_over_weights": round(page["heap_bytes"] / _stored_bytes(weights), 3),
         "encode_ms": round(float(np.median(page["start_ms"])), 3),
         "load_s": round(page["load_s"], 2),
         **_rounded(page["more"]),
@@ -78,9 +86,17 @@ def _config_json(size: str) -> dict[str, Any]:
     return dict(manifest["config"])
 
 
-def _compare(config: LMConfig, hidden: int, said: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[float, bool]:
+def _stored_bytes(weights: LMWeights) -> int:
+    """What the matrices take up in a file."""
+    matrices = [*weights.embeddings, weights.text_embedding, *multiplied(weights)]
+    return sum(sum(matrix.n_bytes) if isinstance(matrix, Q4Matrix) else matrix.nbytes for matrix in matrices)
+
+
+def _compare(
+    config: LMConfig, weights: LMWeights, said: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> tuple[float, bool]:
     """The largest difference to the reference's logits, of the largest logit, and whether all tokens are the same."""
-    reference = Reference(config, random_lm(config, hidden))
+    reference = Reference(config, weights)
     errors, same_tokens = [], True
     for fill, steps in said.items():
         state = reference.new_state()

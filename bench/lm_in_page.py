@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import pyodide_js
 
 from bench import lm_webgpu_in_page
 from bench.random_lm import random_codes, random_lm
@@ -33,7 +34,7 @@ async def measure(
     """Time a random model, and say what it said for the frames that are checked."""
     config = LMConfig.from_json(config_json)
     weights = random_lm(config, hidden)
-    begun_s = perf_counter()
+    before_bytes, begun_s = _heap_bytes(), perf_counter()
     lm = await open_backend(backend, config, weights)
     load_s = perf_counter() - begun_s
     print(f"{backend} on {lm.runs_on}, ready after {load_s:.1f} s")
@@ -46,9 +47,15 @@ async def measure(
             if isinstance(lm, WebGPUBackend)
             else {}
         )
-        return {"runs_on": lm.runs_on, "load_s": load_s, "said": said, "more": more, **timed}
+        heap_bytes = _heap_bytes() - before_bytes
+        return {"runs_on": lm.runs_on, "load_s": load_s, "heap_bytes": heap_bytes, "said": said, "more": more, **timed}
     finally:
         lm.close()
+
+
+def _heap_bytes() -> int:
+    """How much memory Python has asked the browser for; it never gives any back."""
+    return int(pyodide_js._module.HEAPU8.length)
 
 
 async def _say(lm: Backend, fill: int, frames: Int32) -> list[dict[str, Any]]:

@@ -53,7 +53,7 @@ def measure() -> dict[str, Any]:
     """Load both models; print a table. Returns what the last line holds. Raises CommandError."""
     with tempfile.TemporaryDirectory() as scratch:
         folders = {name: Path(scratch) / name for name in ("safetensors", "gguf")}
-        _write_random(folders["safetensors"])
+        write_random(folders["safetensors"])
         _write_as_gguf(folders["safetensors"], folders["gguf"])
         n_weight_bytes = Manifest.parse((folders["safetensors"] / MANIFEST_NAME).read_bytes()).n_bytes
         build(DIST)
@@ -111,7 +111,7 @@ def _memory(process: Path, key: str) -> int | None:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
 
 
-def _write_random(folder: Path) -> None:
+def write_random(folder: Path) -> None:
     """A model directory of the released size."""
     folder.mkdir()
     catalogue = json.loads((ROOT / "static" / "models" / "catalogue.json").read_text("utf-8"))

@@ -15,6 +15,8 @@ from cli.server import DEFAULT_PORT, serve_forever
 from cli.site import DIST, build
 from tympan.errors import TympanError
 
+BACKENDS = ("auto", "webgpu", "simd", "numpy")  # as of the page; its module takes long to import
+
 FAILED = 1
 INTERRUPTED = 130  # as a shell reports it
 
@@ -72,9 +74,7 @@ def _add_transcribe(command: argparse.ArgumentParser) -> None:
     command.add_argument("files", metavar="FILE", type=Path, nargs="+")
     command.add_argument("--format", default="txt", choices=("txt", "srt", "vtt", "json"), help="default: %(default)s")
     command.add_argument("--model", default="", help="a name of the site's catalogue, a model directory, or its URL")
-    command.add_argument(
-        "--backend", default="auto", choices=("auto", "webgpu", "simd", "numpy"), help="default: %(default)s"
-    )
+    command.add_argument("--backend", default="auto", choices=BACKENDS, help="default: %(default)s")
     command.add_argument(
         "--trace",
         default="",
@@ -128,9 +128,13 @@ def _add_bench(command: argparse.ArgumentParser) -> None:
     lm.set_defaults(run=_bench_lm)
     wer = benches.add_parser("wer", help="the words that a model gets wrong")
     wer.add_argument("--model", default="", help="as of `tympan transcribe`")
-    wer.add_argument("--backend", default="auto", choices=("auto", "webgpu", "numpy"), help="default: %(default)s")
+    wer.add_argument("--backend", default="auto", choices=BACKENDS, help="default: %(default)s")
     wer.set_defaults(run=_bench_wer)
-    for bench in (load, mimi, lm, wer):
+    pipeline = benches.add_parser("pipeline", help="Mimi and the transformer together, on a file")
+    pipeline.add_argument("--size", default="1b", choices=("1b", "demo"), help="of the model; default: %(default)s")
+    pipeline.add_argument("--backend", default="auto", choices=BACKENDS, help="default: %(default)s")
+    pipeline.set_defaults(run=_bench_pipeline)
+    for bench in (load, mimi, lm, wer, pipeline):
         bench.add_argument("--json", action="store_true", help="after the table, the same as one line of JSON")
 
 
@@ -195,6 +199,12 @@ def _bench_lm(options: argparse.Namespace) -> bool:
     from bench.lm import main as measure_lm
 
     return measure_lm(options.size, options.backend, options.frames, options.browser, options.layouts, options.json)
+
+
+def _bench_pipeline(options: argparse.Namespace) -> bool:
+    from bench.pipeline import main as measure_pipeline
+
+    return measure_pipeline(options.size, options.backend, options.json)
 
 
 def _bench_wer(options: argparse.Namespace) -> bool:

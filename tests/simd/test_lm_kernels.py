@@ -113,7 +113,7 @@ ATTEND = """
     [place.__setitem__(slice(None), (step % n_slots, min(step + 1, n_slots))),
      lm.attention(out, qkv, ring, place, cos, sin)()]
     for step, (out, qkv, cos, sin) in enumerate(zip(outs, qkvs, coss, sins))
-] and outs)(Ring.new(n_heads, n_slots, width), np.zeros(2, np.int32), outs)
+] and outs)(Ring.several(2, n_heads, n_slots, width)[1], np.zeros(2, np.int32), outs)
 """
 
 

@@ -17,6 +17,7 @@ from tympan.lm.weights import LMWeights
 from tympan.simd import module
 from tympan.simd.lm_kernels import LMKernels
 from tympan.weights.q4 import BLOCK, Q4Matrix
+from tympan.weights.tensors import Matrix
 
 GPU_FAST_ENOUGH_MS = 20.0  # a frame: the quarter of one, which leaves no time to gain
 N_TRIED = 6  # frames
@@ -58,10 +59,15 @@ async def is_gpu_too_slow(lm: Backend, weights: LMWeights) -> str:
 
 def n_multiplications(weights: LMWeights) -> int:
     """Multiplications of weights in a frame."""
+    return sum(matrix.shape[0] * matrix.shape[1] for matrix in multiplied(weights))
+
+
+def multiplied(weights: LMWeights) -> list[Matrix]:
+    """The matrices that a frame is multiplied by."""
     matrices = [weights.text_linear]
     for layer in weights.layers:
         matrices += [layer.in_proj, layer.out_proj, layer.linear_in, layer.linear_out]
-    return sum(matrix.shape[0] * matrix.shape[1] for matrix in matrices)
+    return matrices
 
 
 async def _frame_ms(lm: Backend) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from tympan.arrays import Int32, softmax
@@ -11,19 +13,27 @@ from tympan.lm.simd_model import Model
 from tympan.lm.weights import LMWeights
 from tympan.rope import Rotation
 from tympan.simd import module
-from tympan.simd.lm_kernels import LMKernels
+from tympan.simd.lm_kernels import Call, LMKernels
 
 SHOWN = {"relaxed": "CPU (relaxed SIMD)", "simd": "CPU (SIMD)"}
 
 
 class State:
-    """One stream: its rings, its text token, its position, and the calls of a step, bound to all of these once."""
+    """One stream: its rings, its text token, its position, and the calls of a step, bound to all of these once.
+
+    The rings are made at the first step, so that the stream before, whose place this one takes, is gone by then.
+    """
 
     def __init__(self, kernels: LMKernels, model: Model, position: int) -> None:
+        self._kernels, self._model = kernels, model
         self.position = self.first = position  # the first step takes slot 0 of the rings
         self.token = model.config.text_card
         self.inputs, self.outputs = model.new_inputs(), model.new_outputs()
-        self.calls = tuple(model.forward(kernels, self.inputs, model.new_rings(), self.outputs))
+
+    @cached_property
+    def calls(self) -> tuple[Call, ...]:
+        """The kernels of a step."""
+        return tuple(self._model.forward(self._kernels, self.inputs, self._model.new_rings(), self.outputs))
 
 
 class SimdBackend:

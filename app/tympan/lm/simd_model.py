@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from math import prod
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tympan.arrays import Float32, Int32
 from tympan.config import LMConfig
@@ -17,6 +19,32 @@ from tympan.weights.q4 import BLOCK, Q4Matrix
 from tympan.weights.tensors import Matrix
 
 Linear: TypeAlias = Q4Panels | Float32  # a matrix as `LMKernels.matvec` takes it
+
+ALIGNMENT = 64  # bytes
+READING = 2.0  # times a matrix's bytes: what reading it from a file takes for a moment
+
+
+class Room:
+    """Memory for all Q4 matrices of a model, asked for at once.
+
+    A WebAssembly memory that has to grow for one matrix after the other takes up to 96 MB more than it needs. What
+    reading takes is left free below.
+    """
+
+    def __init__(self, weights: LMWeights) -> None:
+        matrices = [matrix for matrix in _matrices(weights) if isinstance(matrix, Q4Matrix)]
+        largest = max((sum(matrix.n_bytes) for matrix in matrices), default=0)
+        for_reading = np.empty(int(READING * largest), np.uint8)
+        n_bytes = sum(LMKernels.packed_bytes(matrix) + 2 * ALIGNMENT for matrix in matrices)
+        self._memory, self._n_taken = np.empty(n_bytes, np.uint8), 0
+        del for_reading
+
+    def take(self, shape: tuple[int, ...], dtype: type[np.generic] = np.uint8) -> NDArray[Any]:
+        """An array of this shape, which holds anything."""
+        begin = self._n_taken
+        end = begin + prod(shape) * np.dtype(dtype).itemsize
+        self._n_taken = -(-end // ALIGNMENT) * ALIGNMENT
+        return self._memory[begin:end].view(dtype).reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -29,7 +57,7 @@ class Tables:
     first_text_row: int  # where the text table begins; -1 where it is of the other format
 
     @classmethod
-    def load(cls, config: LMConfig, weights: LMWeights) -> tuple[Tables, ...]:
+    def load(cls, room: Room, config: LMConfig, weights: LMWeights) -> tuple[Tables, ...]:
         """One group a format: most models have one, a model with a dense text table among Q4 tables has two."""
         groups = []
         for is_q4 in (True, False):
@@ -41,7 +69,7 @@ class Tables:
                 tables.append(weights.text_embedding)
             if tables:
                 first_rows = np.arange(len(codebooks), dtype=np.int32) * (config.card + 1)
-                table = _stack_q4(tables) if is_q4 else _stack(tables)
+                table = _stack_q4(room, tables) if is_q4 else _stack(tables)
                 groups.append(cls(table, np.array(codebooks, np.int32), first_rows, n_rows if has_text else -1))
         return tuple(groups)
 
@@ -69,14 +97,14 @@ class Layer:
     linear_out: Linear
 
     @classmethod
-    def load(cls, kernels: LMKernels, weights: LayerWeights) -> Layer:
+    def load(cls, kernels: LMKernels, room: Room, weights: LayerWeights) -> Layer:
         return cls(
             norm1=weights.norm1,
-            in_proj=_linear(kernels, weights.in_proj),
-            out_proj=_linear(kernels, weights.out_proj),
+            in_proj=_linear(kernels, room, weights.in_proj),
+            out_proj=_linear(kernels, room, weights.out_proj),
             norm2=weights.norm2,
-            linear_in=_linear(kernels, weights.linear_in),
-            linear_out=_linear(kernels, weights.linear_out),
+            linear_in=_linear(kernels, room, weights.linear_in),
+            linear_out=_linear(kernels, room, weights.linear_out),
         )
 
 
@@ -113,18 +141,18 @@ class Model:
     @classmethod
     async def load(cls, kernels: LMKernels, config: LMConfig, weights: LMWeights) -> Model:
         """Read the weights, matrix by matrix: of what is read no more is kept than is needed. Raises BadModel."""
-        layers = []
+        room, layers = Room(weights), []
         for layer in weights.layers:
-            layers.append(Layer.load(kernels, layer))
+            layers.append(Layer.load(kernels, room, layer))
             await asyncio.sleep(0)  # lets a cancellation in
         no_heads = np.empty((0, config.transformer.d), np.float32)
         return cls(
             config=config,
             hidden=weights.hidden,
-            tables=Tables.load(config, weights),
+            tables=Tables.load(room, config, weights),
             layers=tuple(layers),
             out_norm=weights.out_norm,
-            text_linear=_linear(kernels, weights.text_linear),
+            text_linear=_linear(kernels, room, weights.text_linear),
             extra_heads=np.concatenate([no_heads, *weights.extra_heads]),
         )
 
@@ -139,7 +167,7 @@ class Model:
     def new_rings(self) -> tuple[Ring, ...]:
         """One a layer."""
         sizes = self.config.transformer
-        return tuple(Ring.new(sizes.n_heads, sizes.context, sizes.head_width) for _ in self.layers)
+        return Ring.several(len(self.layers), sizes.n_heads, sizes.context, sizes.head_width)
 
     def forward(self, kernels: LMKernels, inputs: Inputs, rings: Sequence[Ring], outputs: Outputs) -> Iterator[Call]:
         """One step, kernel by kernel."""
@@ -162,8 +190,16 @@ class Model:
         yield kernels.matvec(outputs.head_logits, self.extra_heads, normed)
 
 
-def _linear(kernels: LMKernels, matrix: Matrix) -> Linear:
-    return kernels.pack(matrix) if isinstance(matrix, Q4Matrix) else matrix
+def _matrices(weights: LMWeights) -> Iterator[Matrix]:
+    yield from (*weights.embeddings, weights.text_embedding, weights.text_linear)
+    for layer in weights.layers:
+        yield from (layer.in_proj, layer.out_proj, layer.linear_in, layer.linear_out)
+
+
+def _linear(kernels: LMKernels, room: Room, matrix: Matrix) -> Linear:
+    if not isinstance(matrix, Q4Matrix):
+        return matrix
+    return kernels.pack(matrix, room.take(LMKernels.packed_shape(*matrix.shape)))
 
 
 def _stack(tables: Sequence[Matrix]) -> Float32:
@@ -171,10 +207,11 @@ def _stack(tables: Sequence[Matrix]) -> Float32:
     return np.concatenate(dense)
 
 
-def _stack_q4(tables: Sequence[Matrix]) -> Q4Table:
+def _stack_q4(room: Room, tables: Sequence[Matrix]) -> Q4Table:
     """Read one table after the other."""
     n, k = sum(table.shape[0] for table in tables), tables[0].shape[1]
-    stacked = Q4Table(np.empty((n, -(-k // BLOCK), BLOCK // 2), np.uint8), np.empty((n, -(-k // BLOCK)), np.float16), k)
+    n_blocks = -(-k // BLOCK)
+    stacked = Q4Table(room.take((n, n_blocks, BLOCK // 2)), room.take((n, n_blocks), np.float16), k)
     first = 0
     for table in tables:
         assert isinstance(table, Q4Matrix), type(table)

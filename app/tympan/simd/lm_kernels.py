@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -62,11 +63,12 @@ class Ring:
     width: int  # D, before it was filled up
 
     @classmethod
-    def new(cls, n_heads: int, n_slots: int, width: int) -> Ring:
+    def several(cls, n: int, n_heads: int, n_slots: int, width: int) -> tuple[Ring, ...]:
+        """n empty rings, in one piece of memory."""
         slots = (n_heads, -(-n_slots // SLOT_STEP) * SLOT_STEP)
-        shape = (*slots, -(-width // WIDTH_STEP) * WIDTH_STEP)
-        keys, values = np.zeros(shape, np.int16), np.zeros(shape, np.int16)
-        return cls(keys, np.zeros(slots, np.float32), values, np.zeros(slots, np.float32), width)
+        keys, values = np.zeros((2, n, *slots, -(-width // WIDTH_STEP) * WIDTH_STEP), np.int16)
+        key_scale, value_scale = np.zeros((2, n, *slots), np.float32)
+        return tuple(cls(keys[i], key_scale[i], values[i], value_scale[i], width) for i in range(n))
 
 
 @dataclass(frozen=True)
@@ -92,11 +94,23 @@ class LMKernels:
     def __init__(self, library: Library) -> None:
         self._c = library.functions(_ARGUMENTS)
 
-    def pack(self, matrix: Q4Matrix) -> Q4Panels:
-        """Read a matrix, once, and pack it. Raises BadModel."""
+    @staticmethod
+    def packed_shape(n: int, k: int) -> tuple[int, int, int]:
+        """Of the panels of a matrix (n, k), in bytes."""
+        return -(-n // PANEL), -(-k // BLOCK), PANEL * (BLOCK // 2 + 2)
+
+    @staticmethod
+    def packed_bytes(matrix: Q4Matrix) -> int:
+        """How much a matrix takes, packed or not."""
+        return prod(LMKernels.packed_shape(*matrix.shape))
+
+    def pack(self, matrix: Q4Matrix, panels: NDArray[np.uint8] | None = None) -> Q4Panels:
+        """Read a matrix, once, and pack it, into `panels` where they are given. Raises BadModel."""
         n, k = matrix.shape
-        q4, scale = np.ascontiguousarray(matrix.q4), np.ascontiguousarray(matrix.scale)
-        panels = np.empty((-(-n // PANEL), -(-k // BLOCK), PANEL * (BLOCK // 2 + 2)), np.uint8)
+        scale, q4 = np.ascontiguousarray(matrix.scale), np.ascontiguousarray(matrix.q4)
+        if panels is None:
+            panels = np.empty(self.packed_shape(n, k), np.uint8)
+        check(panels, *self.packed_shape(n, k), dtype=np.uint8)
         self._c.pack_q4(address(panels), address(q4), address(scale), n, k)
         return Q4Panels(panels, n, k)
 
