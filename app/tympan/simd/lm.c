@@ -178,7 +178,7 @@ EXPORT void gated_silu_f32(float *out, const float *inner, int h) {
 
 /* A ring of keys or values for each head, rounded to int16, with a scale for every one of them. Their width is filled
    up with zeros to a multiple of WIDTH_STEP, and the number of slots to a multiple of SLOT_STEP. */
-enum { WIDTH_STEP = 16, SLOT_STEP = 4 };
+enum { WIDTH_STEP = 8, SLOT_STEP = 4 };
 
 struct ring {
     int16_t *rounded; /* (H, n_slots, stride) */
@@ -214,7 +214,7 @@ INLINE void score(float *scores, const struct ring *keys, int head, const float 
     for (int slot = 0; slot < n; slot += SLOT_STEP, key += SLOT_STEP * keys->stride) {
         v128_t sums[SLOT_STEP];
         for (int r = 0; r < SLOT_STEP; r++) sums[r] = wasm_i32x4_splat(0);
-        for (int i = 0; i < keys->stride; i += 8)
+        for (int i = 0; i < keys->stride; i += WIDTH_STEP)
             for (int r = 0; r < SLOT_STEP; r++)
                 sums[r] = wasm_i32x4_add(sums[r], wasm_i32x4_dot_i16x8(wasm_v128_load(rounded + i),
                                                                        wasm_v128_load(key + r * keys->stride + i)));
@@ -224,40 +224,44 @@ INLINE void score(float *scores, const struct ring *keys, int head, const float 
 }
 
 /* out (width,) = the sum of the values of the first n slots, each times its weight. The weights, which no value can
-   outgrow then, are rounded so that their sum is 2^15: the sum of the products stays within an int32. rounded: room
-   for an even number of weights. */
-INLINE void mix(float *out, const struct ring *values, int head, float *weights, int16_t *rounded, int n, int width) {
+   outgrow then, are rounded so that their sum is 2^15: the sum of the products stays within an int32. Values are read
+   once, in the order in which they lie in memory. rounded: room for a multiple of SLOT_STEP; sums: for (stride,). */
+INLINE void mix(float *out, const struct ring *values, int head, float *weights, int16_t *rounded, int32_t *sums, int n,
+                int width) {
     const float *scale = values->scale + head * values->n_slots;
     float total = 0.0f;
     for (int j = 0; j < n; j++) total += weights[j] *= scale[j];
     const float inverse = total > TINY ? 32767.0f / total : 0.0f;
     for (int j = 0; j < n; j++) rounded[j] = (int16_t)__builtin_rintf(weights[j] * inverse);
-    if (n % 2) rounded[n] = 0;
-    for (int first = 0; first < width; first += WIDTH_STEP) {
-        const int16_t *value = values->rounded + head * values->n_slots * values->stride + first;
-        v128_t sums[4];
-        for (int part = 0; part < 4; part++) sums[part] = wasm_i32x4_splat(0);
-        for (int j = 0; j < n; j += 2, value += 2 * values->stride) {
-            const v128_t pair = wasm_v128_load32_splat(rounded + j);
-            for (int half = 0; half < 2; half++) {
-                const v128_t a = wasm_v128_load(value + 8 * half), b = wasm_v128_load(value + values->stride + 8 * half);
-                const v128_t low = wasm_i16x8_shuffle(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
-                const v128_t high = wasm_i16x8_shuffle(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
-                sums[2 * half] = wasm_i32x4_add(sums[2 * half], wasm_i32x4_dot_i16x8(low, pair));
-                sums[2 * half + 1] = wasm_i32x4_add(sums[2 * half + 1], wasm_i32x4_dot_i16x8(high, pair));
+    for (int j = n; j % SLOT_STEP; j++) rounded[j] = 0;
+    for (int i = 0; i < values->stride; i++) sums[i] = 0;
+
+    const int16_t *value = values->rounded + head * values->n_slots * values->stride;
+    for (int slot = 0; slot < n; slot += SLOT_STEP, value += SLOT_STEP * values->stride)
+        for (int i = 0; i < values->stride; i += WIDTH_STEP) {
+            v128_t low = wasm_v128_load(sums + i), high = wasm_v128_load(sums + i + 4);
+            for (int j = 0; j < SLOT_STEP; j += 2) {
+                const v128_t a = wasm_v128_load(value + j * values->stride + i);
+                const v128_t b = wasm_v128_load(value + (j + 1) * values->stride + i);
+                const v128_t pair = wasm_v128_load32_splat(rounded + slot + j);
+                const v128_t first = wasm_i16x8_shuffle(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+                const v128_t second = wasm_i16x8_shuffle(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+                low = wasm_i32x4_add(low, wasm_i32x4_dot_i16x8(first, pair));
+                high = wasm_i32x4_add(high, wasm_i32x4_dot_i16x8(second, pair));
             }
+            wasm_v128_store(sums + i, low);
+            wasm_v128_store(sums + i + 4, high);
         }
-        for (int part = 0, at = first; part < 4 && at < width; part++, at += 4)
-            store_some(out + at, wasm_f32x4_mul(wasm_f32x4_convert_i32x4(sums[part]), splat(total / 32767.0f)), width - at);
-    }
+    for (int i = 0; i < width; i++) out[i] = sums[i] * (total / 32767.0f);
 }
 
 /* reference.Reference._layer, from the projection on to the attended values: out (d,) from qkv (3d,), whose queries
    and keys are rotated by cos and sin (width / 2,) on the way. place: the slot that takes this key and value, and how
-   many slots hold one then. scores, weights: room for n_slots; query: (stride,), zeros past the width. */
+   many slots hold one then. scores, weights: room for n_slots; query: (stride,), zeros past the width; sums: room for
+   (stride,). */
 EXPORT void attention_i16(float *out, float *qkv, int16_t *keys, float *key_scale, int16_t *values, float *value_scale,
                           const int32_t *place, const float *cos, const float *sin, float *scores, int16_t *weights,
-                          int16_t *query, int n_heads, int width, int n_slots) {
+                          int16_t *query, int32_t *sums, int n_heads, int width, int n_slots) {
     const int stride = (width + WIDTH_STEP - 1) / WIDTH_STEP * WIDTH_STEP, d = n_heads * width;
     const int slot = place[0], n = place[1];
     const struct ring key_ring = {keys, key_scale, n_slots, stride}, value_ring = {values, value_scale, n_slots, stride};
@@ -269,6 +273,6 @@ EXPORT void attention_i16(float *out, float *qkv, int16_t *keys, float *key_scal
         put(&value_ring, head, slot, k + d, width, 32767.0f);
         score(scores, &key_ring, head, q, query, n, width);
         softmax(scores, n);
-        mix(out + head * width, &value_ring, head, scores, weights, n, width);
+        mix(out + head * width, &value_ring, head, scores, weights, sums, n, width);
     }
 }

@@ -20,7 +20,7 @@ from tympan.weights.q4 import BLOCK, Q4Matrix
 # Of these numbers lm.c has the same.
 PANEL = 16  # rows whose blocks lie side by side
 ACTIVATIONS_BYTES = 8 + 2 * BLOCK  # of a block of rounded activations
-WIDTH_STEP, SLOT_STEP = 16, 4  # a ring's keys and values are multiples of these wide and many
+WIDTH_STEP, SLOT_STEP = 8, 4  # a ring's keys and values are multiples of these wide and many
 
 _ARGUMENTS = {  # of each function: p a pointer, i an int
     "pack_q4": "pppii",
@@ -30,7 +30,7 @@ _ARGUMENTS = {  # of each function: p a pointer, i an int
     "embed_sum_f32": "pppiii",
     "rms_norm_f32": "pppi",
     "gated_silu_f32": "ppi",
-    "attention_i16": "ppppppppppppiii",
+    "attention_i16": "pppppppppppppiii",
 }
 
 
@@ -161,7 +161,7 @@ class LMKernels:
         return Call.bind(
             self._c.attention_i16, out, qkv, ring.keys, ring.key_scale, ring.values, ring.value_scale, place, cos, sin,
             np.empty(n_slots, np.float32), np.empty(n_slots, np.int16), np.zeros(stride, np.int16),
-            n_heads, ring.width, n_slots,
+            np.empty(stride, np.int32), n_heads, ring.width, n_slots,
         )  # fmt: skip
 
 
