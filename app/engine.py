@@ -1,7 +1,8 @@
 """The worker's entry: the model and the recording that goes through it, offered to the page as functions.
 
-Every function answers with a JSON text: {"value": ...}, or {"error": {"kind", "message"}} for a person to read.
-PyScript would let an exception vanish here, and the caller wait for ever. Progress and words are posted as messages.
+Every function answers with a JSON text: {"value": ...}, or {"error": {"kind", "message", "fields"}} for a person to
+read. PyScript would let an exception vanish here, and the caller wait for ever. Progress and words are posted as
+messages.
 """
 
 import json
@@ -13,11 +14,14 @@ from typing import Any
 import numpy as np
 from js import Object, postMessage
 from pyodide.ffi import JsProxy, to_js
+from pyodide_js import _module
 
 from tympan.errors import BadOption, TympanError
 from tympan.loading import Loaded, load
 from tympan.session import Heard, Session
 from tympan.simd import module
+from tympan.text.captions import WRITERS
+from tympan.text.words import Word
 from tympan.transcript import Trace
 from tympan.turns import Turn
 from tympan.weights.catalogue import CATALOGUE_NAME
@@ -26,7 +30,18 @@ from tympan.weights.progress import Progress
 from tympan.weights.sources import Directory, Hub, resolve
 from tympan.weights.store import Store, open_store
 
-__export__ = ["abandon", "begin", "cancel", "delete_models", "feed", "finish", "hear", "offer", "open_model"]
+__export__ = [
+    "abandon",
+    "begin",
+    "cancel",
+    "captions",
+    "delete_models",
+    "feed",
+    "finish",
+    "hear",
+    "offer",
+    "open_model",
+]
 
 model: Loaded | None = None
 session: Session | None = None
@@ -42,7 +57,7 @@ def answers(function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[
         try:
             return json.dumps({"value": await function(*arguments)})
         except TympanError as error:
-            return json.dumps({"error": {"kind": error.kind, "message": str(error)}})
+            return json.dumps({"error": {"kind": error.kind, "message": str(error), "fields": vars(error)}})
         except Exception as error:
             print_exc()
             message = f"Something went wrong inside Tympan ({type(error).__name__}: {error})."
@@ -149,7 +164,16 @@ async def begin(rate_hz: int, live: bool, trace: str) -> None:
 
 def _tell_heard(heard: Heard) -> None:
     words = [word.to_json() for word in heard.words]
-    tell("heard", words=words, partial=heard.partial, seconds=heard.seconds, backlog_s=heard.backlog_s)
+    assert session is not None
+    tell(
+        "heard",
+        words=words,
+        partial=heard.partial,
+        seconds=heard.seconds,
+        backlog_s=heard.backlog_s,
+        memory_mb=_module.HEAP8.byteLength / 1e6,
+        **session.timing,
+    )
 
 
 def _tell_turn(turn: Turn) -> None:
@@ -182,3 +206,9 @@ async def abandon() -> None:
     """Forget the recording, after an error."""
     if session is not None:
         session.abandon()
+
+
+@answers
+async def captions(words: str, kind: str) -> str:
+    """Write words, a JSON list of {text, start, end}, as one of the kinds of `WRITERS`."""
+    return WRITERS[kind]([Word(word["text"], word["start"], word["end"]) for word in json.loads(words)])

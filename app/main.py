@@ -5,55 +5,88 @@ import json
 
 from pyscript import window
 
+from tympan.browser.announcer import Announcer
+from tympan.browser.elements import element
 from tympan.browser.engine import Engine, EngineError
-from tympan.browser.files import RATE_HZ, decode
+from tympan.browser.export import Export, copy, save
+from tympan.browser.files import RATE_HZ, decode, read
+from tympan.browser.language import language
 from tympan.browser.microphone import Microphone
 from tympan.browser.models import Models
+from tympan.browser.offline import keep_site
+from tympan.browser.panel import Panel
+from tympan.browser.player import Player
+from tympan.browser.recorder import Recorder
+from tympan.browser.recording import Recording
+from tympan.browser.sessions import Sessions
+from tympan.browser.sources import Sources, last_name
 from tympan.browser.storage import ask_to_persist, used_bytes
+from tympan.browser.transcript import Transcript
+from tympan.browser.trouble import Trouble, failure, removed, success
 from tympan.browser.view import View
+from tympan.browser.waiting import Waiting
+from tympan.browser.wake_lock import WakeLock
+from tympan.browser.waveform import Waveform
 
 CHUNK_SAMPLES = 2 * RATE_HZ  # of a file, handed to the engine at once
-
-CPU = ("backend", "simd", "Use the CPU instead.")
-DEMO = ("model", "", "Load the demo model instead.")
-GPU_TROUBLE = ("NoWebGPU", "GpuLimit", "GpuFault", "GpuWrong", "DeviceLost")
-WAYS_OUT = {"UnknownModel": DEMO, "BadModel": DEMO}
-WAYS_OUT.update((kind, CPU) for kind in GPU_TROUBLE)
+SAMPLE = "sample.wav"
 
 
 class Page:
-    """Does one thing at a time: load a model, listen to a voice, or transcribe a file."""
+    """Does one thing at a time: load a model, listen to a voice, or transcribe a file. The rest waits its turn."""
 
     def __init__(self):
-        self.view = View(
-            on_button=self.press,
-            on_file=lambda file: asyncio.create_task(self.transcribe(file)),
-            on_cancel=self.press_cancel,
-        )
-        self.models = Models(
-            on_choice=lambda model, agreed: asyncio.create_task(self.load(model, agreed)),
-            on_delete=self.press_delete,
-        )
         self.page_url = window.URL.new(".", window.location.href).href
         self.query = window.URLSearchParams.new(window.location.search)
         self.trace = self.query.get("trace") or ""
         self.engine = Engine(on_message=self.receive)
+        self.announcer, self.panel, self.waiting, self.wake_lock = Announcer(), Panel(), Waiting(), WakeLock()
+        self.view = View(
+            self.announcer,
+            on_listen=lambda: self.press(Microphone.open, "microphone_name"),
+            on_tab=lambda: self.press(Microphone.open_tab, "tab_name"),
+            on_sample=lambda: self.take(f"{self.page_url}{SAMPLE}", language.text("sample_name")),
+            on_cancel=lambda: asyncio.create_task(self.engine.call("cancel")),
+        )
+        self.trouble = Trouble(self.view, on_delete=self.press_delete)
+        self.models = Models(
+            on_choice=lambda model, agreed: asyncio.create_task(self.load(model, agreed)),
+            on_delete=self.press_delete,
+        )
+        self.player = Player(on_time=self.show_playing)
+        self.transcript = Transcript(on_play=lambda seconds: self.player.play_from(seconds))
+        self.waveform = Waveform(on_seek=lambda seconds: self.player.play_from(seconds))
+        self.sessions = Sessions(on_open=self.reopen, on_trouble=lambda: self.view.show_status("not_kept"))
+        self.export = Export(
+            on_copy=lambda: asyncio.create_task(self.copy()),
+            on_save=lambda kind: asyncio.create_task(self.save(kind)),
+        )
+        self.sources = Sources(
+            on_file=lambda file: self.take(file, str(file.name)),
+            on_address=lambda address: self.take(address, last_name(address)),
+        )
         self.turn = asyncio.Lock()  # whoever holds it uses the engine
         self.stop = asyncio.Event()  # the button was pressed while something was going on
-        self.total_s = 0  # length of the file that is being transcribed
-        self.is_loaded = False
+        self.has_model = asyncio.Event()
+        self.is_asking = False  # a person is asked for a microphone or a tab
+        self.voice = None  # that is being listened to
+        self.recording = Recording()
+        self.languages = []  # of the model
 
     async def open(self):
         """Start the engine and load the model that the address asks for."""
-        self.view.show_state("idle", "Starting the engine…")
+        self.view.show_state("idle", "starting_engine")
         asyncio.create_task(self.models.show_catalogue(f"{self.page_url}models/catalogue.json"))
+        asyncio.create_task(self.sessions.load())
         await self.engine.start()
         await self.load(self.query.get("model") or "")
+        await keep_site()
 
     async def load(self, model, agreed=False):
         """Load a model in place of the one before. agreed: a person has read what would be downloaded."""
         async with self.turn:
-            self.begin("loading", "Loading the model…")
+            self.view.begin_loading()
+            self.models.enable(False)
             self.models.hide_offer()
             try:
                 offer = await self.engine.call("offer", model, self.page_url)
@@ -67,31 +100,36 @@ class Page:
             except EngineError as error:
                 self.fail_to_load(model, agreed, error)
             else:
-                self.is_loaded = True
-                self.view.show_model(loaded)
-                self.rest("Ready")
-                window.tympan.open(success(loaded), self.transcribe, self.listen, self.stop.set)
+                self.show_loaded(loaded)
             self.models.show_stored(await used_bytes())
 
     def ask(self, model, offer):
         """Wait for a person's word before much is downloaded."""
         self.view.hide_progress()
-        self.view.show_state("idle")
-        self.view.enable(microphone=self.is_loaded, file=self.is_loaded)
-        self.view.enable_choice(True)
+        self.view.show_state("idle", "ask")
+        self.models.enable(True)
         self.models.show_offer(offer, on_download=lambda: asyncio.create_task(self.load(model, agreed=True)))
+
+    def show_loaded(self, model):
+        """A model is there: whatever waits for one may begin."""
+        self.languages = model["languages"]
+        self.models.show_loaded(model)
+        self.panel.show_model(model)
+        self.rest("ready")
+        self.has_model.set()
+        window.tympan.open(
+            success(model),
+            lambda source: self.transcribe(source, source_name(source)),
+            lambda: self.ask_for_voice(Microphone.open, "microphone_name"),
+            self.stop.set,
+        )
 
     def fail_to_load(self, model, agreed, error):
         """The model before, if any, is still there; whoever waits for the first one is told."""
-        self.view.show_state("error")
-        self.view.enable(microphone=self.is_loaded, file=self.is_loaded)
-        self.view.enable_choice(True)
-        self.show_trouble(error, on_retry=lambda: asyncio.create_task(self.load(model, agreed)))
-        if not self.is_loaded:
+        self.models.enable(True)
+        self.trouble.show(error, on_retry=lambda: asyncio.create_task(self.load(model, agreed)))
+        if not self.has_model.is_set():
             window.tympan.open(failure(error), None, None, None)
-
-    def press_cancel(self):
-        asyncio.create_task(self.engine.call("cancel"))
 
     def press_delete(self):
         asyncio.create_task(self.delete_models())
@@ -102,13 +140,24 @@ class Page:
             await self.engine.call("delete_models")
             self.models.show_stored(await used_bytes())
 
-    async def transcribe(self, source):
-        """Transcribe a File, a Blob or an address; answers with JSON, as the engine does."""
+    def take(self, source, name):
+        """A person brings a File or an address."""
+        asyncio.create_task(self.transcribe(source, name, is_kept=True))
+
+    async def transcribe(self, source, name, is_kept=False):
+        """Transcribe a File, a Blob or an address when its turn comes; answers with JSON, as the engine does."""
+        number = self.waiting.join(name)
+        await self.has_model.wait()
         async with self.turn:
-            self.begin("transcribing", "Reading the sound…")
+            if not self.waiting.leave(number):
+                return removed()
+            self.begin("transcribing", "reading", name)
             try:
-                samples = await decode(source)
-                self.total_s = samples.length / RATE_HZ
+                sound = await read(source)
+                samples = await decode(sound, name)
+                self.recording.total_s = samples.length / RATE_HZ
+                self.waveform.show(samples, RATE_HZ)
+                self.player.open(sound, self.spoken_language)
                 await self.engine.call("begin", RATE_HZ, False, self.trace)
                 for start in range(0, samples.length, CHUNK_SAMPLES):
                     if self.stop.is_set():
@@ -119,55 +168,80 @@ class Page:
                 await self.engine.call("abandon")
                 self.fail(error)
                 return failure(error)
-            self.show(transcript)
+            await self.end(transcript, sound, is_kept)
             return success(transcript)
 
-    async def listen(self):
-        """Transcribe the microphone until the button is pressed again; answers as `transcribe` does."""
+    def press(self, open_voice, name):
+        """A button of a voice: listen, or stop what is going on."""
+        if self.view.is_busy:
+            self.stop.set()
+        elif not self.is_asking:
+            asyncio.create_task(self.ask_for_voice(open_voice, name))
+
+    async def ask_for_voice(self, open_voice, name):
+        """Open a microphone or a tab at once; what it hears is kept until the engine is there.
+
+        Answers as `transcribe` does, when listening is over.
+        """
+        self.is_asking = True
+        self.view.hide_error()
+        self.view.show_status("waiting_for_sound")
+        try:
+            voice = await open_voice()
+        except Exception as error:
+            self.fail(error)
+            return failure(error)
+        finally:
+            self.is_asking = False
+        name = language.text(name, date=language.date(window.Date.new().toISOString()))
+        number = self.waiting.join(name, on_removed=lambda: asyncio.create_task(voice.close()))
+        await self.has_model.wait()
         async with self.turn:
-            self.begin("ready", "Waiting for the microphone…")
-            try:
-                microphone = await Microphone.open()
-                try:
-                    trouble = await self.pass_on(microphone)
-                finally:
-                    await microphone.close()
-                self.view.show_state("transcribing", "Finishing…")
-                transcript = await self.engine.call("finish")
-                self.show(transcript)
-            except Exception as error:
-                await self.engine.call("abandon")
-                trouble = error
-            if trouble:
-                self.fail(trouble)
-                return failure(trouble)
-            return success(transcript)
+            return await self.listen(voice, name) if self.waiting.leave(number) else removed()
 
-    async def pass_on(self, microphone):
-        """Pass samples on until the button is pressed or the microphone is gone; return the engine's error, if any."""
-        await self.engine.call("begin", microphone.rate_hz, True, self.trace)
-        self.view.show_state("listening", "Listening")
-        self.view.enable(microphone=True, file=False)
+    async def listen(self, voice, name):
+        """Transcribe a voice until the button is pressed again; answers as `transcribe` does."""
+        self.begin("listening", "listening", name, seconds="")
+        self.waveform.begin_live()
+        recorder = Recorder(voice.rate_hz)
+        await self.wake_lock.hold()
+        try:
+            try:
+                trouble = await self.pass_on(voice, recorder)
+            finally:
+                await voice.close()
+                await self.wake_lock.release()
+            self.view.show_state("transcribing", "finishing")
+            transcript = await self.engine.call("finish")
+            await self.end(transcript, recorder.wav(), is_kept=True)
+        except Exception as error:
+            await self.engine.call("abandon")
+            trouble = error
+        if trouble:
+            self.fail(trouble)
+            return failure(trouble)
+        return success(transcript)
+
+    async def pass_on(self, voice, recorder):
+        """Pass samples on until the button is pressed or the voice is gone; return the engine's error, if any."""
+        await self.engine.call("begin", voice.rate_hz, True, self.trace)
+        self.voice = voice
         troubles = []
 
-        async def hear(samples):
-            try:
-                await self.engine.call("hear", samples)
-            except EngineError as error:
-                troubles.append(error)
-                self.stop.set()
-
-        microphone.start(lambda samples: asyncio.create_task(hear(samples)), on_end=self.stop.set)
-        await self.stop.wait()
-        await microphone.flush()
-        return troubles[0] if troubles else None
-
-    def press(self):
-        """The button: listen, or stop what is going on."""
-        if self.view.state in ("listening", "transcribing"):
+        def fail(error):
+            troubles.append(error)
             self.stop.set()
-        else:
-            asyncio.create_task(self.listen())
+
+        def hear(samples):
+            self.waveform.hear(samples)
+            recorder.hear(samples)
+            self.engine.send("hear", samples, on_error=fail)
+
+        voice.start(hear, on_end=self.stop.set)
+        await self.stop.wait()
+        await voice.flush()
+        self.voice = None
+        return troubles[0] if troubles else None
 
     def receive(self, message):
         """A message of the engine: how far the download is, what was heard, or whose turn it is."""
@@ -175,62 +249,112 @@ class Page:
         if message.kind == "progress":
             self.view.show_loading(message.phase, message.done, message.total, message.rate, message.seconds_left)
         elif message.kind == "heard":
-            self.view.show_words([word.text for word in message.words], message.partial)
-            self.view.show_heard(message.seconds, self.total_s, message.backlog_s)
+            words = [{"text": word.text, "start": word.start, "end": word.end} for word in message.words]
+            self.show_words(words, message.partial)
+            self.waveform.reach(message.seconds)
+            recording = self.recording
+            self.view.show_heard(recording.name, message.seconds, recording.total_s, message.backlog_s)
+            self.panel.show(message)
 
-    def begin(self, state, status):
+    def show_words(self, words, partial=""):
+        """Show words that are new."""
+        self.transcript.add(words, partial)
+        self.player.add_captions(words)
+        self.announcer.hear([word["text"] for word in words])
+        if self.voice:
+            self.panel.show_delays([self.voice.delay_s(word["end"]) for word in words])
+
+    def show_playing(self, seconds):
+        """Playback is here."""
+        self.transcript.mark(seconds)
+        self.waveform.play(seconds)
+
+    def begin(self, state, status, name, **values):
+        """Another recording takes the page."""
         self.stop.clear()
-        self.total_s = 0
-        self.view.clear()
-        self.view.show_state(state, status)
-        self.view.enable(microphone=state == "transcribing", file=False)
-        self.view.enable_choice(False)
+        self.recording = Recording(name)
+        self.open_recording(self.languages)
+        self.panel.begin()
+        self.view.show_state(state, status, name=name, **values)
+        self.view.show_progress()
+        self.models.enable(False)
+        self.sessions.enable(False)
 
-    def show(self, transcript):
-        """The end of a recording."""
-        self.view.show_transcript(transcript["text"])
-        timing = transcript["timing"]
-        self.rest(
-            f"{transcript['seconds']:.1f} s of sound. "
-            f"A frame of 80 ms: Mimi {timing['mimi_ms']:.0f} ms, transformer {timing['lm_ms']:.0f} ms"
-        )
+    def open_recording(self, languages):
+        """Make room for words of one of these languages."""
+        self.spoken_language = languages[0] if len(languages) == 1 else ""
+        self.view.hide_error()
+        self.view.show_name(self.recording.name)
+        self.export.enable(False)
+        self.player.close()
+        self.waveform.clear()
+        self.transcript.clear(self.spoken_language)
 
-    def rest(self, status=""):
+    async def end(self, transcript, sound, is_kept):
+        """The end of a recording: what is heard can be played, copied and kept."""
+        self.show_words(transcript["words"][len(self.transcript.words) :])
+        self.transcript.finish(transcript["words"])
+        self.announcer.flush()
+        self.recording.finish(transcript, self.languages)
+        self.waveform.end_live()
+        if not self.player.is_open:
+            self.player.open(sound)
+        self.transcript.make_playable()
+        self.export.enable(bool(self.recording.words))
+        self.panel.flush()
+        seconds = transcript["seconds"]
+        self.rest("stopped" if self.stop.is_set() else "done", seconds=lambda: language.duration(seconds))
+        if is_kept:
+            await self.sessions.keep(self.recording.to_json(), sound if element("keep-sound").checked else None)
+
+    def reopen(self, session, sound):
+        """Show a session that was kept."""
+        self.recording = Recording.of(session)
+        self.open_recording(session["languages"])
+        self.transcript.add(session["words"])
+        self.transcript.finish(session["words"])
+        self.export.enable(bool(session["words"]))
+        if sound:
+            self.player.open(sound, self.spoken_language)
+            self.player.add_captions(session["words"])
+            self.transcript.make_playable()
+            asyncio.create_task(self.show_waveform(sound))
+
+    async def show_waveform(self, sound):
+        recording = self.recording
+        samples = await decode(sound, recording.name)
+        if self.recording is recording:
+            self.waveform.show(samples, RATE_HZ)
+            self.waveform.reach_end()
+
+    async def copy(self):
+        self.announcer.say(self.view.show_status("copied" if await copy(self.transcript.text) else "not_copied"))
+
+    async def save(self, kind):
+        """Save the transcript as a file of one of the kinds of `export.FORMATS`."""
+        words = json.dumps(self.recording.words)
+        text = self.transcript.text + "\n" if kind == "txt" else await self.engine.call("captions", words, kind)
+        save(text, self.recording.name, kind)
+
+    def rest(self, status, **values):
         """Ready for the next recording."""
         self.view.hide_progress()
-        self.view.show_state("ready", status)
-        self.view.enable(microphone=True, file=True)
-        self.view.enable_choice(True)
+        self.view.show_state("ready", status, **values)
+        self.models.enable(True)
+        self.sessions.enable(True)
 
     def fail(self, error):
         """The end of a recording that went wrong; the next one may go well."""
-        self.rest()
-        self.show_trouble(error)
-
-    def show_trouble(self, error, on_retry=None):
-        """Say what went wrong, and offer a way out where there is one."""
-        self.view.hide_progress()
-        self.view.show_state("error")
-        kind = getattr(error, "kind", "")
-        if kind in WAYS_OUT:
-            key, value, text = WAYS_OUT[kind]
-            query = window.URLSearchParams.new(window.location.search)
-            query.set(key, value)
-            self.view.show_error(str(error), text, href=f"?{query.toString()}")
-        elif kind == "StorageFull":
-            self.view.show_error(str(error), "Delete downloaded models.", on_press=self.press_delete)
-        elif kind in ("DownloadFailed", "CorruptFile", "Cancelled") and on_retry:
-            self.view.show_error(str(error), "Try again.", on_press=on_retry)
-        else:
-            self.view.show_error(str(error))
+        if self.has_model.is_set():
+            self.rest("ready")
+        self.trouble.show(error)
 
 
-def success(value):
-    return json.dumps({"value": value})
-
-
-def failure(error):
-    return json.dumps({"error": {"kind": getattr(error, "kind", "Bug"), "message": str(error)}})
+def source_name(source):
+    """What to call what a script wants to be transcribed."""
+    if isinstance(source, str):
+        return last_name(source)
+    return str(getattr(source, "name", "")) or language.text("recording_name")
 
 
 asyncio.create_task(Page().open())

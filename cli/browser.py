@@ -12,9 +12,10 @@ from cli.errors import CommandError
 
 
 @contextmanager
-def opened(url: str) -> Iterator[Page]:
+def opened(url: str, *, keeps_site: bool = False) -> Iterator[Page]:
     """Open `url` for the length of the `with` block, and yield its page.
 
+    keeps_site: whether the page may keep the site for visits without a network, which takes time after the first one.
     Whatever Playwright raises inside the block leaves it as CommandError, as do a missing browser and a browser
     that does not start.
     """
@@ -23,7 +24,8 @@ def opened(url: str) -> Iterator[Page]:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=program, args=chromium.flags())
             try:
-                page = browser.new_page()
+                context = browser.new_context(service_workers="allow" if keeps_site else "block")
+                page = context.new_page()
                 page.goto(url)
                 yield page
             finally:

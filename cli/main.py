@@ -134,7 +134,9 @@ def _add_bench(command: argparse.ArgumentParser) -> None:
     pipeline.add_argument("--size", default="1b", choices=("1b", "demo"), help="of the model; default: %(default)s")
     pipeline.add_argument("--backend", default="auto", choices=BACKENDS, help="default: %(default)s")
     pipeline.set_defaults(run=_bench_pipeline)
-    for bench in (load, mimi, lm, wer, pipeline):
+    start = benches.add_parser("start", help="from opening the page to its first use")
+    start.set_defaults(run=_bench_start)
+    for bench in (load, mimi, lm, wer, pipeline, start):
         bench.add_argument("--json", action="store_true", help="after the table, the same as one line of JSON")
 
 
@@ -211,6 +213,12 @@ def _bench_wer(options: argparse.Namespace) -> bool:
     from bench.wer import main as measure_wer
 
     return measure_wer(options.model, options.backend, options.json)
+
+
+def _bench_start(options: argparse.Namespace) -> bool:
+    from bench.start import main as measure_start
+
+    return measure_start(options.json)
 
 
 if __name__ == "__main__":

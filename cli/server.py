@@ -32,6 +32,7 @@ MIME_TYPES = {
     ".toml": "application/toml",
     ".wasm": "application/wasm",
     ".wav": "audio/wav",
+    ".webmanifest": "application/manifest+json",
     ".wgsl": "text/plain",
     ".whl": "application/zip",
     ".zip": "application/zip",

@@ -8,12 +8,15 @@ dist/
     vendor/pyodide/        the runtime and the wheels, beside the lock file that names them
     vendor/pyscript/       PyScript's own modules
     vendor/micropython/    the page's own interpreter
+    files.js               all of these with their sha256, for the service worker
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 
@@ -25,6 +28,9 @@ DIST = ROOT / "dist"
 PYODIDE_FILES = ("pyodide.mjs", "pyodide.asm.js", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json")
 MICROPYTHON_FILES = ("micropython.mjs", "micropython.wasm")
 PYSCRIPT_SUFFIXES = (".js", ".css")
+SHARED_MODULES = ("errors.py", "text/cues.py")  # of the package, what both interpreters import
+
+SERVICE_WORKER, SITE_LIST = "service-worker.js", "files.js"
 
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the oldest date a zip can hold: the same sources give the same bytes
 ZIP_MODE = 0o644 << 16
@@ -59,7 +65,7 @@ def _plan(root: Path) -> dict[str, Path | bytes]:
     for path in sorted((root / "app").glob("*.py")):
         site[f"app/{path.name}"] = path
     package = root / "app" / "tympan"
-    for path in [package / "errors.py", *sorted((package / "browser").glob("*.py"))]:
+    for path in [*(package / name for name in SHARED_MODULES), *sorted((package / "browser").glob("*.py"))]:
         site[path.relative_to(root).as_posix()] = path
     site["pyscript.toml"] = root / "pyscript.toml"
     site["tympan.zip"] = _library(root)
@@ -73,7 +79,18 @@ def _plan(root: Path) -> dict[str, Path | bytes]:
     for name in MICROPYTHON_FILES:
         path = modules / "@micropython" / "micropython-webassembly-pyscript" / name
         site[f"vendor/micropython/{name}"] = _installed(path)
+    site[SITE_LIST] = _list(site)
     return site
+
+
+def _list(site: Mapping[str, Path | bytes]) -> bytes:
+    """The script that tells the service worker every file of the site but its own two."""
+    digests = {
+        name: hashlib.sha256(content if isinstance(content, bytes) else content.read_bytes()).hexdigest()
+        for name, content in sorted(site.items())
+        if name != SERVICE_WORKER
+    }
+    return f"const FILES = {json.dumps(digests, indent=2)};\n".encode()
 
 
 def _library(root: Path) -> bytes:

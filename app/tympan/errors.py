@@ -11,6 +11,7 @@
     ├── AudioError
     │   ├── BadAudio          a file that holds no audio the browser can decode
     │   ├── MicrophoneDenied  permission refused, or no microphone
+    │   ├── TabDenied         permission refused, or a tab without sound
     │   └── TooSlow           audio arrives faster than this machine can transcribe
     ├── GpuError
     │   ├── NoWebGPU          the browser offers no adapter
@@ -96,6 +97,12 @@ class MicrophoneDenied(AudioError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"The microphone cannot be used: {reason}.")
+
+
+class TabDenied(AudioError):
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"The sound of a tab cannot be used: {reason}.")
 
 
 class TooSlow(AudioError):

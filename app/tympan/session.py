@@ -77,6 +77,11 @@ class Session:
         """Seconds of audio that wait to be transcribed."""
         return self._n_queued / self._rate_hz
 
+    @property
+    def timing(self) -> dict[str, float]:
+        """Where the time has gone so far, as in `Transcript.timing`."""
+        return self._stream.timing
+
     def hear(self, samples: Float32) -> None:
         """Take samples of a live voice, float32 (n,) in [-1, 1]. Raises TooSlow when the machine cannot follow."""
         self._check()

@@ -87,6 +87,11 @@ class Stream:
         """The word that is being said, as far as it is known."""
         return self._words.partial
 
+    @property
+    def timing(self) -> dict[str, float]:
+        """Where the time has gone so far, as in `Transcript.timing`."""
+        return self._clock.to_json(self.seconds)
+
     async def feed(self, pcm: Float32) -> list[Word]:
         """Take the next samples, float32 (n,) in [-1, 1] at 24 kHz; return the words that they complete."""
         return [word async for said in self.steps(pcm) for word in said.words]

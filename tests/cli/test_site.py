@@ -35,7 +35,14 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sources(tmp_path: Path) -> Path:
     """A small project that can be built: its own page, the real vendored parts."""
     root = tmp_path / "sources"
-    for name in ("static/index.html", "app/main.py", "app/tympan/errors.py", "shaders/add.wgsl", "pyscript.toml"):
+    for name in (
+        "static/index.html",
+        "app/main.py",
+        "app/tympan/errors.py",
+        "app/tympan/text/cues.py",
+        "shaders/add.wgsl",
+        "pyscript.toml",
+    ):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
@@ -76,7 +83,7 @@ def test_a_second_build_writes_only_what_changed(sources: Path, tmp_path: Path) 
     (sources / "static" / "index.html").write_text("edited")
     build(dist, sources)
     after = {name: (dist / name).stat().st_mtime_ns for name in contents(dist)}
-    assert {name for name in after if after[name] != before[name]} == {"index.html"}
+    assert {name for name in after if after[name] != before[name]} == {"index.html", "files.js"}
 
 
 def test_what_is_no_longer_made_is_removed(sources: Path, tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, Request
+from playwright.sync_api import Browser, FilePayload, Page, Request
 
 BOOT_MS = 120_000  # a busy machine starts Pyodide slowly
 TRANSCRIBE_MS = 180_000
@@ -21,7 +22,7 @@ class TympanPage:
     @classmethod
     def open(cls, browser: Browser, url: str) -> TympanPage:
         """Open an address in a fresh profile and wait until a model is loaded or an error is shown."""
-        opened = cls(browser.new_context().new_page())
+        opened = cls(browser.new_context(service_workers="block").new_page())
         opened.page.on("request", lambda request: opened._note(request))
         opened.page.goto(url)
         opened.wait_for("ready", "error", timeout_ms=BOOT_MS)
@@ -50,6 +51,13 @@ class TympanPage:
 
     def choose(self, name: str, content: bytes) -> None:
         """Choose a file through #file and wait for its end."""
+        self._choose({"name": name, "mimeType": "application/octet-stream", "buffer": content})
+
+    def choose_file(self, path: Path) -> None:
+        """Choose a file of this machine, whose type the browser tells by its name."""
+        self._choose(path)
+
+    def _choose(self, file: FilePayload | Path) -> None:
         self.page.evaluate(
             """() => {
                 window.begun = new Promise((resolve) => {
@@ -58,7 +66,7 @@ class TympanPage:
                 });
             }"""
         )
-        self.page.set_input_files("#file", {"name": name, "mimeType": "application/octet-stream", "buffer": content})
+        self.page.set_input_files("#file", file)
         self.page.evaluate("begun")
         self.wait_for("ready", "error")
 

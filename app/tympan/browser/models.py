@@ -1,11 +1,12 @@
-"""What the page shows of models that are not loaded: those to choose from, and one that waits for a person's word."""
+"""What the page shows of models: the one that is loaded, those to choose from, one that waits for a person's word."""
 
 import json
 
-from pyscript import document, window
+from pyscript import window
 
+from tympan.browser.elements import button, element, made, on
+from tympan.browser.language import language
 from tympan.browser.promises import JsError, settled
-from tympan.browser.view import MEGABYTE, element, paragraph
 
 
 class Models:
@@ -14,71 +15,97 @@ class Models:
     def __init__(self, on_choice, on_delete):
         """on_choice: called with the id or address of a model. on_delete: called when downloads are to go."""
         self._on_choice = on_choice
+        self._catalogue, self._loaded, self._offer, self._n_bytes = [], None, None, 0
 
         def submitted(event):
             event.preventDefault()
             on_choice(element("address").value.strip(), False)
 
-        element("elsewhere").addEventListener("submit", submitted)
-        element("delete-models").addEventListener("click", lambda event: on_delete())
+        on("elsewhere", "submit", submitted)
+        on("delete-models", "click", lambda event: on_delete())
+        language.on_change.append(self._translate)
 
     async def show_catalogue(self, url):
         """List the models of the site. One that cannot be read stays empty: loading its model will say why."""
         try:
             response = await settled(window.fetch(url))
-            catalogue = json.loads(await settled(response.text()))
+            self._catalogue = json.loads(str(await settled(response.text()))).get("models", [])
         except (JsError, ValueError):
             return
-        for model in catalogue.get("models", []):
-            element("catalogue").append(self._card(model))
+        element("catalogue").replaceChildren(*[self._card(model) for model in self._catalogue])
+
+    def enable(self, is_enabled):
+        """Say whether another model can be chosen now."""
+        element("choice").disabled = not is_enabled
 
     def show_stored(self, n_bytes):
-        element("stored").textContent = f"This site keeps {n_bytes / MEGABYTE:.0f} MB on your device."
+        self._n_bytes = n_bytes
+        element("stored").textContent = language.text("stored", size=language.megabytes(n_bytes))
+
+    def show_loaded(self, model):
+        """model: what the engine tells of it."""
+        self._loaded = model
+        facts = [model["title"], ", ".join(model["languages"]), language.megabytes(model["bytes"]), model["licence"]]
+        facts.append(
+            language.text(
+                "model_runs",
+                backend=model["backend"],
+                adapter=model["runs_on"],
+                why=model["why"],
+                kernels=language.text(f"kernels_{model['simd']}"),
+            )
+        )
+        if model["host"] != window.location.host:
+            facts.append(language.text("from_host", host=model["host"]))
+        element("model").replaceChildren(made("p", " · ".join(facts)), _notes(model))
 
     def show_offer(self, offer, on_download):
         """Tell what a download would mean. offer: what the engine tells of it."""
-        size = f"{offer['missing'] / MEGABYTE:.0f} MB"
+        self._offer = offer, on_download
+        size = language.megabytes(offer["missing"])
         facts = [", ".join(offer["languages"]), offer["licence"], offer["source"]]
         section = element("offer")
         section.replaceChildren(
-            _heading(offer["title"]),
-            paragraph(" · ".join(facts)),
-            paragraph(offer["notes"]),
-            paragraph(f"{size} from {offer['host']}, kept on your device for the next time."),
-            _button("download", f"Download {size}", on_download),
+            made("h2", offer["title"]),
+            made("p", " · ".join(facts)),
+            _notes(offer),
+            made("p", language.text("offer_size", size=size, host=offer["host"])),
+            button(language.text("download_size", size=size), on_download, id="download", className="primary"),
         )
         section.hidden = False
 
     def hide_offer(self):
+        self._offer = None
         element("offer").hidden = True
         element("offer").replaceChildren()
 
     def _card(self, model):
-        size = f"{model['bytes'] / MEGABYTE:.0f} MB"
+        size = language.megabytes(model["bytes"])
         facts = [", ".join(model["languages"]), size, model["licence"]]
-        use = "Use"
+        use = language.text("use")
         if "hub" in model:
-            use = f"Download {size} and use"
-            facts += [model["attribution"], f"from {window.URL.new(model['hub']['host']).host}"]
-        card = document.createElement("li")
+            use = language.text("download_and_use", size=size)
+            host = window.URL.new(model["hub"]["host"]).host
+            facts += [model["attribution"], language.text("from_host", host=host)]
+        card = made("li")
         card.append(
-            _heading(model["title"]),
-            paragraph(" · ".join(facts)),
-            paragraph(model["notes"]),
+            made("h3", model["title"]),
+            made("p", " · ".join(facts)),
+            _notes(model),
             # All that is to be known of it stands beside the button.
-            _button(f"use-{model['id']}", use, lambda: self._on_choice(model["id"], True)),
+            button(use, lambda: self._on_choice(model["id"], True), id=f"use-{model['id']}", className="small"),
         )
         return card
 
+    def _translate(self):
+        element("catalogue").replaceChildren(*[self._card(model) for model in self._catalogue])
+        self.show_stored(self._n_bytes)
+        if self._loaded:
+            self.show_loaded(self._loaded)
+        if self._offer:
+            self.show_offer(*self._offer)
 
-def _heading(text):
-    heading = document.createElement("h2")
-    heading.textContent = text
-    return heading
 
-
-def _button(name, text, on_press):
-    button = document.createElement("button")
-    button.type, button.id, button.textContent = "button", name, text
-    button.addEventListener("click", lambda event: on_press())
-    return button
+def _notes(model):
+    """What its maker says of it, in English."""
+    return made("p", model["notes"], lang="en")

@@ -1,5 +1,7 @@
 """What the browser keeps for this site. A worker may write to it; only a page may ask to keep it for good."""
 
+import json
+
 from pyscript import window
 
 from tympan.browser.promises import JsError, settled
@@ -18,4 +20,6 @@ async def ask_to_persist():
 async def used_bytes():
     """How much is kept."""
     storage = window.navigator.storage
-    return (await settled(storage.estimate())).usage if storage else 0
+    if not storage:
+        return 0
+    return json.loads(str(window.JSON.stringify(await settled(storage.estimate()))))["usage"]  # may be over 32 bits

@@ -1,53 +1,51 @@
-"""What the page shows. The only module that touches its elements."""
+"""What the page is doing: its state, the words beside the buttons, how far it is, and what went wrong."""
 
 from pyscript import document, window
 
-MEGABYTE = 1e6
-SIMD_NAMES = {"relaxed": "relaxed SIMD", "simd": "SIMD", "numpy": "numpy"}
-PHASES = {"download": "Downloading the model", "prepare": "Preparing the model"}
+from tympan.browser.elements import button, element, made, on
+from tympan.browser.language import language
 
-
-def element(name):
-    return document.getElementById(name)
+SPOKEN_STATES = ("ready", "listening", "loading")  # said aloud when they begin; progress is not
 
 
 class View:
-    """The page's elements, by what they say. Text is always set as text, never parsed as HTML."""
+    """The controls, the status and the error. `announcer` says aloud what is said once, not what is counted."""
 
-    def __init__(self, on_button, on_file, on_cancel):
-        """on_button: called on every press of the button. on_file: called with the File that was chosen.
-        on_cancel: called when a model that is loading is not wanted any more.
-        """
-        self._partial = None
-        element("microphone").addEventListener("click", lambda event: on_button())
-        element("cancel").addEventListener("click", lambda event: on_cancel())
-
-        def chosen(event):
-            if event.target.files.length:
-                on_file(event.target.files[0])
-                event.target.value = ""  # so that the same file can be chosen again
-
-        element("file").addEventListener("change", chosen)
+    def __init__(self, announcer, on_listen, on_tab, on_sample, on_cancel):
+        self._announcer = announcer
+        self._status = None
+        on("microphone", "click", lambda event: on_listen())
+        on("tab", "click", lambda event: on_tab())
+        on("sample", "click", lambda event: on_sample())
+        on("cancel", "click", lambda event: on_cancel())
+        on("language", "click", lambda event: language.toggle())
+        element("tab").hidden = not hasattr(window.navigator.mediaDevices or window, "getDisplayMedia")  # no phone can
+        language.on_change.append(self._translate)
 
     @property
     def state(self):
         return document.documentElement.dataset.state
 
-    def show_state(self, state, status=""):
-        """state: of the page's contract. status: a few words beside the buttons."""
+    @property
+    def is_busy(self):
+        return self.state in ("listening", "transcribing")
+
+    def show_state(self, state, key="", **values):
+        """state: of the page's contract. key, values: a text for beside the buttons."""
         document.documentElement.dataset.state = state
-        busy = state in ("listening", "transcribing")
-        element("microphone").textContent = "Stop" if busy else "Listen"
-        element("status").textContent = status
+        element("microphone").textContent = language.text("stop" if self.is_busy else "listen")
+        element("tab").disabled = self.is_busy
+        if key:
+            text = self.show_status(key, **values)
+            if state in SPOKEN_STATES:
+                self._announcer.say(text)
 
-    def enable(self, microphone, file):
-        """Say which of the buttons can be pressed."""
-        element("microphone").disabled = not microphone
-        element("file").disabled = not file
-
-    def enable_choice(self, is_enabled):
-        """Say whether another model can be chosen now."""
-        element("choice").disabled = not is_enabled
+    def show_status(self, key, **values):
+        """Returns the text. values: functions that give one in the language of the moment, or texts that have none."""
+        self._status = key, values
+        text = language.text(key, **{name: value() if callable(value) else value for name, value in values.items()})
+        element("status").textContent = text
+        return text
 
     def show_progress(self, done=None, total=None):
         """A share of what is to be done; without numbers, that something is being done."""
@@ -64,78 +62,55 @@ class View:
     def show_loading(self, phase, done_bytes, total_bytes, rate, seconds_left):
         """How far loading is. rate: bytes a second. seconds_left: None where nobody can say."""
         self.show_progress(done_bytes, total_bytes)
-        text = f"{PHASES[phase]}: {done_bytes / MEGABYTE:.1f} of {total_bytes / MEGABYTE:.1f} MB"
+        values = {
+            "phase": lambda: language.text(phase),
+            "done": lambda: language.megabytes(done_bytes, 1),
+            "total": lambda: language.megabytes(total_bytes, 1),
+        }
         if rate and seconds_left:
-            text += f", {rate / MEGABYTE:.1f} MB/s, {duration(seconds_left)} left"
-        element("status").textContent = text
+            values["rate"] = lambda: language.megabytes(rate, 1)
+            values["left"] = lambda: language.duration(seconds_left)
+        self.show_status("progress_rate" if rate and seconds_left else "progress", **values)
 
-    def show_model(self, model):
-        """model: what the engine tells of it."""
-        size = f"{model['bytes'] / MEGABYTE:.0f} MB"
-        where = f"{model['backend']} on {model['runs_on']} ({model['why']}), Mimi on {SIMD_NAMES[model['simd']]}"
-        facts = [model["title"], ", ".join(model["languages"]), size, model["licence"], where]
-        if model["host"] != window.location.host:
-            facts.append(f"from {model['host']}")
-        element("model").replaceChildren(paragraph(" · ".join(facts)), paragraph(model["notes"]))
-
-    def show_heard(self, seconds, total_s, backlog_s):
-        """How far the recording is. total_s: its length, or 0 for a voice. backlog_s: sound that waits."""
+    def show_heard(self, name, seconds, total_s, backlog_s):
+        """How far a recording is. total_s: its length, or 0 for a voice. backlog_s: sound that waits."""
         if total_s:
             self.show_progress(seconds, total_s)
-            element("status").textContent = f"{seconds:.0f} of {total_s:.0f} s"
+            self.show_status("transcribed", name=name, done=_duration(seconds), total=_duration(total_s))
+        elif backlog_s >= 1:
+            self.show_status("listening_behind", seconds=_duration(seconds + backlog_s), behind=_duration(backlog_s))
         else:
-            behind = f", {backlog_s:.0f} s behind" if backlog_s >= 1 else ""
-            element("status").textContent = f"Listening: {seconds + backlog_s:.0f} s{behind}"
+            self.show_status("listening", seconds=_duration(seconds + backlog_s))
+
+    def show_name(self, name):
+        """The recording that the page is about."""
+        element("recording-name").textContent = name
+
+    def begin_loading(self):
+        self.hide_error()
+        self.show_state("loading", "loading")
+        self.show_progress()
 
     def show_error(self, message, text="", href="", on_press=None):
         """text: of a way out, which is an address or something to do."""
         error = element("error")
         error.textContent = f"{message} "
-        if text:
-            way_out = document.createElement("a" if href else "button")
-            way_out.textContent = text
-            if href:
-                way_out.href = href
-            else:
-                way_out.addEventListener("click", lambda event: on_press())
-            error.append(way_out)
+        if href:
+            error.append(made("a", text, href=href))
+        elif text:
+            error.append(button(text, on_press))
         error.hidden = False
 
-    def clear(self):
-        """Forget the last error and the last transcript."""
+    def hide_error(self):
         element("error").hidden = True
         element("error").textContent = ""
-        element("transcript").replaceChildren()
-        self._partial = None
 
-    def show_words(self, words, partial):
-        """words: texts to add. partial: the word that is still being said."""
-        transcript = element("transcript")
-        if self._partial:
-            self._partial.remove()
-            self._partial = None
-        if words:
-            transcript.append(" ".join(words) + " ")
-        if partial:
-            self._partial = document.createElement("span")
-            self._partial.className = "partial"
-            self._partial.textContent = partial
-            transcript.append(self._partial)
-
-    def show_transcript(self, text):
-        """Replace the words by the whole text."""
-        self._partial = None
-        element("transcript").textContent = text
+    def _translate(self):
+        self.show_state(self.state)
+        if self._status:
+            key, values = self._status
+            self.show_status(key, **values)
 
 
-def duration(seconds):
-    """In words, as rough as anyone needs it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min"
-
-
-def paragraph(text):
-    paragraph = document.createElement("p")
-    paragraph.textContent = text
-    return paragraph
+def _duration(seconds):
+    return lambda: language.duration(seconds)

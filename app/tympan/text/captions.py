@@ -6,13 +6,10 @@ Source: W3C WebVTT; SubRip differs by its counter and its decimal comma.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+from tympan.text.cues import Cues
 from tympan.text.words import Word
-
-LONGEST_LINE = 42  # characters: what fits a caption line at a common size
-LONGEST_CUE_S = 6.0
-PAUSE_S = 0.8  # a pause this long ends a cue
 
 
 def srt(words: Sequence[Word]) -> str:
@@ -37,15 +34,14 @@ def to_json(words: Sequence[Word]) -> str:
     return json.dumps([word.to_json() for word in words], ensure_ascii=False, indent=2)
 
 
+WRITERS: dict[str, Callable[[Sequence[Word]], str]] = {"srt": srt, "vtt": vtt, "json": to_json}
+
+
 def _cues(words: Sequence[Word]) -> Iterator[list[Word]]:
     """Group words into lines that can be read."""
-    cue: list[Word] = []
+    cues, cue = Cues(), list[Word]()
     for word in words:
-        if cue and (
-            len(_text([*cue, word])) > LONGEST_LINE
-            or word.end - cue[0].start > LONGEST_CUE_S
-            or word.start - cue[-1].end > PAUSE_S
-        ):
+        if cues.begins(word.text, word.start, word.end) and cue:
             yield cue
             cue = []
         cue.append(word)

@@ -1,0 +1,39 @@
+"""The transcript out of the page: to the clipboard, or as a file."""
+
+from pyscript import window
+
+from tympan.browser.elements import element, made, on
+from tympan.browser.promises import JsError, settled
+
+FORMATS = ("txt", "srt", "vtt", "json")
+TYPES = {"txt": "text/plain", "srt": "application/x-subrip", "vtt": "text/vtt", "json": "application/json"}
+
+
+class Export:
+    """The buttons above a transcript."""
+
+    def __init__(self, on_copy, on_save):
+        """on_copy: called when the text is to be copied. on_save: called with a format of FORMATS."""
+        on("copy", "click", lambda event: on_copy())
+        for name in FORMATS:
+            on(f"save-{name}", "click", lambda event, name=name: on_save(name))
+
+    def enable(self, is_enabled):
+        element("export").hidden = not is_enabled
+
+
+async def copy(text):
+    """Put a text on the clipboard. Returns whether the browser let it."""
+    try:
+        await settled(window.navigator.clipboard.writeText(text))
+    except JsError:
+        return False
+    return True
+
+
+def save(text, name, kind):
+    """Let the browser save a text as a file."""
+    options = window.JSON.parse('{"type": "%s;charset=utf-8"}' % TYPES[kind])  # noqa: UP031 - braces of JSON
+    url = window.URL.createObjectURL(window.Blob.new(window.Array.of(text), options))
+    made("a", href=url, download=f"{name}.{kind}").click()
+    window.setTimeout(lambda: window.URL.revokeObjectURL(url), 1000)

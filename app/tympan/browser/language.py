@@ -1,0 +1,98 @@
+"""The language of the page: English or French, as the browser prefers or a person has chosen."""
+
+from pyscript import document, window
+from pyscript.ffi import to_js
+
+from tympan.browser.english import ENGLISH
+from tympan.browser.french import FRENCH, FRENCH_ERRORS
+
+TABLES = {"en": ENGLISH, "fr": FRENCH}
+STORED = "tympan.language"
+
+# What an attribute of index.html sets: the text of an element, or one of its attributes.
+ATTRIBUTES = {
+    "data-text": None,
+    "data-label": "aria-label",
+    "data-hint-key": "data-hint",
+    "data-first-key": "data-first",
+    "data-content": "content",
+}
+
+
+class Language:
+    """Texts and numbers of the language that is chosen; `on_change` functions are called when it is another."""
+
+    def __init__(self):
+        stored = window.localStorage.getItem(STORED)
+        preferred = [stored] if stored else [str(name) for name in window.navigator.languages]
+        known = [name[:2] for name in preferred if name[:2] in TABLES]
+        self.code = known[0] if known else "en"
+        self.on_change = []
+        self._translate()
+
+    def toggle(self):
+        """Change to the other language, and remember that."""
+        self.code = "fr" if self.code == "en" else "en"
+        window.localStorage.setItem(STORED, self.code)
+        self._translate()
+        for function in self.on_change:
+            function()
+
+    def text(self, key, **values):
+        """A text of the table, its {names} filled in."""
+        return TABLES[self.code][key].format(**values)
+
+    def error(self, error):
+        """The sentence that says what went wrong. error: a TympanError or an EngineError."""
+        kind = getattr(error, "kind", "Bug")
+        if self.code == "en" or kind not in FRENCH_ERRORS:
+            return str(error)
+        fields = getattr(error, "fields", None)
+        if fields is None:
+            fields = error.__dict__
+        return FRENCH_ERRORS[kind].format(reason=fields.get("reason", str(error)), **without(fields, "reason"))
+
+    def number(self, value, n_digits=0):
+        options = {"minimumFractionDigits": n_digits, "maximumFractionDigits": n_digits}
+        return str(window.Intl.NumberFormat.new(self.code, to_js(options)).format(value))
+
+    def seconds(self, value, n_digits=0):
+        return self.text("seconds", n=self.number(value, n_digits))
+
+    def duration(self, seconds):
+        """As rough as anyone needs it: 12 s, 3 min 5 s, 80 min."""
+        whole = round(seconds)
+        if whole < 60:
+            return self.text("seconds", n=whole)
+        if whole < 3600:
+            return self.text("minutes_seconds", minutes=whole // 60, seconds=whole % 60)
+        return self.text("minutes", n=whole // 60)
+
+    def milliseconds(self, value):
+        return self.text("milliseconds", n=self.number(value, 1 if value < 10 else 0))
+
+    def megabytes(self, n_bytes, n_digits=0):
+        return self.text("megabytes", n=self.number(n_bytes / 1e6, n_digits))
+
+    def date(self, iso):
+        """Day and time of a moment, as in 2026-11-22T21:30:00Z."""
+        options = {"dateStyle": "medium", "timeStyle": "short"}
+        return str(window.Intl.DateTimeFormat.new(self.code, to_js(options)).format(window.Date.new(iso)))
+
+    def _translate(self):
+        """Set every text that stands in index.html."""
+        document.documentElement.lang = self.code
+        for source, target in ATTRIBUTES.items():
+            for found in document.querySelectorAll(f"[{source}]"):
+                text = TABLES[self.code][found.getAttribute(source)]
+                if target:
+                    found.setAttribute(target, text)
+                else:
+                    found.textContent = text
+
+
+def without(fields, name):
+    return {key: value for key, value in fields.items() if key != name}
+
+
+language = Language()

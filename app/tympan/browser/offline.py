@@ -1,0 +1,44 @@
+"""The page without a network: a service worker keeps the whole site, and brings new versions of it."""
+
+from pyscript import document, window
+
+from tympan.browser.elements import button, element
+from tympan.browser.language import language
+from tympan.browser.promises import JsError, settled
+
+
+async def keep_site():
+    """Keep the site for visits without a network; say when a newer one has come."""
+    workers = getattr(window.navigator, "serviceWorker", None)
+    if not workers:  # not over https, or a browser that has none
+        return
+    try:
+        options = window.JSON.parse('{"updateViaCache": "none"}')
+        registration = await settled(workers.register("service-worker.js", options))
+    except JsError:
+        return
+    if not registration:  # refused in silence, as by some test browsers
+        return
+    if registration.waiting:
+        _announce(registration)
+
+    def found(event):
+        worker = registration.installing
+        worker.addEventListener("statechange", lambda event: changed(worker))
+
+    def changed(worker):
+        if worker.state == "installed" and workers.controller:
+            _announce(registration)
+        document.documentElement.dataset.offline = str(worker.state)
+
+    registration.addEventListener("updatefound", found)
+    if registration.installing:
+        found(None)
+
+
+def _announce(registration):
+    """Offer the new version. It takes over at the next visit in any case."""
+    notice = element("new-version")
+    notice.textContent = language.text("new_version") + " "
+    notice.append(button(language.text("reload"), lambda: window.location.reload()))
+    notice.hidden = False

@@ -1,0 +1,128 @@
+"""The list of sessions: open, rename, delete, and undo that."""
+
+import asyncio
+
+from tympan.browser.elements import button, element, made
+from tympan.browser.keeping import Keeping
+from tympan.browser.language import language
+from tympan.browser.promises import JsError
+
+
+class Sessions:
+    """What is kept on this device, newest first."""
+
+    def __init__(self, on_open, on_trouble):
+        """on_open: called with a session and its sound. on_trouble: called where nothing can be kept."""
+        self._keeping, self._on_open, self._on_trouble = Keeping(), on_open, on_trouble
+        self._sessions = []  # (number, session)
+        self._deleted = None  # (number, session, sound) of the last one, until something else happens
+        self._renaming = None  # the number of the one that gets another name
+        language.on_change.append(self._show)
+
+    async def load(self):
+        """Read the list."""
+        try:
+            self._sessions = await self._keeping.all()
+        except JsError:
+            self._sessions = []
+        self._show()
+
+    def enable(self, is_enabled):
+        """Say whether a session can be opened, or changed, now."""
+        element("session-choice").disabled = not is_enabled
+
+    async def keep(self, session, sound=None):
+        """Add a session that has just been transcribed."""
+        try:
+            await self._keeping.add(dict(session, has_sound=sound is not None), sound)
+        except JsError:
+            self._on_trouble()
+        self._deleted = None
+        await self.load()
+
+    async def _open(self, number, session):
+        sound = await self._keeping.sound(number) if session["has_sound"] else None
+        self._on_open(session, sound)
+
+    async def _rename(self, number, session, name):
+        self._renaming = None
+        if name:
+            await self._keeping.change(number, dict(session, name=name))
+        await self.load()
+        self._focus(number, ".rename")
+
+    async def _delete(self, number, session):
+        self._deleted = number, session, await self._keeping.sound(number)
+        await self._keeping.delete(number)
+        await self.load()
+        element("undo").focus()
+
+    async def _undo(self):
+        number, session, sound = self._deleted or (None, None, None)
+        self._deleted = None
+        await self._keeping.restore(number, session, sound)
+        await self.load()
+        self._focus(number, ".delete")
+
+    def _show(self):
+        entries = []
+        if self._deleted:
+            note = made("li", language.text("deleted", name=self._deleted[1]["name"]), className="deleted")
+            note.append(button(language.text("undo"), _later(self._undo), id="undo", className="small"))
+            entries.append(note)
+        for number, session in self._sessions:
+            renames = number == self._renaming
+            entries.append(self._form(number, session) if renames else self._entry(number, session))
+        element("session-list").replaceChildren(*entries)
+        element("no-sessions").hidden = bool(entries)
+
+    def _entry(self, number, session):
+        name = session["name"]
+        facts = [language.date(session["date"]), language.duration(session["seconds"])]
+        if session["has_sound"]:
+            facts.append(language.text("with_sound"))
+        opens = button(name, _later(self._open, number, session), className="name")
+        renames = button(language.text("rename"), lambda: self._begin_rename(number), className="small rename")
+        renames.setAttribute("aria-label", language.text("rename_session", name=name))
+        deletes = button(language.text("delete"), _later(self._delete, number, session), className="small delete")
+        deletes.setAttribute("aria-label", language.text("delete_session", name=name))
+        entry = made("li", id=f"session-{number}")
+        entry.append(opens, made("span", " · ".join(facts), className="facts"), renames, deletes)
+        return entry
+
+    def _form(self, number, session):
+        form = made("form")
+        field = made("input", value=session["name"], required=True, autocomplete="off")
+        field.setAttribute("aria-label", language.text("new_name", name=session["name"]))
+
+        def submit(event):
+            event.preventDefault()
+            asyncio.create_task(self._rename(number, session, str(field.value).strip()))
+
+        def press(event):
+            if event.key == "Escape":
+                asyncio.create_task(self._rename(number, session, ""))
+
+        form.addEventListener("submit", submit)
+        form.addEventListener("keydown", press)
+        form.append(field, made("button", language.text("save"), className="small"))
+        entry = made("li", id=f"session-{number}")
+        entry.append(form)
+        return entry
+
+    def _begin_rename(self, number):
+        self._renaming, self._deleted = number, None
+        self._show()
+        field = element(f"session-{number}").querySelector("input")
+        field.focus()
+        field.select()
+
+    def _focus(self, number, selector):
+        entry = element(f"session-{number}")
+        if entry:
+            entry.querySelector(selector).focus()
+
+
+def _later(coroutine, *arguments):
+    """A function without arguments that starts a coroutine."""
+    return lambda: asyncio.create_task(coroutine(*arguments))

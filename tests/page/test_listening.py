@@ -1,0 +1,147 @@
+"""Listening: the sound of a tab, what is on the screen meanwhile, and a machine or a tab that cannot follow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Route, expect
+
+from bench.word_errors import word_error_rate
+from tests.page.test_reading import MAX_WORD_ERROR_RATE, SAID
+from tests.page.tympan_page import BOOT_MS, TRANSCRIBE_MS, TympanPage
+
+VOICE = """
+    // Another tab that plays the sample, chosen in the browser's dialogue; and a screen that can be kept on.
+    window.locks = [];
+    window.tracks = [];
+    navigator.mediaDevices.getDisplayMedia = async (wanted) => {
+        if (window.isSilent) return document.createElement("canvas").captureStream();
+        const context = new AudioContext({ sampleRate: 24000 });
+        const player = context.createBufferSource();
+        player.buffer = await context.decodeAudioData(await (await fetch("sample.wav")).arrayBuffer());
+        const target = context.createMediaStreamDestination();
+        player.connect(target);
+        player.start();
+        const { stream } = target;
+        document.createElement("canvas").captureStream().getTracks().forEach((track) => stream.addTrack(track));
+        tracks.push(...stream.getTracks());
+        return stream;
+    };
+    navigator.wakeLock.request = async (kind) => {
+        const lock = { kind, isHeld: true, release: async () => { lock.isHeld = false; } };
+        locks.push(lock);
+        return lock;
+    };
+"""
+HIDE = """
+    Object.defineProperty(document, "hidden", { value: true });
+    Object.defineProperty(document, "visibilityState", { value: "hidden" });
+    document.dispatchEvent(new Event("visibilitychange"));
+    window.requestAnimationFrame = () => 0; // as in a tab that nobody sees, where timers come once a second
+    const native = window.setTimeout;
+    window.setTimeout = (function_, ms, ...rest) => native(function_, Math.max(ms || 0, 1000), ...rest);
+"""
+SLOW = """
+from time import sleep
+from tympan.mimi.encoder import Mimi
+
+encode = Mimi.encode
+
+def slow(self, state, frames):
+    sleep(0.1 * len(frames))
+    return encode(self, state, frames)
+
+Mimi.encode = slow
+"""
+
+
+@pytest.fixture(scope="module")
+def tympan(chromium: Browser, site: str) -> Iterator[TympanPage]:
+    context = chromium.new_context(service_workers="block")
+    opened = TympanPage(context.new_page())
+    opened.page.add_init_script(VOICE)
+    opened.page.goto(f"{site}/?backend=numpy")
+    opened.wait_for("ready", timeout_ms=BOOT_MS)
+    yield opened
+    opened.close()
+
+
+def listen_to_the_sample(tympan: TympanPage) -> None:
+    tympan.page.click("#tab")
+    tympan.wait_for("listening")
+
+
+def stop_after_it(tympan: TympanPage) -> None:
+    """The sample takes 6 s; the button waits for it."""
+    tympan.page.wait_for_timeout(6200)
+    tympan.page.click("#microphone")
+    tympan.wait_for("ready", "error", timeout_ms=TRANSCRIBE_MS)
+
+
+def test_a_tab_is_heard_while_the_screen_is_kept_on(tympan: TympanPage) -> None:
+    page = tympan.page
+    listen_to_the_sample(tympan)
+    assert page.evaluate("tracks.map(track => [track.kind, track.readyState])") == [
+        ["audio", "live"],
+        ["video", "ended"],
+    ]
+    assert page.evaluate("locks.map(lock => [lock.kind, lock.isHeld])") == [["screen", True]]
+    expect(page.locator("#status")).to_contain_text("Listening: 3 s")
+    expect(page.locator("#waveform")).to_be_visible()
+    assert page.is_disabled("#tab")
+    assert page.is_disabled("#session-choice")
+    stop_after_it(tympan)
+    assert word_error_rate(SAID, tympan.transcript) <= MAX_WORD_ERROR_RATE, tympan.transcript
+    assert page.evaluate("locks.map(lock => lock.isHeld)") == [False]
+    assert page.evaluate("tracks.map(track => track.readyState)") == ["ended", "ended"], "the tab is given back"
+
+
+def test_what_was_heard_can_be_played_and_its_delay_is_told(tympan: TympanPage) -> None:
+    page = tympan.page
+    expect(page.locator("audio#player")).to_be_visible()
+    assert 5.5 < page.evaluate("document.querySelector('#player').duration") < 12
+    page.locator(".word").nth(2).click()
+    page.wait_for_selector(".word.playing")
+    page.evaluate("document.querySelector('#player').pause()")
+    page.click("#panel summary")
+    delay = page.locator("#figures dt", has_text="From speech to word").locator("+ dd").inner_text()
+    assert float(delay.removesuffix(" s")) > 0.3, "the text delay of the model alone is more"
+    expect(page.locator("#session-list .name").first).to_contain_text("A tab, ")
+
+
+def test_a_tab_without_sound_is_refused(tympan: TympanPage) -> None:
+    tympan.page.evaluate("window.isSilent = true")
+    tympan.page.click("#tab")
+    tympan.wait_for("error")
+    assert "no sound was shared" in tympan.error
+    tympan.page.evaluate("window.isSilent = false")
+
+
+def test_a_tab_that_nobody_sees_goes_on_transcribing(tympan: TympanPage) -> None:
+    """Last in this file: the page stays hidden."""
+    page = tympan.page
+    page.evaluate(HIDE)
+    listen_to_the_sample(tympan)
+    page.wait_for_timeout(3500)
+    assert len(tympan.transcript.split()) >= 3, "words come although every timer of the page waits a second"
+    stop_after_it(tympan)
+    assert word_error_rate(SAID, tympan.transcript) <= MAX_WORD_ERROR_RATE, tympan.transcript
+
+
+def test_a_machine_that_cannot_follow_says_how_far_behind_it_is_and_drops_nothing(chromium: Browser, site: str) -> None:
+    def slow_down(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, body=response.text() + SLOW)
+
+    context = chromium.new_context(service_workers="block")
+    context.route("**/app/engine.py", slow_down)
+    tympan = TympanPage(context.new_page())
+    tympan.page.add_init_script(VOICE)
+    tympan.page.goto(f"{site}/?backend=numpy")
+    tympan.wait_for("ready", timeout_ms=BOOT_MS)
+    listen_to_the_sample(tympan)
+    expect(tympan.page.locator("#status")).to_contain_text("the text is 2 s behind", timeout=20_000)
+    stop_after_it(tympan)
+    assert word_error_rate(SAID, tympan.transcript) <= MAX_WORD_ERROR_RATE, tympan.transcript
+    context.close()

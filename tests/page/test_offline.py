@@ -1,0 +1,89 @@
+"""After the first visit the page needs no network; a new version takes over cleanly, at the next visit."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from cli.server import serving
+from cli.site import build
+from tests.page.tympan_page import BOOT_MS, TympanPage
+
+INSTALLED = "navigator.serviceWorker.ready.then(registration => registration.active.state)"
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site of its own, which changes."""
+    folder = tmp_path_factory.mktemp("changing")
+    build(folder)
+    return folder
+
+
+def kept(page: Page) -> list[str]:
+    """The files that the browser keeps, with their hash."""
+    names: list[str] = page.evaluate(
+        """async () => {
+            const cache = await caches.open("tympan-site");
+            return (await cache.keys()).map((request) => new URL(request.url).pathname + new URL(request.url).search);
+        }"""
+    )
+    return sorted(names)
+
+
+def test_a_second_visit_needs_no_server_and_a_third_brings_the_new_version(chromium: Browser, dist: Path) -> None:
+    context = chromium.new_context()
+    tympan = TympanPage(context.new_page())
+    page = tympan.page
+    with serving(dist) as url:
+        page.goto(f"{url}/?backend=numpy")
+        tympan.wait_for("ready", timeout_ms=BOOT_MS)
+        assert page.evaluate(INSTALLED)
+        files = {path.relative_to(dist).as_posix() for path in dist.rglob("*") if path.is_file()}
+        first = kept(page)
+        assert {name.split("?")[0].lstrip("/") for name in first} == files - {"service-worker.js", "files.js"}
+        port = int(url.rsplit(":", 1)[1])
+
+    page.reload()  # the server is gone
+    tympan.wait_for("ready", timeout_ms=BOOT_MS)
+    page.click("#sample")
+    expect(page.locator("#session-list li")).to_have_count(1, timeout=BOOT_MS)
+    assert "lights in the kitchen" in tympan.transcript
+
+    style = dist / "style.css"
+    original = style.read_text("utf-8")
+    new = original.replace("--ground: #f7f6f3", "--ground: #f0f0f0")
+    build_edited(dist, new)
+    with serving(dist, port) as url:
+        page.goto(f"{url}/?backend=numpy")
+        expect(page.locator("#new-version")).to_be_visible(timeout=BOOT_MS)
+        assert ground(page) == "#f7f6f3", "the version that began goes on"
+        page.click("#new-version button")
+        page.wait_for_selector("#new-version", state="hidden")
+        tympan.wait_for("ready", timeout_ms=BOOT_MS)
+        assert ground(page) == "#f0f0f0"
+        changed = set(kept(page)) ^ set(first)
+        assert {name.split("?")[0] for name in changed} == {"/style.css"}, "no more is kept, and no more was fetched"
+        assert len(kept(page)) == len(first)
+    context.close()
+
+
+def build_edited(dist: Path, style: str) -> None:
+    """Build the site with another style."""
+    from cli import site
+
+    root = dist.parent / "sources"
+    root.mkdir()
+    for path in site.ROOT.iterdir():
+        if path.name not in ("static", "dist"):
+            (root / path.name).symlink_to(path)
+    shutil.copytree(site.ROOT / "static", root / "static")
+    (root / "static" / "style.css").write_text(style, "utf-8")
+    build(dist, root)
+
+
+def ground(page: Page) -> str:
+    return str(page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--ground')")).strip()

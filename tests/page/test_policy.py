@@ -1,0 +1,65 @@
+"""The Content-Security-Policy: it is there, nothing breaks it, and it holds."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from playwright.sync_api import Browser, expect
+
+from tests.page.tympan_page import BOOT_MS, TympanPage
+
+ROOT = Path(__file__).parents[2]
+KEEP_VIOLATIONS = """
+    window.violations = [];
+    addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective));
+"""
+
+
+def test_nothing_breaks_the_policy_and_it_holds(chromium: Browser, site: str) -> None:
+    context = chromium.new_context(service_workers="block")
+    tympan = TympanPage(context.new_page())
+    said: list[str] = []
+    tympan.page.on("console", lambda message: said.append(message.text))
+    tympan.page.add_init_script(KEEP_VIOLATIONS)
+    tympan.page.goto(f"{site}/?backend=numpy")
+    tympan.wait_for("ready", timeout_ms=BOOT_MS)
+    tympan.choose_file(Path(__file__).parent / "speech.webm")
+    expect(tympan.page.locator("video#player")).to_be_visible()
+    with tympan.page.expect_download():
+        tympan.page.click("#save-srt")
+    assert tympan.transcript
+    assert tympan.page.evaluate("violations") == []
+    assert [text for text in said if "Content Security Policy" in text] == []
+
+    assert tympan.page.evaluate(
+        """() => {
+            const script = document.createElement("script");
+            script.textContent = "window.intruded = true";
+            document.body.append(script);
+            const style = document.createElement("p");
+            style.setAttribute("style", "color: red");
+            document.body.append(style);
+            return [window.intruded ?? false, style.style.color];
+        }"""
+    ) == [False, ""]
+    tympan.page.wait_for_timeout(100)  # violations are told in a task of their own
+    assert set(tympan.page.evaluate("violations")) == {"script-src-elem", "style-src-attr"}
+    context.close()
+
+
+def test_the_policy_is_in_the_page_and_text_is_never_parsed_as_html() -> None:
+    index = (ROOT / "static" / "index.html").read_text("utf-8")
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', index)
+    assert policy
+    directives = dict(part.strip().split(" ", 1) for part in policy[1].split(";"))
+    assert directives["default-src"] == "'none'"
+    assert directives["script-src"] == "'self' 'wasm-unsafe-eval'"
+    assert "unsafe-inline" not in policy[1]
+    assert index.index("Content-Security-Policy") < index.index("<script")
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", index)
+    sources = [*(ROOT / "app").rglob("*.py"), *(ROOT / "static").glob("*.js")]
+    for path in sources:
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", path.read_text("utf-8")
+        ), path
