@@ -276,7 +276,8 @@ class Page:
         self.open_recording(self.languages)
         self.panel.begin()
         self.view.show_state(state, status, name=name, **values)
-        self.view.show_progress()
+        if state == "transcribing":
+            self.view.show_progress()
         self.models.enable(False)
         self.sessions.enable(False)
 
@@ -311,8 +312,7 @@ class Page:
         """Show a session that was kept."""
         self.recording = Recording.of(session)
         self.open_recording(session["languages"])
-        self.transcript.add(session["words"])
-        self.transcript.finish(session["words"])
+        self.transcript.show(session["words"])
         self.export.enable(bool(session["words"]))
         if sound:
             self.player.open(sound, self.spoken_language)

@@ -58,7 +58,7 @@ def listening_browser(chromium: Browser) -> Iterator[Browser]:
 def test_a_voice_is_transcribed_while_it_speaks_and_stop_brings_the_last_word_out(
     listening_browser: Browser, site: str, script: str
 ) -> None:
-    page = listening_browser.new_page()
+    page = listening_browser.new_page(service_workers="block")
     page.add_init_script(script)
     page.goto(f"{site}/?backend=numpy")
     tympan = TympanPage(page)

@@ -87,7 +87,7 @@ def rough(published: dict[str, bytes]) -> Iterator[RoughServer]:
 @pytest.fixture
 def context(chromium: Browser, rough: RoughServer) -> Iterator[BrowserContext]:
     """A fresh profile whose catalogue has the model of the rough server."""
-    context = chromium.new_context()
+    context = chromium.new_context(service_workers="block")
     catalogue = rough.files["/catalogue.json"].decode().replace("HOST", rough.url)
     context.route("**/models/catalogue.json", lambda route: route.fulfill(body=catalogue))
     yield context

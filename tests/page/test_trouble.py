@@ -57,7 +57,7 @@ def cut_short(route: Route) -> None:
     [(flip_one_byte, "sha256"), (cut_short, "bytes"), (lambda route: route.abort(), "Could not download")],
 )
 def test_a_damaged_model(chromium: Browser, site: str, damage: Callable[[Route], None], message: str) -> None:
-    context = chromium.new_context()
+    context = chromium.new_context(service_workers="block")
     context.route("**/lm-00001.safetensors", damage)
     tympan = TympanPage(context.new_page())
     tympan.page.goto(f"{site}/?backend=numpy")

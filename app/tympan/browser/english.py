@@ -37,7 +37,7 @@ ENGLISH = {
     "download": "Downloading the model",
     "prepare": "Preparing the model",
     "progress": "{phase}: {done} of {total}",
-    "progress_rate": "{phase}: {done} of {total}, {rate} a second, {left} left",
+    "progress_rate": "{phase}: {done} of {total}, {rate}/s, {left} left",
     "ask": "A model waits for your word.",
     "failed": "That did not work.",
     "ready": "Ready.",

@@ -33,7 +33,7 @@ FRENCH = {
     "download": "Téléchargement du modèle",
     "prepare": "Préparation du modèle",
     "progress": "{phase} : {done} sur {total}",
-    "progress_rate": "{phase} : {done} sur {total}, {rate} par seconde, encore {left}",
+    "progress_rate": "{phase} : {done} sur {total}, {rate}/s, encore {left}",
     "ask": "Un modèle attend votre accord.",
     "failed": "Cela n’a pas marché.",
     "ready": "Prêt.",

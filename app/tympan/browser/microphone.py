@@ -49,17 +49,24 @@ class Microphone:
         devices = window.navigator.mediaDevices
         if not devices or not hasattr(devices, "getDisplayMedia"):
             raise TabDenied(language.text("no_tab_support" if devices else "insecure"))
+        context = await _context({"sampleRate": RATE_HZ})
+        # The picture has to be asked for; it is not looked at.
+        wanted = {"audio": {"echoCancellation": False, "autoGainControl": False}, "video": True}
+        if hasattr(window, "CaptureController"):  # this page stays in front: one that is not seen would begin late
+            controller = window.CaptureController.new()
+            controller.setFocusBehavior("no-focus-change")
+            wanted["controller"] = controller
         try:
-            # The picture has to be asked for; it is not looked at.
-            wanted = {"audio": {"echoCancellation": False, "autoGainControl": False}, "video": True}
             stream = await settled(devices.getDisplayMedia(to_js(wanted)))
         except JsError as error:
+            await context.close()
             raise TabDenied(_reason(error))
         for track in stream.getVideoTracks():
             track.stop()
         if not stream.getAudioTracks().length:
+            await context.close()
             raise TabDenied(language.text("no_tab_sound"))
-        return await cls._of(stream, await _context({"sampleRate": RATE_HZ}))
+        return await cls._of(stream, context)
 
     @classmethod
     async def _of(cls, stream, context):

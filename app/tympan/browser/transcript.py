@@ -60,6 +60,11 @@ class Transcript:
         self.add(words[len(self.words) :])
         self.words = words
 
+    def show(self, words):
+        """Show a recording that is over, from its beginning."""
+        self.finish(words)
+        element("transcript").scrollTop = 0
+
     def make_playable(self):
         """There is sound to play: let words be places to play from."""
         self._is_playable = True

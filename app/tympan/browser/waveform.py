@@ -120,7 +120,7 @@ class Waveform:
             tall = max(QUIETEST, loudest / self._loudest) * height
             context.fillRect(bar * (BAR_PX + GAP_PX), (height - tall) / 2, BAR_PX, tall)
         context.fillStyle = place
-        for seconds in (self._reached_s if reached < len(self._levels) else None, self._played_s):
+        for seconds in (self._reached_s if reached < len(self._levels) - 1 else None, self._played_s):
             if seconds is not None:
                 x = (seconds / FRAME_S - first) / frames_a_bar * (BAR_PX + GAP_PX)
                 context.fillRect(x, 0, 1.5, height)
