@@ -52,7 +52,7 @@ def opened(page: PyodidePage, shader: str, right: str, wrong: str, subgroup_widt
         ("matrix_q4", "- 8.0 * total", "- 7.0 * total", "qkv"),
         ("qkv", "pair.y * rotation.x)", "pair.y * rotation.y)", "qkv"),
         ("normed", "total / f32(k)", "total", "qkv"),
-        ("attention", "select(LOWEST, product, local < n)", "select(LOWEST, 1.0, local < n)", "attention"),
+        ("attention", "select(LOWEST, sum, s < n)", "select(LOWEST, 1.0, s < n)", "attention"),
         ("out_proj", "x[quad] + sums", "sums", "attention"),
         ("gate_up", "* sums.zw", "* sums.zz", "gate_up"),
         ("down", "x[quad] + sums", "x[quad] - sums", "down"),
