@@ -255,6 +255,8 @@ class Page:
             recording = self.recording
             self.view.show_heard(recording.name, message.seconds, recording.total_s, message.backlog_s)
             self.panel.show(message)
+        elif message.kind == "turn" and message.turn == "mute":
+            self.view.show_error(language.text("mute"))
 
     def show_words(self, words, partial=""):
         """Show words that are new."""

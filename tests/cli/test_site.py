@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import zipfile
 from pathlib import Path
 
@@ -59,6 +61,27 @@ def test_everything_the_page_fetches_is_there(dist: Path) -> None:
         assert any(name.startswith(f"vendor/pyodide/{package}-") for name in site)
     assert not [name for name in site if name.endswith((".map", ".d.ts", ".pyc"))]
     assert site["index.html"] == (ROOT / "static" / "index.html").read_bytes()
+
+
+def test_the_service_worker_is_told_every_file_by_its_hash(dist: Path) -> None:
+    site = contents(dist)
+    listed = json.loads(site["files.js"].decode().removeprefix("const FILES = ").removesuffix(";\n"))
+    assert listed == {
+        name: hashlib.sha256(content).hexdigest()
+        for name, content in site.items()
+        if name not in ("service-worker.js", "files.js")
+    }
+
+
+def test_the_installed_page_finds_its_icons(dist: Path) -> None:
+    manifest = json.loads((dist / "manifest.webmanifest").read_text("utf-8"))
+    for icon in manifest["icons"]:
+        content = (dist / icon["src"]).read_bytes()
+        if icon["type"] == "image/png":
+            assert content[:8] == b"\x89PNG\r\n\x1a\n"
+            width, height = (int.from_bytes(content[i : i + 4], "big") for i in (16, 20))
+            assert icon["sizes"] == f"{width}x{height}"
+    assert {"192x192", "512x512"} <= {icon["sizes"] for icon in manifest["icons"]}
 
 
 def test_the_library_carries_its_shaders(dist: Path) -> None:

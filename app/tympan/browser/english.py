@@ -46,6 +46,7 @@ ENGLISH = {
     "waiting_for_sound": "Waiting for your permission…",
     "listening": "Listening: {seconds}",
     "listening_behind": "Listening: {seconds}, the text is {behind} behind",
+    "mute": "Somebody has been speaking for a while, and the model finds no words in it.",
     "finishing": "Bringing the last words out…",
     "done": "{seconds} of sound, transcribed.",
     "stopped": "Stopped: {seconds} of sound, transcribed.",

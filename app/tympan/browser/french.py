@@ -42,6 +42,7 @@ FRENCH = {
     "waiting_for_sound": "En attente de votre autorisation…",
     "listening": "À l’écoute : {seconds}",
     "listening_behind": "À l’écoute : {seconds}, le texte a {behind} de retard",
+    "mute": "Quelqu’un parle depuis un moment, et le modèle n’y trouve aucun mot.",
     "finishing": "Les derniers mots arrivent…",
     "done": "{seconds} de son, transcrites.",
     "stopped": "Arrêté : {seconds} de son, transcrites.",

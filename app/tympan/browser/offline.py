@@ -1,6 +1,6 @@
 """The page without a network: a service worker keeps the whole site, and brings new versions of it."""
 
-from pyscript import document, window
+from pyscript import window
 
 from tympan.browser.elements import button, element
 from tympan.browser.language import language
@@ -29,7 +29,6 @@ async def keep_site():
     def changed(worker):
         if worker.state == "installed" and workers.controller:
             _announce(registration)
-        document.documentElement.dataset.offline = str(worker.state)
 
     registration.addEventListener("updatefound", found)
     if registration.installing:
