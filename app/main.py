@@ -19,7 +19,7 @@ from tympan.browser.player import Player
 from tympan.browser.recorder import Recorder
 from tympan.browser.recording import Recording
 from tympan.browser.sessions import Sessions
-from tympan.browser.sources import Sources, last_name
+from tympan.browser.sources import Sources, last_name, source_name
 from tympan.browser.storage import ask_to_persist, used_bytes
 from tympan.browser.transcript import Transcript
 from tympan.browser.trouble import Trouble, failure, removed, success
@@ -350,13 +350,6 @@ class Page:
         if self.has_model.is_set():
             self.rest("ready")
         self.trouble.show(error)
-
-
-def source_name(source):
-    """What to call what a script wants to be transcribed."""
-    if isinstance(source, str):
-        return last_name(source)
-    return str(getattr(source, "name", "")) or language.text("recording_name")
 
 
 asyncio.create_task(Page().open())

