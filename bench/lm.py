@@ -23,7 +23,7 @@ from tympan.config import LMConfig
 from tympan.lm.choice import multiplied, n_multiplications
 from tympan.lm.reference import Reference
 from tympan.lm.weights import LMWeights
-from tympan.weights.q4 import Q4Matrix
+from tympan.weights.matrix import n_bytes_of
 
 MODULES = ("random_lm", "lm_webgpu_in_page", "lm_in_page")
 N_CHECKED = 4
@@ -89,7 +89,7 @@ def _config_json(size: str) -> dict[str, Any]:
 def _stored_bytes(weights: LMWeights) -> int:
     """What the matrices take up in a file."""
     matrices = [*weights.embeddings, weights.text_embedding, *multiplied(weights)]
-    return sum(sum(matrix.n_bytes) if isinstance(matrix, Q4Matrix) else matrix.nbytes for matrix in matrices)
+    return sum(n_bytes_of(matrix) for matrix in matrices)
 
 
 def _compare(

@@ -18,7 +18,7 @@ from tympan.lm.gpu_model import Vectors
 from tympan.lm.kernels import Kernels, Shape, Tuning
 from tympan.lm.webgpu import State, WebGPUBackend
 from tympan.lm.weights import LMWeights
-from tympan.weights.q4 import Q4Matrix
+from tympan.weights.matrix import n_bytes_of
 
 N_ROUNDS = 5
 ENOUGH_S, MOST_REPEATS = 0.02, 64  # of a pass that is timed
@@ -190,7 +190,7 @@ def _matvec_bytes(weights: LMWeights) -> int:
     matrices = [weights.text_linear]
     for layer in weights.layers:
         matrices += [layer.in_proj, layer.out_proj, layer.linear_in, layer.linear_out]
-    return sum(sum(matrix.n_bytes) if isinstance(matrix, Q4Matrix) else matrix.nbytes for matrix in matrices)
+    return sum(n_bytes_of(matrix) for matrix in matrices)
 
 
 def _ring_bytes(lm: WebGPUBackend, fill: int) -> int:
@@ -200,8 +200,4 @@ def _ring_bytes(lm: WebGPUBackend, fill: int) -> int:
 
 
 def _table_bytes(weights: LMWeights) -> int:
-    tables = (*weights.embeddings, weights.text_embedding)
-    return sum(
-        sum(table.n_bytes) // table.shape[0] if isinstance(table, Q4Matrix) else table.nbytes // table.shape[0]
-        for table in tables
-    )
+    return sum(n_bytes_of(table) // table.shape[0] for table in (*weights.embeddings, weights.text_embedding))

@@ -28,9 +28,10 @@ from cli.site import DIST, ROOT, build
 from quantize.gguf import write_gguf
 from quantize.shards import describe, write_shards
 from tympan.config import LMConfig
+from tympan.weights.blocks import BLOCK
 from tympan.weights.manifest import MANIFEST_NAME, Manifest
 from tympan.weights.model import Folder, read_model
-from tympan.weights.q4 import BLOCK, Q4Matrix
+from tympan.weights.q4 import Q4Matrix
 from tympan.weights.safetensors import Tensor
 
 SEED = 13

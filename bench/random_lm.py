@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from tympan.arrays import Float32, Int32
 from tympan.config import LMConfig
 from tympan.lm.weights import LayerWeights, LMWeights
-from tympan.weights.q4 import BLOCK, StoredQ4Matrix
+from tympan.weights.blocks import BLOCK
+from tympan.weights.q4 import StoredQ4Matrix
 
 SEED = 17
 NIBBLE_DEVIATION = 4.6  # of 0 .. 15, all as likely

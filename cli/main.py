@@ -110,6 +110,11 @@ def _add_quantize(command: argparse.ArgumentParser) -> None:
         choices=("q4_0", "f32"),
         help="q4_0: matrices in 4 bits; f32: everything as it is (default: %(default)s)",
     )
+    command.add_argument(
+        "--embeddings",
+        choices=("q4", "q8", "f32"),
+        help="the transformer's embedding tables in 4, 8 or 32 bits (default: as --format says)",
+    )
     command.set_defaults(run=_quantize, refuse=command.error)
 
 
@@ -173,7 +178,7 @@ def _quantize(options: argparse.Namespace) -> bool:
         options.refuse("the following arguments are required: SOURCE and DEST")
     is_repository = repository.is_repository(options.source)
     source = repository.fetch(options.source) if is_repository else Path(options.source)
-    quantize(source, options.dest, options.format, mimi_format=options.mimi)
+    quantize(source, options.dest, options.format, mimi_format=options.mimi, embeddings=options.embeddings)
     return True
 
 

@@ -1,7 +1,7 @@
 """Turns an official checkpoint into a model directory that the page can load.
 
     config.json, model.safetensors      ->  model.json
-    (F32, F16 or BF16, one or shards)       lm-00001.safetensors ...     matrices in Q4, all else in float32
+    (F32, F16 or BF16, one or shards)       lm-00001.safetensors ...     matrices in Q4 or Q8, all else in float32
     Mimi's safetensors                      mimi-00001.safetensors ...   the encoder alone
     the SentencePiece model                 tokenizer.model
 
@@ -10,7 +10,7 @@ What `config.json` does not say is taken as the official loader takes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,18 +22,26 @@ from numpy.typing import NDArray
 from quantize import scales
 from quantize.checkpoint import Checkpoint
 from quantize.shards import describe, write_shards
+from tympan.arrays import Float32
 from tympan.errors import BadModel, BadOption
 from tympan.lm.weights import LMWeights
 from tympan.mimi.encoder import MimiWeights
+from tympan.weights import q8
+from tympan.weights.blocks import BlockMatrix
 from tympan.weights.manifest import MANIFEST_NAME, Manifest
+from tympan.weights.matrix import MatrixFormat
 from tympan.weights.mimi_names import EncoderTensors
 from tympan.weights.safetensors import Tensor
 
 Format: TypeAlias = Literal["q4_0", "f32"]
 MimiFormat: TypeAlias = Literal["as-is", "f16"]
+NamedTensors: TypeAlias = Iterable[tuple[str, Tensor]]
 
+_MATRIX_FORMATS: dict[Format, MatrixFormat] = {"q4_0": "q4", "f32": "f32"}
+_QUANTIZERS: dict[MatrixFormat, Callable[[Float32], BlockMatrix]] = {"q4": scales.quantize, "q8": q8.quantize}
 _TOKENIZER_NAME = "tokenizer.model"
-_LM_PREFIXES = ("emb.", "text_emb.", "transformer.layers.", "out_norm.", "text_linear.", "extra_heads.")
+_EMBEDDINGS = ("emb.", "text_emb.")
+_LM_PREFIXES = (*_EMBEDDINGS, "transformer.layers.", "out_norm.", "text_linear.", "extra_heads.")
 
 
 @dataclass(frozen=True)
@@ -48,13 +56,19 @@ class About:
 
 
 def quantize(
-    source: Path, dest: Path, format: Format = "q4_0", about: About | None = None, mimi_format: MimiFormat = "as-is"
+    source: Path,
+    dest: Path,
+    format: Format = "q4_0",
+    about: About | None = None,
+    mimi_format: MimiFormat = "as-is",
+    embeddings: MatrixFormat | None = None,
 ) -> None:
     """Convert a checkpoint, tensor by tensor: no more than one of them and one shard is in memory.
 
     source: an official checkpoint directory. dest: a new or empty folder, or a model directory to replace; nothing
     in it changes before the new model is complete. format: "q4_0" quantizes the matrices, "f32" keeps every value.
     about: what the manifest is to say of the model. mimi_format: "f16" rounds Mimi, all but its codebooks.
+    embeddings: how the transformer's tables are stored; None is as `format` says.
     Raises BadModel when the checkpoint cannot be used, BadOption when `dest` is neither.
     """
     dest = dest.resolve()
@@ -66,7 +80,9 @@ def quantize(
     _check_shapes(checkpoint)
     dest.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{dest.name}-", dir=dest.parent) as unfinished:
-        _write_model(checkpoint, Path(unfinished), format, mimi_format, dest.name, about)
+        lm = _lm_tensors(checkpoint, _MATRIX_FORMATS[format], embeddings or _MATRIX_FORMATS[format])
+        mimi = _mimi_tensors(checkpoint, mimi_format)
+        _write_model(checkpoint, lm, mimi, Path(unfinished), dest.name, about)
         _replace(dest, Path(unfinished))
 
 
@@ -81,10 +97,10 @@ def _check_shapes(checkpoint: Checkpoint) -> None:
 
 
 def _write_model(
-    checkpoint: Checkpoint, folder: Path, format: Format, mimi_format: MimiFormat, name: str, about: About
+    checkpoint: Checkpoint, lm: NamedTensors, mimi: NamedTensors, folder: Path, name: str, about: About
 ) -> None:
-    lm_files = write_shards(folder, "lm", _lm_tensors(checkpoint, format))
-    mimi_files = write_shards(folder, "mimi", _mimi_tensors(checkpoint, mimi_format))
+    lm_files = write_shards(folder, "lm", lm)
+    mimi_files = write_shards(folder, "mimi", mimi)
     (folder / _TOKENIZER_NAME).write_bytes(checkpoint.tokenizer)
     manifest = Manifest(
         name=name,
@@ -100,17 +116,18 @@ def _write_model(
     (folder / MANIFEST_NAME).write_text(manifest.serialize(), "utf-8")
 
 
-def _lm_tensors(checkpoint: Checkpoint, format: Format) -> Iterator[tuple[str, Tensor]]:
+def _lm_tensors(checkpoint: Checkpoint, matrices: MatrixFormat, tables: MatrixFormat) -> Iterator[tuple[str, Tensor]]:
     for name in checkpoint.lm:
         tensor = _finite_float32(name, checkpoint.lm[name])
-        if format == "f32" or tensor.ndim != 2 or name.startswith("extra_heads."):
+        matrix_format = tables if name.startswith(_EMBEDDINGS) else matrices
+        if matrix_format == "f32" or tensor.ndim != 2 or name.startswith("extra_heads."):
             yield name, tensor
             continue
         try:
-            matrix = scales.quantize(tensor)
+            matrix = _QUANTIZERS[matrix_format](tensor)
         except BadModel as error:
             raise BadModel(f"{name} cannot be quantized: {error.reason}") from error
-        yield f"{name}.q4", matrix.q4
+        yield f"{name}.{matrix.format}", matrix.blocks
         yield f"{name}.scale", matrix.scale
 
 

@@ -8,18 +8,18 @@ from typing import BinaryIO
 
 import numpy as np
 
-from tympan.weights import gguf, q4
-from tympan.weights.q4 import Q4Matrix
+from tympan.weights import gguf
+from tympan.weights.blocks import BlockMatrix
 from tympan.weights.safetensors import Tensor
 
 _ALIGNMENT = 32
 _METADATA = {"general.architecture": "kyutai-stt"}
 _STRING = 8
-_KINDS = {"float32": gguf.F32, "float16": gguf.F16}
+_KINDS = {"q4": gguf.Q4_0, "q8": gguf.Q8_0, "float32": gguf.F32, "float16": gguf.F16}
 
 
-def write_gguf(path: Path, tensors: Mapping[str, Tensor | Q4Matrix]) -> None:
-    """Write tensors one after another: matrices of Q4 blocks as Q4_0, float32 as F32, float16 as F16.
+def write_gguf(path: Path, tensors: Mapping[str, Tensor | BlockMatrix]) -> None:
+    """Write tensors one after another: matrices in blocks as Q4_0 or Q8_0, float32 as F32, float16 as F16.
 
     Source of the layout: idle-intelligence/stt-web@1cccc70 scripts/quantize.py.
     """
@@ -29,13 +29,13 @@ def write_gguf(path: Path, tensors: Mapping[str, Tensor | Q4Matrix]) -> None:
         for key, value in _METADATA.items():
             file.write(_text(key) + _int(_STRING, 4) + _text(value))
         for name, tensor in tensors.items():
-            kind = gguf.Q4_0 if isinstance(tensor, Q4Matrix) else _KINDS[tensor.dtype.name]
+            kind = _KINDS[tensor.format if isinstance(tensor, BlockMatrix) else tensor.dtype.name]
             dims = b"".join(_int(dim, 8) for dim in reversed(tensor.shape))
             file.write(_text(name) + _int(len(tensor.shape), 4) + dims + _int(kind, 4) + _int(offset, 8))
-            offset += tensor.q4.nbytes + tensor.scale.nbytes if isinstance(tensor, Q4Matrix) else tensor.nbytes
+            offset += sum(tensor.n_bytes) if isinstance(tensor, BlockMatrix) else tensor.nbytes
         file.write(bytes(-file.tell() % _ALIGNMENT))
         for tensor in tensors.values():
-            _write(file, q4.to_gguf(tensor) if isinstance(tensor, Q4Matrix) else tensor)
+            _write(file, tensor.to_gguf() if isinstance(tensor, BlockMatrix) else tensor)
 
 
 def _write(file: BinaryIO, array: Tensor) -> None:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from tympan.arrays import Float32
 from tympan.weights import q4
-from tympan.weights.q4 import BLOCK, Q4Matrix
+from tympan.weights.blocks import BLOCK, in_blocks
+from tympan.weights.q4 import Q4Matrix
 
 # The nibble that a block's largest element falls on: ggml's rule says -8. Beyond -8 it is cut off, and the others gain.
 _ENDS = tuple(np.linspace(-9.6, -6.6, 16, dtype=np.float32)) + tuple(np.linspace(6.6, 8.4, 7, dtype=np.float32))
@@ -28,11 +29,11 @@ def quantize(matrix: Float32) -> Q4Matrix:
     n, k = matrix.shape
     blocks_per_row = plain.scale.shape[1]
     n_rows = max(1, _CHUNK_ROWS_BYTES // matrix.itemsize // max(k, 1))
-    nibbles, scale = plain.q4.copy(), plain.scale.copy()
+    nibbles, scale = plain.blocks.copy(), plain.scale.copy()
     for first in range(0, n, n_rows):
         rows = slice(first, first + n_rows)
-        x = np.pad(matrix[rows], ((0, 0), (0, blocks_per_row * BLOCK - k))).reshape(-1, BLOCK)
-        before = Q4Matrix(plain.q4[rows], plain.scale[rows], blocks_per_row * BLOCK).dequantize().reshape(-1, BLOCK)
+        x = in_blocks(matrix[rows]).reshape(-1, BLOCK)
+        before = Q4Matrix(plain.blocks[rows], plain.scale[rows], blocks_per_row * BLOCK).dequantize().reshape(-1, BLOCK)
         q, d = _search(x)
         better = _errors(x, q * d.astype(np.float32)[:, None]) < _errors(x, before)
         low, high = np.split((q + 8).astype(np.uint8), 2, axis=1)

@@ -152,7 +152,7 @@ class _Reading:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, KeyError):
             raise BadModel(f"{self.what} has no key {error}") from error
-        if isinstance(error, (TypeError, ValueError, AttributeError)):
+        if isinstance(error, (TypeError, ValueError, AttributeError, OverflowError)):
             raise BadModel(f"{self.what} has a value of the wrong kind ({error})") from error
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.app.golden import golden
-from tests.app.test_lm_webgpu import frames, heads_of, in_both_formats, in_q4, logits_of, official, official_tokens
+from tests.app.test_lm_webgpu import frames, heads_of, in_all_formats, in_q4, logits_of, official, official_tokens
 from tests.app.test_lm_webgpu import reference_steps as reference_steps_of_golden
 from tests.awaiting import run
 from tests.conftest import PyodidePage
@@ -55,7 +55,7 @@ def run_in_page(
 
 
 @pytest.mark.parametrize("level", ["relaxed", "simd"])
-@pytest.mark.parametrize("convert", [lambda weights: weights, in_q4, in_both_formats])
+@pytest.mark.parametrize("convert", [lambda weights: weights, in_q4, in_all_formats])
 def test_it_says_what_numpy_says(
     pyodide_page: PyodidePage, convert: Callable[[LMWeights], LMWeights], level: str
 ) -> None:

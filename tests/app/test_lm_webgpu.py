@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from playwright.sync_api import Error
 
 from tests.app.golden import golden
@@ -15,10 +16,14 @@ from tests.conftest import PyodidePage
 from tympan.arrays import Float32, Int32
 from tympan.config import LMConfig, TransformerConfig
 from tympan.lm.backend import Step
+from tympan.lm.gpu_model import needed_limits
+from tympan.lm.kernels import Tuning
 from tympan.lm.reference import Reference
 from tympan.lm.weights import LayerWeights, LMWeights
-from tympan.weights.q4 import Q4Matrix, quantize
-from tympan.weights.tensors import Matrix
+from tympan.weights import q8
+from tympan.weights.matrix import Matrix, dense, format_of
+from tympan.weights.q4 import quantize
+from tympan.weights.q8 import StoredQ8Matrix
 
 LOGIT_TOLERANCE = 1e-4
 HALF_TOLERANCE = 2e-3  # of the largest logit, with keys and values in half floats
@@ -78,7 +83,7 @@ def heads_of(steps: list[Step]) -> Float32:
 
 
 def q4(matrix: Matrix) -> Matrix:
-    return matrix if isinstance(matrix, Q4Matrix) else quantize(matrix)
+    return matrix if format_of(matrix) == "q4" else quantize(dense(matrix))
 
 
 def in_q4(weights: LMWeights) -> LMWeights:
@@ -101,12 +106,25 @@ def in_q4(weights: LMWeights) -> LMWeights:
     )
 
 
-def in_both_formats(weights: LMWeights) -> LMWeights:
-    """Q4 but for what a careful quantizer keeps dense, and every other codebook."""
+def in_q8(matrix: Matrix) -> Matrix:
+    return q8.quantize(dense(matrix))
+
+
+def with_q8_tables(weights: LMWeights) -> LMWeights:
+    """As `tympan quantize --embeddings q8` makes it."""
+    tables = tuple(map(in_q8, weights.embeddings))
+    return replace(in_q4(weights), embeddings=tables, text_embedding=in_q8(weights.text_embedding))
+
+
+def in_all_formats(weights: LMWeights) -> LMWeights:
+    """Tables of one format after the other; of the matrices that are multiplied one in Q8, one dense, others in Q4."""
+    first, *others = in_q4(weights).layers
+    rounded = [q4, in_q8, dense]
     return replace(
         in_q4(weights),
-        embeddings=tuple(q4(table) if k % 2 else table for k, table in enumerate(weights.embeddings)),
-        text_embedding=weights.text_embedding,
+        embeddings=tuple(rounded[k % 3](table) for k, table in enumerate(weights.embeddings)),
+        text_embedding=in_q8(weights.text_embedding),
+        layers=(replace(first, linear_out=in_q8(weights.layers[0].linear_out)), *others),
         text_linear=weights.text_linear,
     )
 
@@ -126,8 +144,8 @@ def test_float32_says_what_the_official_implementation_says(pyodide_page: Pyodid
     np.testing.assert_allclose(heads_of(steps), official("extra_heads"), atol=LOGIT_TOLERANCE, rtol=0)
 
 
-@pytest.mark.parametrize("convert", [in_q4, in_both_formats])
-def test_q4_says_what_numpy_says(pyodide_page: PyodidePage, convert: Callable[[LMWeights], LMWeights]) -> None:
+@pytest.mark.parametrize("convert", [in_q4, with_q8_tables, in_all_formats])
+def test_blocks_say_what_numpy_says(pyodide_page: PyodidePage, convert: Callable[[LMWeights], LMWeights]) -> None:
     weights = convert(golden().lm_weights)
     steps = run_in_page(pyodide_page, "result = await run(backend, frames, want_logits=True)", weights)
 
@@ -147,7 +165,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("tuning", LAYOUTS.values(), ids=LAYOUTS)
-@pytest.mark.parametrize("convert", [lambda weights: weights, in_both_formats], ids=["f32", "both formats"])
+@pytest.mark.parametrize("convert", [lambda weights: weights, in_all_formats], ids=["f32", "all formats"])
 def test_every_layout_computes_the_same(
     pyodide_page: PyodidePage, tuning: str, convert: Callable[[LMWeights], LMWeights]
 ) -> None:
@@ -193,7 +211,7 @@ result = await run(backend, fed, want_logits=True)
 
 
 def odd_model(d: int, n_heads: int, h: int, context: int) -> tuple[LMConfig, LMWeights]:
-    """A random model of Q4 and dense matrices."""
+    """A random model of matrices of all formats."""
     config = replace(
         golden().lm_config,
         transformer=TransformerConfig(d, 2, n_heads, context, 1000.0),
@@ -201,21 +219,21 @@ def odd_model(d: int, n_heads: int, h: int, context: int) -> tuple[LMConfig, LMW
     )  # fmt: skip
     rng = np.random.default_rng(4)
 
-    def dense(n: int, k: int) -> Float32:
+    def random(n: int, k: int) -> Float32:
         return rng.standard_normal((n, k), np.float32) / np.float32(np.sqrt(k))
 
     def layer() -> LayerWeights:
         scales = (1 + rng.standard_normal((2, d), np.float32) / 5).astype(np.float32)
-        in_proj, out_proj = quantize(dense(3 * d, d)), dense(d, d)
-        return LayerWeights(scales[0], in_proj, out_proj, scales[1], dense(2 * h, d), quantize(dense(d, h)))
+        in_proj, out_proj = quantize(random(3 * d, d)), random(d, d)
+        return LayerWeights(scales[0], in_proj, out_proj, scales[1], random(2 * h, d), quantize(random(d, h)))
 
-    tables = [dense(config.card + 1, d) for _ in range(config.n_codebooks)]
+    tables = [random(config.card + 1, d) for _ in range(config.n_codebooks)]
     return config, LMWeights(
-        embeddings=(tables[0], quantize(tables[1]), tables[2]),
-        text_embedding=quantize(dense(config.text_card + 1, d)),
+        embeddings=(tables[0], quantize(tables[1]), q8.quantize(tables[2])),
+        text_embedding=quantize(random(config.text_card + 1, d)),
         layers=(layer(), layer()),
         out_norm=np.ones(d, np.float32),
-        text_linear=quantize(dense(config.text_card, d)),
+        text_linear=quantize(random(config.text_card, d)),
         extra_heads=(),
     )
 
@@ -403,6 +421,20 @@ result = [await kind_of(lambda: on_its_way), await kind_of(lambda: backend.step(
     )
 
     assert kinds == ["DeviceLost", "DeviceLost"]
+
+
+def test_the_memory_of_tables_is_told_without_reading_them() -> None:
+    config, weights = golden().lm_config, golden().lm_weights
+    k = config.transformer.d
+
+    def unread(part: str) -> NDArray[Any]:
+        raise AssertionError(part)
+
+    tables = tuple(StoredQ8Matrix(10_000, k, unread) for _ in weights.embeddings)
+    text_table = StoredQ8Matrix(20_000, k, unread)
+    large = replace(weights, embeddings=tables, text_embedding=text_table)
+    limits = needed_limits(config, large, Tuning(), "f16")
+    assert limits["maxBufferSize"] == (10_000 * len(tables) + 20_000) * k
 
 
 def test_a_model_too_large_for_the_adapter_names_the_limit(pyodide_page: PyodidePage) -> None:

@@ -14,12 +14,15 @@ from safetensors.numpy import save
 from quantize.gguf import write_gguf
 from tympan.errors import BadModel
 from tympan.text.tokenizer import Tokenizer
-from tympan.weights import q4
+from tympan.weights import q4, q8
+from tympan.weights.blocks import BlockMatrix
 from tympan.weights.catalogue import Catalogue
 from tympan.weights.file import InMemory
 from tympan.weights.hub import describe_files
 from tympan.weights.manifest import Manifest
+from tympan.weights.matrix import dense
 from tympan.weights.model import open_tensors
+from tympan.weights.tensors import Tensors
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "a"
 MODELS = Path(__file__).parents[2] / "static" / "models"
@@ -35,13 +38,19 @@ def small_tensors() -> dict[str, np.ndarray]:
     return {f"layer.{i}.weight": rng.normal(size=(4, 32)).astype([np.float32, np.float16][i % 2]) for i in range(6)}
 
 
+def small_matrices() -> dict[str, BlockMatrix]:
+    values = np.random.default_rng(1).normal(size=(4, 64)).astype(np.float32)
+    return {"matrix": q4.quantize(values), "table": q8.quantize(values)}
+
+
 def safetensors_file() -> bytes:
-    return save(small_tensors())
+    matrices = small_matrices().items()
+    parts = {f"{name}.{matrix.format}": matrix.blocks for name, matrix in matrices}
+    return save(small_tensors() | parts | {f"{name}.scale": matrix.scale for name, matrix in matrices})
 
 
 def gguf_file(folder: Path) -> bytes:
-    matrix = q4.quantize(np.random.default_rng(1).normal(size=(4, 64)).astype(np.float32))
-    write_gguf(folder / "a.gguf", {**small_tensors(), "matrix": matrix, "last": matrix})
+    write_gguf(folder / "a.gguf", {**small_tensors(), **small_matrices()})
     return (folder / "a.gguf").read_bytes()
 
 
@@ -49,6 +58,8 @@ def read_tensors(content: bytes) -> None:
     tensors = open_tensors(InMemory(content), "a")
     for name in tensors:
         assert tensors[name].nbytes <= 2 * len(content)
+    for name in ("matrix", "table"):
+        dense(Tensors(tensors).matrix(name, 4, 64))
 
 
 def read_listing(content: bytes) -> None:

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from quantize.gguf import write_gguf
 from tympan.errors import BadModel
-from tympan.weights import q4
+from tympan.weights import q4, q8
 from tympan.weights.file import InMemory
 from tympan.weights.gguf import GgufFile
 
 RNG = np.random.default_rng(5)
-F32, F16, Q4_0 = 0, 1, 2
+F32, F16, Q4_0, Q8_0 = 0, 1, 2, 8
 
 
 def number(value: int, n_bytes: int = 8) -> bytes:
@@ -48,24 +48,30 @@ def test_dimensions_are_reversed() -> None:
     assert np.array_equal(read(content)["w"], values.reshape(2, 3))
 
 
-def test_all_three_types(tmp_path: Path) -> None:
-    matrix = q4.quantize(RNG.normal(size=(5, 96)).astype(np.float32))
+def test_all_types(tmp_path: Path) -> None:
+    values = RNG.normal(size=(5, 96)).astype(np.float32)
+    matrix, table = q4.quantize(values), q8.quantize(values)
     tensors: dict[str, Any] = {
         "norm.alpha": RNG.normal(size=(1, 1, 7)).astype(np.float32),
         "half": RNG.normal(size=(3, 5)).astype(np.float16),
         "matrix": matrix,
+        "table": table,
         "last": RNG.normal(size=11).astype(np.float32),
     }
     write_gguf(tmp_path / "a.gguf", tensors)
     restored = read((tmp_path / "a.gguf").read_bytes())
-    assert list(restored) == ["norm.alpha", "half", "matrix.q4", "matrix.scale", "last"]
-    assert len(restored) == 5
+    assert list(restored) == ["norm.alpha", "half", "matrix.q4", "matrix.scale", "table.q8", "table.scale", "last"]
+    assert len(restored) == 7
     assert "matrix" not in restored
     assert "matrix.q4" in restored
     with pytest.raises(KeyError):
         restored["matrix"]
-    assert np.array_equal(restored["matrix.q4"], matrix.q4)
-    assert np.array_equal(restored["matrix.scale"], matrix.scale)
+    for name, quantized in (("matrix.q4", matrix), ("table.q8", table)):
+        assert restored[name].dtype == quantized.blocks.dtype
+        assert restored.shape(name) == quantized.blocks.shape
+        assert restored.shape(f"{name[:-3]}.scale") == quantized.scale.shape
+        assert np.array_equal(restored[name], quantized.blocks)
+        assert np.array_equal(restored[f"{name[:-3]}.scale"], quantized.scale)
     for name in ("norm.alpha", "half", "last"):
         assert restored[name].dtype == tensors[name].dtype
         assert np.array_equal(restored[name], tensors[name])
@@ -121,9 +127,10 @@ def test_a_header_longer_than_the_first_read() -> None:
         (packed(entry(dims=(1, 1, 1, 2, 3))), "5 dimensions"),
         (packed(entry(dims=(2**20, 2**20))), "impossible shape"),
         (packed(entry(dims=(2**63, 2**63))), "impossible shape"),
-        (packed(entry(kind=8)), "has the type 8"),
+        (packed(entry(kind=3)), "has the type 3; only F32, F16, Q4_0, Q8_0 are read"),
         (packed(entry(dims=(40, 2), kind=Q4_0)), "cannot hold row by row"),
         (packed(entry(dims=(32,), kind=Q4_0)), "cannot hold row by row"),
+        (packed(entry(dims=(40, 2), kind=Q8_0)), "Q8_0 cannot hold row by row"),
         (packed(entry("a"), entry("b", offset=20), n_data_bytes=44), "the tensor before it ends at 24"),
         (packed(entry("a"), entry("b", offset=64), n_data_bytes=88), "the tensor before it ends at 24"),
         (packed(entry(offset=2**63)), "begins at byte"),
@@ -143,5 +150,5 @@ def test_a_header_that_lies_is_refused(content: bytes, reason: str) -> None:
 
 def test_a_scale_that_is_no_number_is_refused() -> None:
     content = packed(entry(dims=(32, 1), kind=Q4_0), n_data_bytes=0)
-    with pytest.raises(BadModel, match=r"model\.gguf, 'w': a Q4 scale"):
+    with pytest.raises(BadModel, match=r"model\.gguf, 'w': a q4 scale"):
         read(content + np.float16(np.nan).tobytes() + bytes(16))["w.q4"]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from tympan.errors import BadModel
-from tympan.weights.q4 import BLOCK, Q4Matrix, StoredQ4Matrix, from_gguf, quantize, to_gguf
+from tympan.weights.blocks import BLOCK
+from tympan.weights.q4 import Q4Matrix, quantize
 
 
 def quantize_block(block: NDArray[np.float32]) -> tuple[np.float16, list[int]]:
@@ -28,7 +27,7 @@ def random_matrix(n: int, k: int) -> NDArray[np.float32]:
 
 
 def nibbles(matrix: Q4Matrix) -> NDArray[np.uint8]:
-    return np.concatenate([matrix.q4 & 15, matrix.q4 >> 4], axis=-1)
+    return np.concatenate([matrix.blocks & 15, matrix.blocks >> 4], axis=-1)
 
 
 def test_quantize_follows_the_rule() -> None:
@@ -48,7 +47,7 @@ def test_quantize_follows_the_rule() -> None:
 def test_quantizing_many_rows_equals_quantizing_each() -> None:
     matrix = random_matrix(300, 2048)  # more than one chunk
     whole, last = quantize(matrix), quantize(matrix[-1:])
-    assert np.array_equal(whole.q4[-1:], last.q4)
+    assert np.array_equal(whole.blocks[-1:], last.blocks)
     assert np.array_equal(whole.scale[-1:], last.scale)
 
 
@@ -81,7 +80,7 @@ def test_quantizing_twice_changes_nothing() -> None:
 
 def test_padding_is_zero() -> None:
     quantized = quantize(random_matrix(3, 40))
-    padding = Q4Matrix(quantized.q4, quantized.scale, 64).dequantize()[:, 40:]
+    padding = Q4Matrix(quantized.blocks, quantized.scale, 64).dequantize()[:, 40:]
     assert not padding.any()
 
 
@@ -102,73 +101,6 @@ def test_quantize_refuses_what_has_no_scale(value: float) -> None:
 def test_gguf_block_by_hand() -> None:
     scale = bytes([0x00, 0xB8])  # -0.5 as float16
     block = np.frombuffer(scale + bytes(range(0x10, 0x20)), np.uint8).reshape(1, 1, 18)
-    values = from_gguf(block, 32).dequantize()[0]
+    values = Q4Matrix.from_gguf(block, 32).dequantize()[0]
     assert values[:16].tolist() == [-0.5 * (low - 8) for low in range(16)]
     assert values[16:].tolist() == [-0.5 * (1 - 8)] * 16
-
-
-def test_gguf_round_trip() -> None:
-    quantized = quantize(random_matrix(7, 100))
-    blocks = to_gguf(quantized)
-    assert blocks.shape == (7, 4, 18)
-    restored = from_gguf(blocks, 100)
-    assert np.array_equal(restored.q4, quantized.q4)
-    assert np.array_equal(restored.scale, quantized.scale)
-
-
-def test_rows_equal_the_dequantized_matrix() -> None:
-    quantized = quantize(random_matrix(9, 70))
-    whole = quantized.dequantize()
-    assert np.array_equal(quantized.rows(3), whole[3])
-    assert np.array_equal(quantized.rows(np.array([8, 0, 8])), whole[[8, 0, 8]])
-
-
-def test_layout_that_does_not_fit_is_refused() -> None:
-    q4: NDArray[Any] = np.zeros((2, 3, 16), np.uint8)
-    scale: NDArray[Any] = np.zeros((2, 3), np.float16)
-    Q4Matrix(q4, scale, 65)
-    unfit = [
-        (q4, scale, 64),
-        (q4, scale, 97),
-        (q4, scale[:1], 96),
-        (q4, scale.astype(np.float32), 96),
-        (q4.astype(np.int8), scale, 96),
-        (q4, scale + np.float16(np.inf), 96),
-    ]
-    for case in unfit:
-        with pytest.raises(BadModel):
-            Q4Matrix(*case)
-    with pytest.raises(BadModel):
-        from_gguf(np.zeros((2, 3, 17), np.uint8), 96)
-
-
-def test_a_stored_matrix_is_read_when_it_is_needed() -> None:
-    quantized = quantize(random_matrix(6, 100))
-    parts: dict[str, NDArray[Any]] = {"q4": quantized.q4, "scale": quantized.scale}
-    asked: list[str] = []
-
-    def read(part: str) -> NDArray[Any]:
-        asked.append(part)
-        return parts[part]
-
-    stored = StoredQ4Matrix(6, 100, read)
-    assert (stored.shape, stored.n_bytes) == ((6, 100), (quantized.q4.nbytes, quantized.scale.nbytes))
-    assert stored.n_bytes == quantized.n_bytes
-    assert asked == []
-    assert np.array_equal(stored.dequantize(), quantized.dequantize())
-    assert asked == ["q4", "scale"]
-
-
-@pytest.mark.parametrize(
-    ("part", "array"),
-    [
-        ("q4", np.zeros((6, 3, 16), np.uint8)),
-        ("q4", np.zeros((6, 4, 16), np.int8)),
-        ("scale", np.zeros((6, 3), np.float16)),
-        ("scale", np.zeros((6, 4), np.float32)),
-        ("scale", np.full((6, 4), np.nan, np.float16)),
-    ],
-)
-def test_a_stored_part_that_does_not_fit_is_refused(part: str, array: NDArray[Any]) -> None:
-    with pytest.raises(BadModel):
-        getattr(StoredQ4Matrix(6, 100, lambda _: array), part)

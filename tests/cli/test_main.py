@@ -39,6 +39,7 @@ def refusal(*arguments: str | Path, status: int = 1) -> str:
         (("transcribe", "a.wav", "--format", "doc"), "doc"),
         (("serve", "--port", "high"), "high"),
         (("quantize", "only-one"), "DEST"),
+        (("quantize", "a", "b", "--embeddings", "q5"), "q5"),
     ],
 )
 def test_misuse(arguments: tuple[str, ...], expected: str) -> None:
@@ -78,6 +79,14 @@ def test_quantize_writes_a_model(tmp_path: Path) -> None:
     done = tympan("quantize", SOUND.parent, tmp_path / "model", "--format", "f32")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "model" / "model.json").read_text())["format"] == "tympan/1"
+
+
+def test_quantize_with_tables_in_8_bits(tmp_path: Path) -> None:
+    done = tympan("quantize", SOUND.parent, tmp_path / "model", "--embeddings", "q8")
+    assert done.returncode == 0, done.stderr
+    assert tympan("quantize", "--verify", tmp_path / "model").returncode == 0
+    names = [line.split()[0] for line in tympan("inspect", tmp_path / "model").stdout.splitlines() if line]
+    assert {"emb.0.weight.q8", "text_emb.weight.q8", "text_linear.weight.q4"} < set(names)
 
 
 def test_transcribe_goes_on_after_a_file_that_holds_no_sound(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,14 @@ from safetensors.numpy import load_file, save_file
 
 from quantize import scales
 from quantize.checkpoint import Checkpoint
-from quantize.convert import About, quantize
+from quantize.convert import About, Format, quantize
 from quantize.shards import SHARD_BYTES, write_shards
 from tests.awaiting import run
 from tympan.errors import BadModel, BadOption
+from tympan.lm.reference import Reference
 from tympan.lm.weights import LMWeights
+from tympan.weights import q8
+from tympan.weights.matrix import dense, format_of
 from tympan.weights.model import Folder, ModelFiles, read_model
 from tympan.weights.q4 import Q4Matrix
 from tympan.weights.safetensors import Tensor
@@ -76,7 +80,7 @@ def test_q4_0_quantizes_the_matrices_and_nothing_else(tmp_path: Path) -> None:
     for name, tensor in LM.items():
         if is_matrix(name):
             expected = scales.quantize(tensor)
-            assert np.array_equal(lm.pop(f"{name}.q4"), expected.q4), name
+            assert np.array_equal(lm.pop(f"{name}.q4"), expected.blocks), name
             assert np.array_equal(lm.pop(f"{name}.scale"), expected.scale), name
         else:
             assert np.array_equal(lm.pop(name), tensor), name
@@ -90,6 +94,35 @@ def test_q4_0_loads_as_the_weights_of_a_transformer(tmp_path: Path) -> None:
     assert isinstance(weights.text_linear, Q4Matrix)
     assert isinstance(weights.layers[0].in_proj, Q4Matrix)
     assert weights.text_linear.shape == (256, 128)
+    assert {format_of(table) for table in (*weights.embeddings, weights.text_embedding)} == {"q4"}
+
+
+@pytest.mark.parametrize(("format", "matrices"), [("q4_0", "q4"), ("f32", "f32")])
+def test_embeddings_can_be_stored_otherwise(tmp_path: Path, format: Format, matrices: str) -> None:
+    quantize(GOLDEN, tmp_path / "a", format, embeddings="q8")
+    files = read(tmp_path / "a")
+    weights = LMWeights.from_tensors(files.manifest.lm_config, files.lm)
+    tables = {f"emb.{k}.weight": table for k, table in enumerate(weights.embeddings)}
+    for name, table in (tables | {"text_emb.weight": weights.text_embedding}).items():
+        assert format_of(table) == "q8"
+        assert np.array_equal(dense(table), q8.quantize(LM[name]).dequantize()), name
+    assert {format_of(matrix) for matrix in (weights.text_linear, weights.layers[0].in_proj)} == {matrices}
+
+
+def test_a_model_with_q8_tables_says_what_its_values_say(tmp_path: Path) -> None:
+    quantize(GOLDEN, tmp_path / "a", embeddings="q8")
+    files = read(tmp_path / "a")
+    config = files.manifest.lm_config
+    weights = LMWeights.from_tensors(config, files.lm)
+    tables = tuple(dense(table) for table in weights.embeddings)
+    spread_out = replace(weights, embeddings=tables, text_embedding=dense(weights.text_embedding))
+    codes = np.random.default_rng(3).integers(0, config.card, (5, config.n_codebooks)).astype(np.int32)
+    said = []
+    for reference in (Reference(config, weights), Reference(config, spread_out)):
+        state = reference.new_state()
+        steps = [reference.step(state, frame, want_logits=True).step for frame in codes]
+        said.append(np.stack([step.logits for step in steps if step.logits is not None]))
+    np.testing.assert_allclose(said[0], said[1], atol=1e-5)
 
 
 def test_bfloat16_checkpoint(checkpoint: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from quantize.shards import describe
 from quantize.verify import verify
 from tests.awaiting import run
 from tympan.errors import BadModel, CorruptFile, UnknownModel
-from tympan.weights import q4
+from tympan.weights import q4, q8
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "a"
 
@@ -42,13 +42,23 @@ def test_a_model_directory(model: Path) -> None:
     assert any(line.split()[:2] == ["text_linear.weight.q4", "U8"] and "[256, 4, 16]" in line for line in lines)
 
 
+def test_tables_in_8_bits(tmp_path: Path) -> None:
+    quantize(GOLDEN, tmp_path / "a", embeddings="q8")
+    run(verify(tmp_path / "a"))
+    lines = [line.split() for line in inspect(tmp_path / "a")]
+    assert ["text_emb.weight.q8", "I8", "[257,", "4,", "32]", "32,896"] in lines
+    assert ["text_emb.weight.scale", "F16", "[257,", "4]", "2,056"] in lines
+
+
 def test_a_gguf_file(tmp_path: Path) -> None:
     matrix = q4.quantize(np.ones((3, 64), np.float32))
-    write_gguf(tmp_path / "a.gguf", {"w": matrix, "norm.alpha": np.ones((1, 1, 9), np.float32)})
+    table = q8.quantize(np.ones((3, 64), np.float32))
+    write_gguf(tmp_path / "a.gguf", {"w": matrix, "t": table, "norm.alpha": np.ones((1, 1, 9), np.float32)})
     assert list(inspect(tmp_path / "a.gguf")) == [
         "w           Q4_0  [3, 64]    108",
+        "t           Q8_0  [3, 64]    204",
         "norm.alpha  F32   [1, 1, 9]   36",
-        "2 tensors, 144 bytes",
+        "3 tensors, 348 bytes",
     ]
 
 

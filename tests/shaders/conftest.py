@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from tests.conftest import PyodidePage
 from tympan.arrays import Float32
 from tympan.config import TransformerConfig
-from tympan.weights.q4 import BLOCK, Q4Matrix
+from tympan.weights import q4, q8
+from tympan.weights.blocks import BLOCK, BlockMatrix
+from tympan.weights.matrix import Matrix
 
 Arrays: TypeAlias = list[NDArray[Any]]
 RunKernel: TypeAlias = Callable[..., Arrays]
@@ -79,13 +81,14 @@ def sizes(d: int = 64, n_heads: int = 1, context: int = 8) -> TransformerConfig:
     return TransformerConfig(d, 1, n_heads, context, 100_000.0)
 
 
-def buffers_of(matrix: Q4Matrix | Float32) -> tuple[NDArray[Any], NDArray[Any] | None]:
+def buffers_of(matrix: Matrix) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """The bindings 0 and 1."""
-    return (matrix.q4, matrix.scale) if isinstance(matrix, Q4Matrix) else (matrix, None)
+    return (matrix.blocks, matrix.scale) if isinstance(matrix, BlockMatrix) else (matrix, None)
 
 
-def dense(matrix: Q4Matrix | Float32) -> Float32:
-    return matrix.dequantize() if isinstance(matrix, Q4Matrix) else matrix
+def rounded(values: Float32, matrix_format: str) -> Matrix:
+    """A matrix in a format."""
+    return {"q4": q4.quantize, "q8": q8.quantize}[matrix_format](values) if matrix_format != "f32" else values
 
 
 def in_blocks(x: Float32) -> Float32:

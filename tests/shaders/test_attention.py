@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.shaders.conftest import LAYOUTS, RunKernel, assert_close, buffers_of, dense, in_quads, sizes, stream
+from tests.shaders.conftest import LAYOUTS, RunKernel, assert_close, buffers_of, in_quads, sizes, stream
 from tympan.arrays import Float32
 from tympan.lm.reference import attention
+from tympan.weights.matrix import dense
 from tympan.weights.q4 import quantize
 
 CONTEXT = 125

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.shaders.conftest import LAYOUTS, RunKernel, assert_close, buffers_of, in_quads, sizes, stream
-from tympan.weights.q4 import quantize
+from tests.shaders.conftest import LAYOUTS, RunKernel, assert_close, buffers_of, in_quads, rounded, sizes, stream
+from tympan.weights.matrix import FORMATS, dense
 
 TEXT_ROW, N_TEXT_ROWS = 21, 12
 ROWS = np.array([0, 20, 7], np.uint32)
@@ -14,7 +14,7 @@ TOKEN = np.array([N_TEXT_ROWS - 1], np.uint32)
 @pytest.mark.parametrize("tuning", LAYOUTS)
 @pytest.mark.parametrize("d", [32, 102, 320])
 @pytest.mark.parametrize(("has_text", "accumulate"), [(False, True), (True, False)])
-@pytest.mark.parametrize("matrix", ["q4", "f32"])
+@pytest.mark.parametrize("matrix", FORMATS)
 def test_embed(
     run_kernel: RunKernel,
     rng: np.random.Generator,
@@ -24,17 +24,18 @@ def test_embed(
     accumulate: bool,
     matrix: str,
 ) -> None:
-    tables = quantize(rng.standard_normal((TEXT_ROW + N_TEXT_ROWS, d), np.float32))
+    tables = rounded(rng.standard_normal((TEXT_ROW + N_TEXT_ROWS, d), np.float32), matrix)
     before, alpha = rng.standard_normal((2, d), np.float32)
     nothing = [np.zeros_like(part) for part in stream(before, alpha)]
 
     *_, x, _, scaled, squares = run_kernel(
-        "embed", sizes(d), *buffers_of(tables if matrix == "q4" else tables.dequantize()), ROWS, TOKEN,
+        "embed", sizes(d), *buffers_of(tables), ROWS, TOKEN,
         in_quads(before), in_quads(alpha), *nothing, tuning=tuning,
         matrix=matrix, n_tables=len(ROWS), text_row=TEXT_ROW if has_text else -1, accumulate=accumulate,
     )  # fmt: skip
 
-    wanted = tables.rows(ROWS).sum(0) + tables.rows(TEXT_ROW + int(TOKEN[0])) * has_text + before * accumulate
+    rows = dense(tables)
+    wanted = rows[ROWS].sum(0) + rows[TEXT_ROW + int(TOKEN[0])] * has_text + before * accumulate
     assert_close(x, in_quads(wanted))
     for found, part in zip((scaled, squares), stream(wanted, alpha), strict=True):
         assert_close(found, part)

@@ -10,27 +10,25 @@ from tests.shaders.conftest import (
     RunKernel,
     assert_close,
     buffers_of,
-    dense,
     in_blocks,
     in_quads,
+    rounded,
     sizes,
     stream,
 )
-from tympan.arrays import Float32
 from tympan.lm.reference import rms_norm, silu
-from tympan.weights.q4 import Q4Matrix, quantize
+from tympan.weights.matrix import FORMATS, Matrix, dense
 
-FORMATS = pytest.mark.parametrize("matrix", ["q4", "f32"])
+ALL_FORMATS = pytest.mark.parametrize("matrix", FORMATS)
 ALL_LAYOUTS = pytest.mark.parametrize("tuning", LAYOUTS)
 
 
-def random_matrix(rng: np.random.Generator, matrix: str, n: int, k: int) -> Q4Matrix | Float32:
-    values = rng.standard_normal((n, k), np.float32)
-    return quantize(values) if matrix == "q4" else values
+def random_matrix(rng: np.random.Generator, matrix: str, n: int, k: int) -> Matrix:
+    return rounded(rng.standard_normal((n, k), np.float32), matrix)
 
 
 @ALL_LAYOUTS
-@FORMATS
+@ALL_FORMATS
 @pytest.mark.parametrize(("n", "d"), [(1, 32), (5, 62), (67, 96), (131, 880), (300, 320), (3, 2)])
 def test_head(run_kernel: RunKernel, rng: np.random.Generator, tuning: str, matrix: str, n: int, d: int) -> None:
     weights = random_matrix(rng, matrix, n, d)
@@ -59,7 +57,7 @@ def test_the_norm_of_very_small_and_very_large_streams(
 
 
 @ALL_LAYOUTS
-@FORMATS
+@ALL_FORMATS
 @pytest.mark.parametrize(("h", "d"), [(1, 2), (7, 20), (33, 64), (90, 128)])
 def test_gate_up(run_kernel: RunKernel, rng: np.random.Generator, tuning: str, matrix: str, h: int, d: int) -> None:
     weights = random_matrix(rng, matrix, 2 * h, d)
@@ -86,7 +84,7 @@ def test_a_gate_far_below_zero_is_shut(run_kernel: RunKernel) -> None:
 
 
 @ALL_LAYOUTS
-@FORMATS
+@ALL_FORMATS
 @pytest.mark.parametrize(("d", "h"), [(2, 1), (20, 7), (66, 33), (8, 5632)])
 def test_down(run_kernel: RunKernel, rng: np.random.Generator, tuning: str, matrix: str, d: int, h: int) -> None:
     weights = random_matrix(rng, matrix, d, h)

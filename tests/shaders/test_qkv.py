@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.shaders.conftest import LAYOUTS, RunKernel, assert_close, buffers_of, dense, sizes, stream
+from tests.shaders.conftest import LAYOUTS, RunKernel, assert_close, buffers_of, sizes, stream
 from tympan.lm.reference import rms_norm
 from tympan.rope import Rotation
+from tympan.weights.matrix import dense
 from tympan.weights.q4 import quantize
 
 CONTEXT = 7

@@ -16,17 +16,20 @@ MISALIGNED = """
 import numpy as np
 from tympan.simd import module
 from tympan.simd.kernels import Activation
-from tympan.simd.lm_kernels import Q4Table, Ring
+from tympan.simd.lm_kernels import Ring
+from tympan.weights.blocks import BlockMatrix
 
 def misaligned(array):
-    '''The same array one element further than malloc would put it.'''
+    '''The same array, or a matrix of such, one element further than malloc would put it.'''
+    if isinstance(array, BlockMatrix):
+        return type(array)(misaligned(array.blocks), misaligned(array.scale), array.k)
     room = np.empty(array.size + 1, array.dtype)[1:].reshape(array.shape)
     room[...] = array
     return room
 
 assert module.use(level) == level
 kernels, lm = module.kernels(), module.lm_kernels()
-values = {name: misaligned(v) if isinstance(v, np.ndarray) else v for name, v in values.items()}
+values = {name: misaligned(v) if isinstance(v, (np.ndarray, BlockMatrix)) else v for name, v in values.items()}
 result = eval(expression, {**globals(), **values})
 result
 """

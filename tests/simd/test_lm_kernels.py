@@ -11,7 +11,10 @@ from tests.simd.conftest import Call
 from tympan.arrays import Float32
 from tympan.lm.reference import attention, rms_norm, silu
 from tympan.rope import Rotation
-from tympan.weights.q4 import BLOCK, Q4Matrix, quantize
+from tympan.weights.blocks import BLOCK
+from tympan.weights.matrix import FORMATS, Matrix, dense
+from tympan.weights.q4 import Q4Matrix, quantize
+from tympan.weights.q8 import Q8Matrix
 
 RUN = "(lambda out, *calls: [call() for call in calls] and out)"
 SIZES = [(1, 1), (5, 7), (16, 32), (17, 33), (15, 64), (33, 100), (250, 96), (3, 1000)]
@@ -24,6 +27,13 @@ def random_q4(rng: np.random.Generator, n: int, k: int) -> Q4Matrix:
     scale = (rng.standard_normal((n, n_blocks)) * 0.1).astype(np.float16)
     scale.flat[:: max(2, scale.size // 5)] = [0, 6e-8, -3e-5, 65504, -1][: len(scale.flat[:: max(2, scale.size // 5)])]
     return Q4Matrix(rng.integers(0, 256, (n, n_blocks, BLOCK // 2), np.uint8), scale, k)
+
+
+def random_matrix(rng: np.random.Generator, matrix_format: str, n: int, k: int) -> Matrix:
+    matrix = random_q4(rng, n, k)
+    if matrix_format == "q8":
+        return Q8Matrix(rng.integers(-128, 128, (*matrix.scale.shape, BLOCK), np.int8), matrix.scale, k)
+    return matrix if matrix_format == "q4" else matrix.dequantize()
 
 
 def rounding(matrix: Q4Matrix, x: Float32) -> Float32:
@@ -49,8 +59,7 @@ def test_matvec_adds_to_what_is_there(call: Call, rng: np.random.Generator, n: i
     matrix: Any = quantize(weight) if is_q4 else weight
     source = "lm.pack(m)" if is_q4 else "m"
     y = call(f"{RUN}(out, lm.matvec(out, {source}, x, accumulate=True))", m=matrix, x=x, out=before)
-    dense = matrix.dequantize() if is_q4 else weight
-    np.testing.assert_allclose(y, before + dense @ x, atol=1e-3 if is_q4 else 1e-4)
+    np.testing.assert_allclose(y, before + dense(matrix) @ x, atol=1e-3 if is_q4 else 1e-4)
 
 
 @pytest.mark.parametrize(("n", "k"), [(0, 8), *SIZES])
@@ -78,17 +87,16 @@ def test_largest_sums(call: Call) -> None:
 
 
 @pytest.mark.parametrize(("n_rows", "n", "d"), [(1, 1, 1), (9, 4, 33), (50, 8, 320)])
-@pytest.mark.parametrize("is_q4", [True, False])
-def test_embed_sum(call: Call, rng: np.random.Generator, n_rows: int, n: int, d: int, is_q4: bool) -> None:
-    matrix, rows = random_q4(rng, n_rows, d), rng.integers(0, n_rows, n).astype(np.int32)
-    before, dense = rng.standard_normal(d, np.float32), matrix.dequantize()
-    table = "Q4Table(m.q4, m.scale, m.k)" if is_q4 else "m"
+@pytest.mark.parametrize("table_format", FORMATS)
+def test_embed_sum(call: Call, rng: np.random.Generator, n_rows: int, n: int, d: int, table_format: str) -> None:
+    table, rows = random_matrix(rng, table_format, n_rows, d), rng.integers(0, n_rows, n).astype(np.int32)
+    before = rng.standard_normal(d, np.float32)
     for accumulate in (False, True):
         x = call(
-            f"{RUN}(out, lm.embed_sum(out, {table}, rows, accumulate=accumulate))",
-            m=matrix if is_q4 else dense, rows=rows, out=before, accumulate=accumulate,
+            f"{RUN}(out, lm.embed_sum(out, table, rows, accumulate=accumulate))",
+            table=table, rows=rows, out=before, accumulate=accumulate,
         )  # fmt: skip
-        wanted = dense[rows].sum(axis=0, dtype=np.float64)
+        wanted = dense(table)[rows].sum(axis=0, dtype=np.float64)
         np.testing.assert_allclose(x, wanted + (before if accumulate else 0), rtol=1e-5, atol=1e-2)
 
 

@@ -16,8 +16,9 @@ from tympan.lm.backend import Backend
 from tympan.lm.weights import LMWeights
 from tympan.simd import module
 from tympan.simd.lm_kernels import LMKernels
-from tympan.weights.q4 import BLOCK, Q4Matrix
-from tympan.weights.tensors import Matrix
+from tympan.weights.blocks import BLOCK
+from tympan.weights.matrix import Matrix
+from tympan.weights.q4 import Q4Matrix
 
 GPU_FAST_ENOUGH_MS = 20.0  # a frame: the quarter of one, which leaves no time to gain
 N_TRIED = 6  # frames

@@ -15,17 +15,17 @@ from tympan.gpu.buffers import WORD_BYTES, Buffer, Usage, align, upload, upload_
 from tympan.gpu.device import Device
 from tympan.gpu.kernel import Dispatch, Kernel
 from tympan.lm import kernels
-from tympan.lm.kernels import F32_BYTES, QUAD, Kernels, MatrixFormat, RingFormat, Tuning, padded
+from tympan.lm.kernels import F32_BYTES, QUAD, Kernels, RingFormat, Tuning, padded
 from tympan.lm.weights import LMWeights
-from tympan.weights.q4 import Q4Matrix
-from tympan.weights.tensors import Matrix
+from tympan.weights.blocks import BlockMatrix
+from tympan.weights.matrix import Matrix, MatrixFormat
 
 PAIR_BYTES = {"f16": 4, "f32": 8}  # of two neighbours in a ring
 
 
 @dataclass(frozen=True)
 class DeviceMatrix:
-    """A matrix of either format, or several of one format stacked. `buffers` are the bindings 0 and 1."""
+    """A matrix of any format, or several of one format stacked. `buffers` are the bindings 0 and 1."""
 
     format: MatrixFormat
     k: int
@@ -34,12 +34,11 @@ class DeviceMatrix:
     @classmethod
     def upload(cls, device: Device, label: str, *matrices: Matrix) -> DeviceMatrix:
         """Raises GpuFault. A stored matrix is read when its turn comes."""
-        q4 = [matrix for matrix in matrices if isinstance(matrix, Q4Matrix)]
-        if q4:
-            n_block_bytes, n_scale_bytes = _q4_bytes(q4)
-            blocks = upload_stream(device, f"{label}.q4", (matrix.q4 for matrix in q4), n_block_bytes)
-            scales = upload_stream(device, f"{label}.scale", (matrix.scale for matrix in q4), n_scale_bytes)
-            return cls("q4", matrices[0].shape[1], (blocks, scales))
+        if in_blocks := _in_blocks(matrices):
+            block_format, (n_block_bytes, n_scale_bytes) = in_blocks[0].format, _block_bytes(in_blocks)
+            blocks = upload_stream(device, f"{label}.{block_format}", (m.blocks for m in in_blocks), n_block_bytes)
+            scales = upload_stream(device, f"{label}.scale", (m.scale for m in in_blocks), n_scale_bytes)
+            return cls(block_format, matrices[0].shape[1], (blocks, scales))
         return cls("f32", matrices[0].shape[1], (upload(device, label, _dense(matrices)), None))
 
 
@@ -55,18 +54,15 @@ class Tables:
 
     @classmethod
     async def load(cls, device: Device, library: Kernels, config: LMConfig, weights: LMWeights) -> tuple[Tables, ...]:
-        """One group a format: most models have one, a model with a dense text table among Q4 tables has two."""
+        """One for each group of the weights."""
         groups: list[Tables] = []
-        for matrix_format in ("q4", "f32"):
-            codebooks, tables, has_text = _tables_of_format(weights, matrix_format == "q4")
-            if not tables:
-                continue
-            label = f"lm.embeddings_{matrix_format}"
-            matrix = DeviceMatrix.upload(device, label, *tables)
-            first_rows = np.arange(len(codebooks)) * (config.card + 1)
-            text_row = len(codebooks) * (config.card + 1) if has_text else -1
-            kernel = await library.embed(matrix.format, len(codebooks), text_row, accumulate=bool(groups))
-            groups.append(cls(label, kernel, matrix, np.array(codebooks, np.int32), first_rows.astype(np.int32)))
+        for group in weights.table_groups:
+            label, n_codebooks = f"lm.embeddings_{group.format}", len(group.codebooks)
+            matrix = DeviceMatrix.upload(device, label, *group.tables)
+            first_rows = np.arange(n_codebooks, dtype=np.int32) * (config.card + 1)
+            text_row = n_codebooks * (config.card + 1) if group.has_text else -1
+            kernel = await library.embed(matrix.format, n_codebooks, text_row, accumulate=bool(groups))
+            groups.append(cls(label, kernel, matrix, np.array(group.codebooks, np.int32), first_rows))
         return tuple(groups)
 
     def rows(self, codes: Int32) -> Int32:
@@ -225,7 +221,7 @@ class Model:
 
 def needed_limits(config: LMConfig, weights: LMWeights, tuning: Tuning, ring: RingFormat) -> dict[str, int]:
     """The WebGPU limits, by name, that a device must reach to hold this model."""
-    groups: list[list[Matrix]] = [_tables_of_format(weights, q4)[1] for q4 in (True, False)]
+    groups: list[Sequence[Matrix]] = [group.tables for group in weights.table_groups]
     groups += [[weights.text_linear]]
     for layer in weights.layers:
         groups += [[layer.in_proj], [layer.out_proj], [layer.linear_in], [layer.linear_out]]
@@ -238,28 +234,24 @@ def needed_limits(config: LMConfig, weights: LMWeights, tuning: Tuning, ring: Ri
     }
 
 
-def _tables_of_format(weights: LMWeights, q4: bool) -> tuple[list[int], list[Matrix], bool]:
-    """The codebooks whose tables are in this format, these tables, and whether the text table ends the list."""
-    codebooks = [k for k, table in enumerate(weights.embeddings) if isinstance(table, Q4Matrix) == q4]
-    tables = [weights.embeddings[k] for k in codebooks]
-    has_text = isinstance(weights.text_embedding, Q4Matrix) == q4
-    return codebooks, [*tables, weights.text_embedding] if has_text else tables, has_text
-
-
 def _largest_buffer(matrices: Sequence[Matrix]) -> int:
     """How long the longest buffer of matrices of one format is; none of them is read for it."""
-    q4 = [matrix for matrix in matrices if isinstance(matrix, Q4Matrix)]
-    return max(_q4_bytes(q4)) if q4 else sum(matrix.nbytes for matrix in _dense(matrices))
+    in_blocks = _in_blocks(matrices)
+    return max(_block_bytes(in_blocks)) if in_blocks else sum(matrix.nbytes for matrix in _dense(matrices))
 
 
-def _q4_bytes(matrices: Sequence[Q4Matrix]) -> tuple[int, int]:
+def _in_blocks(matrices: Sequence[Matrix]) -> list[BlockMatrix]:
+    return [matrix for matrix in matrices if isinstance(matrix, BlockMatrix)]
+
+
+def _block_bytes(matrices: Sequence[BlockMatrix]) -> tuple[int, int]:
     """How long the buffers of their blocks and of their scales are."""
     sizes = [matrix.n_bytes for matrix in matrices]
     return sum(blocks for blocks, _ in sizes), sum(scales for _, scales in sizes)
 
 
 def _dense(matrices: Sequence[Matrix]) -> list[NDArray[Any]]:
-    return [matrix for matrix in matrices if not isinstance(matrix, Q4Matrix)]
+    return [matrix for matrix in matrices if not isinstance(matrix, BlockMatrix)]
 
 
 def _upload_norm(device: Device, label: str, alpha: Float32) -> Buffer:

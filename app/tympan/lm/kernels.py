@@ -8,14 +8,20 @@ from typing import Literal, TypeAlias
 from tympan.config import TransformerConfig
 from tympan.gpu.device import AdapterInfo
 from tympan.gpu.kernel import Compiler, Constant, Kernel
-from tympan.weights.q4 import BLOCK
+from tympan.weights.blocks import BLOCK
+from tympan.weights.matrix import MatrixFormat
 
-MatrixFormat: TypeAlias = Literal["q4", "f32"]
 RingFormat: TypeAlias = Literal["f16", "f32"]
 
 F32_BYTES = 4
 MOST_BINDINGS = 8  # storage buffers of one kernel
 QUAD = 4  # elements of a vector that are written together, rows of a matrix that share what they read
+
+_MATRIX_SHADERS: dict[MatrixFormat, tuple[str, ...]] = {
+    "q4": ("matrix_q4",),
+    "q8": ("matrix_q8", "dot_quads"),
+    "f32": ("matrix_f32", "dot_quads"),
+}
 
 
 @dataclass(frozen=True)
@@ -142,7 +148,7 @@ class Kernels:
         if self.tuning.subgroup_width and shape.n_lanes > 1:
             lanes = "lanes_subgroup"
             constants["subgroup_width"] = self.tuning.subgroup_width
-        shaders = (lanes, "vector", f"matrix_{matrix}", *parts, name)
+        shaders = (lanes, "vector", *_MATRIX_SHADERS[matrix], *parts, name)
         constants |= {"n_invocations": shape.n_invocations, "n_lanes": shape.n_lanes}
         return await self._compiler.compile(shaders, shape.n_workgroups(n_groups), constants)
 

@@ -15,8 +15,7 @@ from tympan.config import LMConfig
 from tympan.lm.backend import Done, Step
 from tympan.lm.weights import LayerWeights, LMWeights
 from tympan.rope import Rotation
-from tympan.weights.q4 import Q4Matrix
-from tympan.weights.tensors import Matrix
+from tympan.weights.matrix import dense, loaded, rows_of
 
 NORM_EPSILON = np.float32(1e-8)
 
@@ -51,22 +50,22 @@ class DenseLayer:
 
     @classmethod
     def of(cls, layer: LayerWeights) -> DenseLayer:
-        return cls(**{field.name: _dense(getattr(layer, field.name)) for field in fields(cls)})
+        return cls(**{field.name: dense(getattr(layer, field.name)) for field in fields(cls)})
 
 
 class Reference:
-    """The numpy backend. Q4 matrices are spread out to float32 once, so it needs the memory of a float32 model."""
+    """The numpy backend. All but the tables is spread out to float32 once, so it needs the memory of such a model."""
 
     name = "numpy"
     runs_on = "CPU"
 
     def __init__(self, config: LMConfig, weights: LMWeights) -> None:
         self.config = config
-        self.embeddings = [_dense(table) for table in weights.embeddings]
-        self.text_embedding = _dense(weights.text_embedding)
+        self.embeddings = [loaded(table) for table in weights.embeddings]
+        self.text_embedding = loaded(weights.text_embedding)
         self.layers = [DenseLayer.of(layer) for layer in weights.layers]
         self.out_norm = weights.out_norm
-        self.text_linear = _dense(weights.text_linear)
+        self.text_linear = dense(weights.text_linear)
         self.extra_heads = np.stack(weights.extra_heads) if weights.extra_heads else None
 
     def new_state(self, position: int = 0) -> State:
@@ -80,9 +79,9 @@ class Reference:
         if codes is None:
             codes = np.full(self.config.n_codebooks, self.config.card, np.int32)
         assert codes.shape == (self.config.n_codebooks,), codes.shape
-        x = self.text_embedding[state.token if text is None else text].copy()
+        x = rows_of(self.text_embedding, [state.token if text is None else text])[0]
         for table, code in zip(self.embeddings, codes, strict=True):
-            x += table[code]
+            x += rows_of(table, [code])[0]
         for i in range(self.config.transformer.n_layers):
             x = self._layer(state, i, x)
         state.position += 1
@@ -120,7 +119,3 @@ def rms_norm(x: Float32, alpha: Float32) -> Float32:
 def silu(x: Float32) -> Float32:
     """x / (1 + exp(-x)): float32, same shape."""
     return x / (1 + np.exp(-np.maximum(x, -88)))  # exp(88) is the last one that float32 can hold
-
-
-def _dense(matrix: Matrix) -> Float32:
-    return matrix.dequantize() if isinstance(matrix, Q4Matrix) else matrix

@@ -6,7 +6,6 @@ to answer for. Its input is what the GPU itself made of the kernel before, so th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +19,7 @@ from tympan.lm.kernels import QUAD
 from tympan.lm.reference import attention, rms_norm, silu
 from tympan.lm.weights import LMWeights
 from tympan.rope import Rotation
-from tympan.weights.q4 import Q4Matrix
-from tympan.weights.tensors import Matrix
+from tympan.weights.matrix import Matrix, rows_of
 
 if TYPE_CHECKING:
     from tympan.lm.webgpu import WebGPUBackend
@@ -43,31 +41,31 @@ async def check(backend: WebGPUBackend, weights: LMWeights) -> None:
 
     probe.run(*embed)
     x = (await probe.read(v.x))[: config.transformer.d]
-    tables = [_rows(table, [int(code)]) for table, code in zip(weights.embeddings, codes, strict=True)]
-    _expect("embed", x, sum(tables, _rows(weights.text_embedding, [config.text_card]))[0])
+    tables = [rows_of(table, [int(code)]) for table, code in zip(weights.embeddings, codes, strict=True)]
+    _expect("embed", x, sum(tables, rows_of(weights.text_embedding, [config.text_card]))[0])
 
     probe.run("lm.layer0.qkv")
     attended = await _attended(probe, layer.in_proj, rms_norm(x, layer.norm1))
     probe.run("lm.layer0.attention", "lm.layer0.out_proj")
     rows = _some(config.transformer.d)
     before, x = x, (await probe.read(v.x))[: config.transformer.d]
-    _expect("attention", x[rows], before[rows] + _rows(layer.out_proj, rows) @ attended)
+    _expect("attention", x[rows], before[rows] + rows_of(layer.out_proj, rows) @ attended)
 
     probe.run("lm.layer0.gate_up")
     hidden = _in_order(await probe.read(v.hidden))[: weights.hidden]
     normed, some = rms_norm(x, layer.norm2), _some(weights.hidden)
-    gate, value = (_rows(layer.linear_in, some + part * weights.hidden) @ normed for part in (0, 1))
+    gate, value = (rows_of(layer.linear_in, some + part * weights.hidden) @ normed for part in (0, 1))
     _expect("gate_up", hidden[some], silu(gate) * value)
 
     probe.run("lm.layer0.down")
     before, x = x, (await probe.read(v.x))[: config.transformer.d]
-    _expect("down", x[rows], before[rows] + _rows(layer.linear_out, rows) @ hidden)
+    _expect("down", x[rows], before[rows] + rows_of(layer.linear_out, rows) @ hidden)
 
     probe.run("lm.text_linear", "lm.argmax")
     logits = (await probe.read(v.logits))[: config.text_card]
     alpha = weights.layers[1].norm1 if len(weights.layers) > 1 else weights.out_norm  # of the norm that comes next
     some = _some(config.text_card)
-    _expect("head", logits[some], _rows(weights.text_linear, some) @ rms_norm(x, alpha))
+    _expect("head", logits[some], rows_of(weights.text_linear, some) @ rms_norm(x, alpha))
     if int((await probe.read(probe.state.token, np.uint32))[0]) != logits.argmax():
         raise GpuWrong("argmax")
 
@@ -87,7 +85,7 @@ async def _attended(probe: _Probe, in_proj: Matrix, normed: Float32) -> Float32:
     rows = np.union1d(rows, rows ^ 1)  # a rotation takes both of a pair
     for part, found in enumerate((query, keys[slot], values[slot])):
         wanted = np.zeros(sizes.d, np.float32)
-        wanted[rows] = _rows(in_proj, rows + part * sizes.d) @ normed
+        wanted[rows] = rows_of(in_proj, rows + part * sizes.d) @ normed
         if part < 2:
             wanted = rotation.apply(wanted.reshape(1, n_heads, width)).reshape(-1)
         _expect("qkv", found[rows], wanted[rows])
@@ -121,11 +119,6 @@ class _Probe:
 def _some(n: int) -> Int32:
     """A few of n rows, the first and the last among them."""
     return np.unique(np.linspace(0, n - 1, N_ROWS).astype(np.int32))
-
-
-def _rows(matrix: Matrix, rows: Sequence[int] | Int32) -> Float32:
-    index = np.asarray(rows, np.int32)
-    return matrix.rows(index) if isinstance(matrix, Q4Matrix) else matrix[index]
 
 
 def _in_order(x: Float32) -> Float32:

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from tympan.arrays import Float32, Int32
 from tympan.config import LMConfig
 from tympan.lm.weights import LayerWeights, LMWeights
-from tympan.simd.lm_kernels import Call, LMKernels, Q4Panels, Q4Table, Ring
-from tympan.weights.q4 import BLOCK, Q4Matrix
-from tympan.weights.tensors import Matrix
+from tympan.simd.lm_kernels import Call, LMKernels, Q4Panels, Ring
+from tympan.weights.blocks import BlockMatrix, n_blocks_of
+from tympan.weights.matrix import BLOCKS, Matrix, dense
+from tympan.weights.q4 import Q4Matrix
 
 Linear: TypeAlias = Q4Panels | Float32  # a matrix as `LMKernels.matvec` takes it
 
@@ -25,14 +26,14 @@ READING = 2.0  # times a matrix's bytes: what reading it from a file takes for a
 
 
 class Room:
-    """Memory for all Q4 matrices of a model, asked for at once.
+    """Memory for all matrices of a model that are in blocks, asked for at once.
 
     A WebAssembly memory that has to grow for one matrix after the other takes up to 96 MB more than it needs. What
     reading takes is left free below.
     """
 
     def __init__(self, weights: LMWeights) -> None:
-        matrices = [matrix for matrix in _matrices(weights) if isinstance(matrix, Q4Matrix)]
+        matrices = [matrix for matrix in _matrices(weights) if isinstance(matrix, BlockMatrix)]
         largest = max((sum(matrix.n_bytes) for matrix in matrices), default=0)
         for_reading = np.empty(int(READING * largest), np.uint8)
         n_bytes = sum(LMKernels.packed_bytes(matrix) + 2 * ALIGNMENT for matrix in matrices)
@@ -51,26 +52,21 @@ class Room:
 class Tables:
     """The embedding tables of one format, one after another."""
 
-    table: Q4Table | Float32  # (sum of all rows, d)
+    table: Matrix  # (sum of all rows, d)
     codebooks: Int32  # whose tables these are
     first_rows: Int32  # where the table of each of them begins
-    first_text_row: int  # where the text table begins; -1 where it is of the other format
+    first_text_row: int  # where the text table begins; -1 where it is of another format
 
     @classmethod
     def load(cls, room: Room, config: LMConfig, weights: LMWeights) -> tuple[Tables, ...]:
-        """One group a format: most models have one, a model with a dense text table among Q4 tables has two."""
+        """One for each group of the weights."""
         groups = []
-        for is_q4 in (True, False):
-            codebooks = [k for k, table in enumerate(weights.embeddings) if isinstance(table, Q4Matrix) == is_q4]
-            tables = [weights.embeddings[k] for k in codebooks]
-            n_rows = len(tables) * (config.card + 1)
-            has_text = isinstance(weights.text_embedding, Q4Matrix) == is_q4
-            if has_text:
-                tables.append(weights.text_embedding)
-            if tables:
-                first_rows = np.arange(len(codebooks), dtype=np.int32) * (config.card + 1)
-                table = _stack_q4(room, tables) if is_q4 else _stack(tables)
-                groups.append(cls(table, np.array(codebooks, np.int32), first_rows, n_rows if has_text else -1))
+        for group in weights.table_groups:
+            n_codebooks = len(group.codebooks)
+            first_rows = np.arange(n_codebooks, dtype=np.int32) * (config.card + 1)
+            first_text_row = n_codebooks * (config.card + 1) if group.has_text else -1
+            table = _stack(room, group.tables)
+            groups.append(cls(table, np.array(group.codebooks, np.int32), first_rows, first_text_row))
         return tuple(groups)
 
     @property
@@ -197,25 +193,22 @@ def _matrices(weights: LMWeights) -> Iterator[Matrix]:
 
 
 def _linear(kernels: LMKernels, room: Room, matrix: Matrix) -> Linear:
-    if not isinstance(matrix, Q4Matrix):
-        return matrix
-    return kernels.pack(matrix, room.take(LMKernels.packed_shape(*matrix.shape)))
+    if isinstance(matrix, Q4Matrix):
+        return kernels.pack(matrix, room.take(LMKernels.packed_shape(*matrix.shape)))
+    return dense(matrix)  # Q8 too, which is made for tables
 
 
-def _stack(tables: Sequence[Matrix]) -> Float32:
-    dense = [table for table in tables if not isinstance(table, Q4Matrix)]
-    return np.concatenate(dense)
-
-
-def _stack_q4(room: Room, tables: Sequence[Matrix]) -> Q4Table:
-    """Read one table after the other."""
-    n, k = sum(table.shape[0] for table in tables), tables[0].shape[1]
-    n_blocks = -(-k // BLOCK)
-    stacked = Q4Table(room.take((n, n_blocks, BLOCK // 2)), room.take((n, n_blocks), np.float16), k)
+def _stack(room: Room, tables: Sequence[Matrix]) -> Matrix:
+    """Tables of one format as one. Each is read when its turn comes."""
+    in_blocks = [table for table in tables if isinstance(table, BlockMatrix)]
+    if not in_blocks:
+        return np.concatenate([dense(table) for table in tables])
+    n, k, kind = sum(table.shape[0] for table in tables), tables[0].shape[1], BLOCKS[in_blocks[0].format]
+    blocks = room.take((n, n_blocks_of(k), kind.block_bytes), kind.dtype)
+    scale = room.take((n, n_blocks_of(k)), np.float16)
     first = 0
-    for table in tables:
-        assert isinstance(table, Q4Matrix), type(table)
+    for table in in_blocks:
         rows = slice(first, first + table.shape[0])
-        stacked.q4[rows], stacked.scale[rows] = table.q4, table.scale
+        blocks[rows], scale[rows] = table.blocks, table.scale
         first = rows.stop
-    return stacked
+    return kind(blocks, scale, k)

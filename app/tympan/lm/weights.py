@@ -1,4 +1,4 @@
-"""The transformer's weights under their official names, in float32 or as Q4 blocks."""
+"""The transformer's weights under their official names, in float32 or in blocks of 4 or 8 bits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from tympan.arrays import Float32
 from tympan.config import LMConfig
-from tympan.weights.tensors import Matrix, Tensors
+from tympan.weights.matrix import FORMATS, Matrix, MatrixFormat, format_of
+from tympan.weights.tensors import Tensors
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,16 @@ class LayerWeights:
 
 
 @dataclass(frozen=True)
+class TableGroup:
+    """The embedding tables of one format."""
+
+    format: MatrixFormat
+    codebooks: tuple[int, ...]  # whose tables these are
+    has_text: bool
+    tables: tuple[Matrix, ...]  # of the codebooks, then of the text where it has one
+
+
+@dataclass(frozen=True)
 class LMWeights:
     """All weights, read only."""
 
@@ -53,11 +64,23 @@ class LMWeights:
         """h, from the tensors: the configs of the official implementations do not agree about it."""
         return self.layers[0].linear_in.shape[0] // 2
 
+    @property
+    def table_groups(self) -> tuple[TableGroup, ...]:
+        """One group a format: most models have one, those with a finer text table have two."""
+        groups = []
+        for matrix_format in FORMATS:
+            codebooks = tuple(k for k, table in enumerate(self.embeddings) if format_of(table) == matrix_format)
+            has_text = format_of(self.text_embedding) == matrix_format
+            tables = [self.embeddings[k] for k in codebooks] + [self.text_embedding] * has_text
+            if tables:
+                groups.append(TableGroup(matrix_format, codebooks, has_text, tuple(tables)))
+        return tuple(groups)
+
     @classmethod
     def from_tensors(cls, config: LMConfig, checkpoint: Mapping[str, NDArray[np.generic]]) -> LMWeights:
         """Pick the transformer's tensors out of a checkpoint.
 
-        checkpoint: official name -> array; a Q4 matrix W is the pair `W.q4`, `W.scale`.
+        checkpoint: official name -> array; a matrix W in blocks is the pair `W.q4` or `W.q8`, `W.scale`.
         Raises BadModel when one is missing or has another shape than the config says.
         Source: kyutai-labs/moshi@e6a55d2 moshi/models/lm.py.
         """

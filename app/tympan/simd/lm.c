@@ -152,6 +152,18 @@ EXPORT void embed_sum_q4(float *out, const uint8_t *q4, const half_t *scale, con
         }
 }
 
+/* The same of a table of Q8 blocks: q8 (N, ceil(d / 32), 32), scale (N, ceil(d / 32)). */
+EXPORT void embed_sum_q8(float *out, const int8_t *q8, const half_t *scale, const int32_t *rows, int n, int d,
+                         int accumulate) {
+    const int n_blocks = (d + BLOCK - 1) / BLOCK;
+    for (int i = 0; i < d && !accumulate; i++) out[i] = 0.0f;
+    for (int j = 0; j < n; j++)
+        for (int i = 0; i < d; i++) {
+            const int block = rows[j] * n_blocks + i / BLOCK;
+            out[i] += half_to_float(scale[block]) * q8[block * BLOCK + i % BLOCK];
+        }
+}
+
 /* The same of a table (N, d) in float32. */
 EXPORT void embed_sum_f32(float *out, const float *table, const int32_t *rows, int n, int d, int accumulate) {
     for (int i = 0; i < d && !accumulate; i++) out[i] = 0.0f;

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,9 @@ from numpy.typing import NDArray
 
 from tympan.arrays import Float32, Int32
 from tympan.simd.library import Library, address, check
-from tympan.weights.q4 import BLOCK, Q4Matrix
+from tympan.weights.blocks import BLOCK, SCALE_BYTES, BlockMatrix, n_blocks_of
+from tympan.weights.matrix import Matrix
+from tympan.weights.q4 import Q4Matrix
 
 # Of these numbers lm.c has the same.
 PANEL = 16  # rows whose blocks lie side by side
@@ -27,6 +28,7 @@ _ARGUMENTS = {  # of each function: p a pointer, i an int
     "matvec_q4": "ppppiii",
     "matvec_f32": "pppiii",
     "embed_sum_q4": "ppppiii",
+    "embed_sum_q8": "ppppiii",
     "embed_sum_f32": "pppiii",
     "rms_norm_f32": "pppi",
     "gated_silu_f32": "ppi",
@@ -40,15 +42,6 @@ class Q4Panels:
 
     panels: NDArray[np.uint8]  # (ceil(n / PANEL), ceil(k / 32), bytes of PANEL blocks)
     n: int
-    k: int
-
-
-@dataclass(frozen=True)
-class Q4Table:
-    """Rows of Q4 blocks (N, k), to be looked up."""
-
-    q4: NDArray[np.uint8]  # (N, ceil(k / 32), 16)
-    scale: NDArray[np.float16]  # (N, ceil(k / 32))
     k: int
 
 
@@ -97,17 +90,18 @@ class LMKernels:
     @staticmethod
     def packed_shape(n: int, k: int) -> tuple[int, int, int]:
         """Of the panels of a matrix (n, k), in bytes."""
-        return -(-n // PANEL), -(-k // BLOCK), PANEL * (BLOCK // 2 + 2)
+        return -(-n // PANEL), n_blocks_of(k), PANEL * (Q4Matrix.block_bytes + SCALE_BYTES)
 
     @staticmethod
-    def packed_bytes(matrix: Q4Matrix) -> int:
+    def packed_bytes(matrix: BlockMatrix) -> int:
         """How much a matrix takes, packed or not."""
-        return prod(LMKernels.packed_shape(*matrix.shape))
+        n, k = matrix.shape
+        return -(-n // PANEL) * PANEL * n_blocks_of(k) * (matrix.block_bytes + SCALE_BYTES)
 
     def pack(self, matrix: Q4Matrix, panels: NDArray[np.uint8] | None = None) -> Q4Panels:
         """Read a matrix, once, and pack it, into `panels` where they are given. Raises BadModel."""
         n, k = matrix.shape
-        scale, q4 = np.ascontiguousarray(matrix.scale), np.ascontiguousarray(matrix.q4)
+        scale, q4 = np.ascontiguousarray(matrix.scale), np.ascontiguousarray(matrix.blocks)
         if panels is None:
             panels = np.empty(self.packed_shape(n, k), np.uint8)
         check(panels, *self.packed_shape(n, k), dtype=np.uint8)
@@ -126,18 +120,18 @@ class LMKernels:
         rounded = np.empty((-(-k // BLOCK), ACTIVATIONS_BYTES // 4), np.int32)
         return Call.bind(self._c.matvec_q4, out, weight.panels, x, rounded, n, k, int(accumulate))
 
-    def embed_sum(self, out: Float32, table: Q4Table | Float32, rows: Int32, *, accumulate: bool = False) -> Call:
+    def embed_sum(self, out: Float32, table: Matrix, rows: Int32, *, accumulate: bool = False) -> Call:
         """out (d,) = the sum of the rows that int32 rows (n,) name; `accumulate`: added to what is there."""
         check(rows, len(rows), dtype=np.int32)
-        if not isinstance(table, Q4Table):
+        _check_vectors((out, table.shape[1]))
+        sizes = len(rows), len(out), int(accumulate)
+        if not isinstance(table, BlockMatrix):
             check(table)
-            _check_vectors((out, table.shape[1]))
-            return Call.bind(self._c.embed_sum_f32, out, table, rows, len(rows), len(out), int(accumulate))
-        n_blocks = -(-table.k // BLOCK)
-        check(table.q4, len(table.q4), n_blocks, BLOCK // 2, dtype=np.uint8)
-        check(table.scale, len(table.q4), n_blocks, dtype=np.float16)
-        _check_vectors((out, table.k))
-        return Call.bind(self._c.embed_sum_q4, out, table.q4, table.scale, rows, len(rows), len(out), int(accumulate))
+            return Call.bind(self._c.embed_sum_f32, out, table, rows, *sizes)
+        blocks, scale = table.blocks, table.scale
+        check(blocks, dtype=table.dtype)
+        check(scale, dtype=np.float16)
+        return Call.bind(getattr(self._c, f"embed_sum_{table.format}"), out, blocks, scale, rows, *sizes)
 
     def rms_norm(self, out: Float32, x: Float32, alpha: Float32) -> Call:
         """out (d,) = x (d,) * alpha (d,) over the root of its mean square."""

@@ -6,7 +6,8 @@
     padding             up to a multiple of the alignment
     the rest            the tensors at their offsets, from here on
 
-A Q4_0 matrix W comes out as Tympan's two tensors, `W.q4` and `W.scale`. The names of tensors are the official ones.
+A Q4_0 matrix W comes out as Tympan's two tensors, `W.q4` and `W.scale`, a Q8_0 matrix as `W.q8` and `W.scale`. The
+names of tensors are the official ones.
 Sources: ggml-org/ggml docs/gguf.md; idle-intelligence/stt-web@1cccc70 scripts/quantize.py, whose files leave no
 padding between tensors.
 """
@@ -21,8 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tympan.errors import BadModel
+from tympan.weights.blocks import BLOCK, SCALE_BYTES, BlockMatrix
 from tympan.weights.file import File, StoredTensor
-from tympan.weights.q4 import BLOCK, GGUF_BLOCK_BYTES, Q4Matrix, from_gguf
+from tympan.weights.q4 import Q4Matrix
+from tympan.weights.q8 import Q8Matrix
 from tympan.weights.safetensors import Tensor
 
 MAGIC = b"GGUF"
@@ -39,9 +42,10 @@ _MAX_ELEMENTS = 2**31 - 1  # what the page, a 32-bit machine, can address
 _UINT32, _STRING, _ARRAY = 4, 8, 9
 _VALUE_BYTES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 
-F32, F16, Q4_0 = 0, 1, 2  # types of tensors
+F32, F16, Q4_0, Q8_0 = 0, 1, 2, 8  # types of tensors
+_NAMES = {F32: "F32", F16: "F16", Q4_0: "Q4_0", Q8_0: "Q8_0"}
 _DTYPES = {F32: "<f4", F16: "<f2"}
-_NAMES = {F32: "F32", F16: "F16", Q4_0: "Q4_0"}
+_BLOCKS: dict[int, type[BlockMatrix]] = {Q4_0: Q4Matrix, Q8_0: Q8Matrix}
 
 
 @dataclass(frozen=True)
@@ -52,40 +56,44 @@ class _Entry:
 
     @property
     def end(self) -> int:
-        if self.kind == Q4_0:
-            return self.begin + prod(self.shape) // BLOCK * GGUF_BLOCK_BYTES
+        if self.blocks:
+            return self.begin + prod(self.shape) // BLOCK * (SCALE_BYTES + self.blocks.block_bytes)
         return self.begin + prod(self.shape) * np.dtype(_DTYPES[self.kind]).itemsize
+
+    @property
+    def blocks(self) -> type[BlockMatrix] | None:
+        """What a matrix in blocks is read as; None for all else."""
+        return _BLOCKS.get(self.kind)
 
 
 class GgufFile(Mapping[str, Tensor]):
-    """The tensors of one file by name, each read when it is asked for; only the last Q4 matrix is kept.
+    """The tensors of one file by name, each read when it is asked for; only the last matrix in blocks is kept.
 
-    F32 and F16 come as the file's own bytes. Matrices in Q4_0 come in two parts, uint8 and float16, as copies.
+    F32 and F16 come as the file's own bytes. Matrices in Q4_0 and Q8_0 come in two parts, as copies.
     """
 
     def __init__(self, file: File, path: str) -> None:
         """path: the file's name in messages. Raises BadModel when its header or its table of tensors is not sound."""
         self._file, self._path = file, path
         self._entries, self._data_start = _parse_header(file, path)
-        self._names = dict.fromkeys(_split_names(self._entries))
-        self._last: tuple[str, Q4Matrix] | None = None  # its two parts are asked for one after the other
+        self._parts = dict(_parts(self._entries))
+        self._last: tuple[str, BlockMatrix] | None = None  # its two parts are asked for one after the other
 
     def __getitem__(self, name: str) -> Tensor:
-        stem, _, part = name.rpartition(".")
-        if part in ("q4", "scale") and self._is_q4(stem):
-            matrix = self._matrix(stem)
-            return matrix.q4 if part == "q4" else matrix.scale
-        if self._is_q4(name):
-            raise KeyError(name)
-        entry = self._entries[name]
+        stored, part = self._parts[name]
+        if part:
+            matrix = self._matrix(stored)
+            return matrix.scale if part == "scale" else matrix.blocks
+        entry = self._entries[stored]
         return self._content(entry).view(_DTYPES[entry.kind]).reshape(entry.shape)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        stem, _, part = name.rpartition(".")
-        if part in ("q4", "scale") and self._is_q4(stem):
-            n, k = self._entries[stem].shape
-            return (n, k // BLOCK, BLOCK // 2) if part == "q4" else (n, k // BLOCK)
-        return self._entries[name].shape
+        stored, part = self._parts[name]
+        entry = self._entries[stored]
+        if part and entry.blocks:
+            n, k = entry.shape
+            return (n, k // BLOCK) if part == "scale" else (n, k // BLOCK, entry.blocks.block_bytes)
+        return entry.shape
 
     def stored(self) -> Iterator[StoredTensor]:
         """What the table of tensors says, in the order of the data."""
@@ -93,25 +101,23 @@ class GgufFile(Mapping[str, Tensor]):
             yield StoredTensor(name, _NAMES[entry.kind], entry.shape, entry.end - entry.begin)
 
     def __contains__(self, name: object) -> bool:  # Mapping's own would read the tensor
-        return name in self._names
+        return name in self._parts
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self._parts)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._parts)
 
-    def _is_q4(self, name: str) -> bool:
-        return name in self._entries and self._entries[name].kind == Q4_0
-
-    def _matrix(self, name: str) -> Q4Matrix:
+    def _matrix(self, name: str) -> BlockMatrix:
         if self._last is None or self._last[0] != name:
             self._last = None  # before the next one is read
             entry = self._entries[name]
+            assert entry.blocks, entry
             n, k = entry.shape
             try:
-                blocks = self._content(entry).reshape(n, k // BLOCK, GGUF_BLOCK_BYTES)
-                self._last = name, from_gguf(blocks, k)
+                blocks = self._content(entry).reshape(n, k // BLOCK, SCALE_BYTES + entry.blocks.block_bytes)
+                self._last = name, entry.blocks.from_gguf(blocks, k)
             except BadModel as error:
                 raise BadModel(f"{self._path}, {name[:80]!r}: {error.reason}") from error
         return self._last[1]
@@ -120,12 +126,13 @@ class GgufFile(Mapping[str, Tensor]):
         return self._file.read(self._data_start + entry.begin, entry.end - entry.begin)
 
 
-def _split_names(entries: Mapping[str, _Entry]) -> Iterator[str]:
+def _parts(entries: Mapping[str, _Entry]) -> Iterator[tuple[str, tuple[str, str]]]:
+    """What the tensors come out as: a name, then the tensor of the file and which part of it this is, if not all."""
     for name, entry in entries.items():
-        if entry.kind == Q4_0:
-            yield from (f"{name}.q4", f"{name}.scale")
+        if entry.blocks:
+            yield from ((f"{name}.{part}", (name, part)) for part in (entry.blocks.format, "scale"))
         else:
-            yield name
+            yield name, (name, "")
 
 
 class _Ended(Exception):
@@ -209,10 +216,10 @@ class _Header:
         kind, begin = self._int(4), self._int(8)
         if prod(max(dim, 1) for dim in shape) > _MAX_ELEMENTS:
             raise ValueError("has an impossible shape")
-        if kind not in (F32, F16, Q4_0):
-            raise ValueError(f"has the type {kind}; only F32, F16 and Q4_0 are read")
-        if kind == Q4_0 and (len(shape) != 2 or shape[1] % BLOCK):
-            raise ValueError(f"has the shape {shape}, which Q4_0 cannot hold row by row")
+        if kind not in _NAMES:
+            raise ValueError(f"has the type {kind}; only {', '.join(_NAMES.values())} are read")
+        if kind in _BLOCKS and (len(shape) != 2 or shape[1] % BLOCK):
+            raise ValueError(f"has the shape {shape}, which {_NAMES[kind]} cannot hold row by row")
         return _Entry(kind, shape, begin)
 
     def _skip_value(self, kind: int, *, nested: bool = False) -> None:

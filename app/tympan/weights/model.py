@@ -42,7 +42,7 @@ class ModelFiles:
     """A model's files, checked. Each tensor is read when it is asked for, in the dtype it is stored in."""
 
     manifest: Manifest
-    lm: Mapping[str, Tensor]  # official names; a Q4 matrix W is the pair W.q4, W.scale
+    lm: Mapping[str, Tensor]  # official names; a matrix W in Q4 is the pair W.q4, W.scale
     mimi: Mapping[str, Tensor]  # the encoder alone, official names
     tokenizer: bytes  # a SentencePiece model
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tympan.arrays import Float32
 from tympan.errors import BadModel
-from tympan.weights.q4 import Q4Matrix, StoredQ4Matrix
-
-Matrix: TypeAlias = Float32 | Q4Matrix
+from tympan.weights.blocks import BlockFormat, BlockMatrix
+from tympan.weights.matrix import BLOCKS, STORED, Matrix
 
 
 @runtime_checkable
@@ -29,8 +28,9 @@ class Tensors:
         self._tensors = tensors
 
     def n_rows(self, name: str) -> int:
-        """The first dimension of the tensor `name`, which may be in Q4."""
-        shape = self._shape(f"{name}.q4" if f"{name}.q4" in self._tensors else name)
+        """The first dimension of the tensor `name`, which may be in blocks."""
+        block_format = self._block_format(name)
+        shape = self._shape(f"{name}.{block_format}" if block_format else name)
         if not shape:
             raise BadModel(f"{name} is a single number")
         return shape[0]
@@ -50,20 +50,23 @@ class Tensors:
         return np.ascontiguousarray(array, dtype=np.float32).reshape(n)
 
     def matrix(self, name: str, n: int, k: int, alias: str = "") -> Matrix:
-        """The matrix `name` or `alias` (n, k): Q4 where the checkpoint holds `.q4` and `.scale`, else float32."""
+        """The matrix `name` or `alias` (n, k): in blocks where the checkpoint holds it so, else in float32."""
         for stored in (name, alias):
-            if f"{stored}.q4" in self._tensors:
-                q4 = self._q4(stored, k)
-                if q4.shape != (n, k):
-                    raise BadModel(f"{stored} has shape {q4.shape}, {(n, k)} expected")
-                return q4
+            if block_format := self._block_format(stored):
+                matrix = self._blocks(stored, block_format, k)
+                if matrix.shape != (n, k):
+                    raise BadModel(f"{stored} has shape {matrix.shape}, {(n, k)} expected")
+                return matrix
         return self.dense(name, n, k, alias=alias)
 
-    def _q4(self, name: str, k: int) -> Q4Matrix:
+    def _block_format(self, name: str) -> BlockFormat | None:
+        return next((block_format for block_format in BLOCKS if f"{name}.{block_format}" in self._tensors), None)
+
+    def _blocks(self, name: str, block_format: BlockFormat, k: int) -> BlockMatrix:
         if isinstance(self._tensors, OnDemand):
             self._shape(f"{name}.scale")
-            return StoredQ4Matrix(self.n_rows(name), k, lambda part: self._get(f"{name}.{part}"))
-        return Q4Matrix(self._get(f"{name}.q4"), self._get(f"{name}.scale"), k)
+            return STORED[block_format](self.n_rows(name), k, lambda part: self._get(f"{name}.{part}"))
+        return BLOCKS[block_format](self._get(f"{name}.{block_format}"), self._get(f"{name}.scale"), k)
 
     def _shape(self, name: str) -> tuple[int, ...]:
         if isinstance(self._tensors, OnDemand) and name in self._tensors:

@@ -1,0 +1,124 @@
+"""What all formats of blocks have in common: rows, GGUF, matrices in a file, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tympan.arrays import Float32
+from tympan.errors import BadModel
+from tympan.weights import q4, q8
+from tympan.weights.blocks import BlockFormat, BlockMatrix
+from tympan.weights.matrix import BLOCKS, STORED, dense, format_of, loaded, n_bytes_of, rows_of
+from tympan.weights.tensors import Tensors
+
+Quantize: TypeAlias = Callable[[Float32], BlockMatrix]
+
+QUANTIZE: dict[BlockFormat, Quantize] = {"q4": q4.quantize, "q8": q8.quantize}
+ALL_FORMATS = pytest.mark.parametrize("block_format", BLOCKS)
+
+
+def quantized(block_format: BlockFormat, n: int, k: int) -> BlockMatrix:
+    return QUANTIZE[block_format](np.random.default_rng(n * k).normal(size=(n, k)).astype(np.float32))
+
+
+def parts_of(matrix: BlockMatrix) -> dict[str, NDArray[Any]]:
+    return {matrix.format: matrix.blocks, "scale": matrix.scale}
+
+
+@ALL_FORMATS
+def test_gguf_round_trip(block_format: BlockFormat) -> None:
+    matrix = quantized(block_format, 7, 100)
+    blocks = matrix.to_gguf()
+    assert blocks.shape == (7, 4, 2 + matrix.block_bytes)
+    restored = type(matrix).from_gguf(blocks, 100)
+    assert np.array_equal(restored.blocks, matrix.blocks)
+    assert np.array_equal(restored.scale, matrix.scale)
+    with pytest.raises(BadModel):
+        type(matrix).from_gguf(blocks[..., 1:], 100)
+
+
+@ALL_FORMATS
+def test_rows_equal_the_dequantized_matrix(block_format: BlockFormat) -> None:
+    matrix = quantized(block_format, 9, 70)
+    whole = matrix.dequantize()
+    assert np.array_equal(matrix.rows(3), whole[3])
+    assert np.array_equal(matrix.rows(np.array([8, 0, 8])), whole[[8, 0, 8]])
+
+
+@ALL_FORMATS
+def test_layout_that_does_not_fit_is_refused(block_format: BlockFormat) -> None:
+    kind = BLOCKS[block_format]
+    blocks: NDArray[Any] = np.zeros((2, 3, kind.block_bytes), kind.dtype)
+    scale: NDArray[Any] = np.zeros((2, 3), np.float16)
+    kind(blocks, scale, 65)
+    unfit = [
+        (blocks, scale, 64),
+        (blocks, scale, 97),
+        (blocks, scale[:1], 96),
+        (blocks, scale.astype(np.float32), 96),
+        (blocks.astype(np.uint16), scale, 96),
+        (blocks[0, 0, 0], scale, 96),
+        (blocks, scale + np.float16(np.inf), 96),
+    ]
+    for case in unfit:
+        with pytest.raises(BadModel):
+            kind(*case)
+
+
+@ALL_FORMATS
+def test_a_stored_matrix_is_read_when_it_is_needed(block_format: BlockFormat) -> None:
+    matrix, asked = quantized(block_format, 6, 100), list[str]()
+
+    def read(part: str) -> NDArray[Any]:
+        asked.append(part)
+        return parts_of(matrix)[part]
+
+    stored = STORED[block_format](6, 100, read)
+    assert (stored.shape, stored.n_bytes) == ((6, 100), (matrix.blocks.nbytes, matrix.scale.nbytes))
+    assert (stored.n_bytes, format_of(stored), n_bytes_of(stored)) == (matrix.n_bytes, block_format, n_bytes_of(matrix))
+    assert asked == []
+    assert np.array_equal(stored.dequantize(), matrix.dequantize())
+    assert asked == [block_format, "scale"]
+    in_memory = loaded(stored)
+    assert np.array_equal(rows_of(in_memory, [5, 0]), matrix.dequantize()[[5, 0]])
+    assert len(asked) == 4, "what is loaded is read no more"
+
+
+@ALL_FORMATS
+def test_a_stored_part_that_does_not_fit_is_refused(block_format: BlockFormat) -> None:
+    parts = parts_of(quantized(block_format, 6, 100))
+    unfit: list[tuple[str, NDArray[Any]]] = [
+        ("blocks", parts[block_format][:, 1:]),
+        ("blocks", parts[block_format].astype(np.int16)),
+        ("scale", parts["scale"][:, 1:]),
+        ("scale", parts["scale"].astype(np.float32)),
+        ("scale", parts["scale"] * np.float16(np.nan)),
+    ]
+    for part, array in unfit:
+        with pytest.raises(BadModel):
+            getattr(STORED[block_format](6, 100, {block_format: array, "scale": array}.__getitem__), part)
+
+
+@ALL_FORMATS
+def test_a_checkpoint_holds_it_under_two_names(block_format: BlockFormat) -> None:
+    matrix = quantized(block_format, 6, 100)
+    tensors = Tensors({f"w.{part}": array for part, array in parts_of(matrix).items()})
+    assert tensors.n_rows("w") == 6
+    assert format_of(tensors.matrix("w", 6, 100)) == block_format
+    assert np.array_equal(dense(tensors.matrix("other", 6, 100, alias="w")), matrix.dequantize())
+    with pytest.raises(BadModel, match=r"w has shape \(6, 100\), \(7, 100\) expected"):
+        tensors.matrix("w", 7, 100)
+    with pytest.raises(BadModel, match=r"w\.scale is missing"):
+        Tensors({f"w.{block_format}": matrix.blocks}).matrix("w", 6, 100)
+
+
+def test_a_float32_matrix_is_what_it_is() -> None:
+    matrix = np.arange(6, dtype=np.float32).reshape(2, 3)
+    assert (format_of(matrix), n_bytes_of(matrix)) == ("f32", 24)
+    assert loaded(matrix) is dense(matrix) is matrix
+    assert rows_of(matrix, [1, 1]).tolist() == [[3, 4, 5]] * 2
