@@ -1,4 +1,4 @@
-"""The author's `Transcriber` outside of a page, and the public names. Inside of one: tests/page/test_embed.py."""
+"""The author's `Transcriber` outside of a page, and the public names. Inside: tests/page/test_author_pages.py."""
 
 from __future__ import annotations
 

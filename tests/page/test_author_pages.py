@@ -11,21 +11,11 @@ from bench.word_errors import word_error_rate
 from tests.page.author import author_site
 from tests.page.test_microphone import REFUSE_24_KHZ
 from tests.page.test_transcribe import SAID, SPEECH
-from tests.page.tympan_page import BOOT_MS, TRANSCRIBE_MS
+from tests.page.tympan_page import BOOT_MS, KEEP_TRACKS, TRANSCRIBE_MS
 from tympan.testing import OpenBrowser
 
 MAX_WORD_ERROR_RATE = 0.35
 LAST_WORD_MS = 30_000
-
-KEEP_TRACKS = """
-    window.tracks = [];
-    const ask = MediaDevices.prototype.getUserMedia;
-    MediaDevices.prototype.getUserMedia = async function (wanted) {
-        const stream = await ask.call(this, wanted);
-        tracks.push(...stream.getTracks());
-        return stream;
-    };
-"""
 
 
 @pytest.fixture(scope="module")

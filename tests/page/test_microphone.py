@@ -10,7 +10,7 @@ from playwright.sync_api import Browser
 from bench.word_errors import word_error_rate
 from tests.conftest import chromium_options
 from tests.page.test_transcribe import SAID, SPEECH
-from tests.page.tympan_page import TympanPage
+from tests.page.tympan_page import KEEP_TRACKS, TympanPage
 
 SPEECH_MS = 8_200
 MAX_WORD_ERROR_RATE = 0.35  # where a frame begins is chance here, and the demo model is not good at chance
@@ -27,15 +27,6 @@ REFUSE_24_KHZ = """
             if (this.isForced) throw new DOMException("different sample rates", "NotSupportedError");
             return super.createMediaStreamSource(stream);
         }
-    };
-"""
-KEEP_TRACKS = """
-    window.tracks = [];
-    const getUserMedia = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
-    navigator.mediaDevices.getUserMedia = async (wanted) => {
-        const stream = await getUserMedia(wanted);
-        tracks.push(...stream.getTracks());
-        return stream;
     };
 """
 

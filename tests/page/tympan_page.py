@@ -11,6 +11,17 @@ from playwright.sync_api import Browser, FilePayload, Page, Request
 BOOT_MS = 120_000  # a busy machine starts Pyodide slowly
 TRANSCRIBE_MS = 180_000
 
+# every track that the page was given, whether it still hears or not
+KEEP_TRACKS = """
+    window.tracks = [];
+    const ask = MediaDevices.prototype.getUserMedia;
+    MediaDevices.prototype.getUserMedia = async function (wanted) {
+        const stream = await ask.call(this, wanted);
+        tracks.push(...stream.getTracks());
+        return stream;
+    };
+"""
+
 
 @dataclass
 class TympanPage:
