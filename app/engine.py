@@ -17,6 +17,7 @@ from pyodide.ffi import JsProxy, to_js
 from pyodide_js import _module
 
 from tympan.errors import BadOption, TympanError
+from tympan.lm.choice import Reason
 from tympan.loading import Loaded, load
 from tympan.session import Heard, Session
 from tympan.simd import module
@@ -44,6 +45,7 @@ __export__ = [
 ]
 
 model: Loaded | None = None
+runs_on = ""  # that the page has been told
 session: Session | None = None
 store: Store | None = None
 downloader: Downloader | None = None  # of the model that is loading
@@ -57,13 +59,18 @@ def answers(function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[
         try:
             return json.dumps({"value": await function(*arguments)})
         except TympanError as error:
-            return json.dumps({"error": {"kind": error.kind, "message": str(error), "fields": vars(error)}})
+            return json.dumps({"error": sentence(error)})
         except Exception as error:
             print_exc()
             message = f"Something went wrong inside Tympan ({type(error).__name__}: {error})."
             return json.dumps({"error": {"kind": "Bug", "message": message}})
 
     return answer
+
+
+def sentence(said: TympanError | Reason) -> dict[str, Any]:
+    """What Tympan says in English, and what it takes to say it in another language."""
+    return {"kind": said.kind, "message": str(said), "fields": dict(said.fields)}
 
 
 def tell(kind: str, **facts: Any) -> None:
@@ -102,13 +109,13 @@ async def open_model(name: str, backend: str, simd: str, page_url: str) -> dict[
 
     simd: the level of Mimi's kernels, "auto" for the fastest that runs here.
     """
-    global model
+    global model, runs_on
     module.use(simd)
     source = await find_source(name, page_url)
     loaded = await load(source, backend, on_progress=_tell_progress)
     if model is not None:
         model.transcriber.lm.close()
-    model = loaded
+    model, runs_on = loaded, loaded.transcriber.lm.runs_on
     manifest = model.manifest
     return {
         "title": manifest.title,
@@ -117,11 +124,16 @@ async def open_model(name: str, backend: str, simd: str, page_url: str) -> dict[
         "notes": manifest.notes,
         "bytes": manifest.n_bytes,
         "host": source.host,
-        "backend": model.transcriber.lm.name,
-        "runs_on": model.transcriber.lm.runs_on,
-        "why": model.why,
         "simd": module.level(),
+        **_backend(model.why),
     }
+
+
+def _backend(why: TympanError | Reason) -> dict[str, Any]:
+    """What the transformer runs on."""
+    assert model is not None
+    lm = model.transcriber.lm
+    return {"backend": lm.name, "runs_on": lm.runs_on, "why": sentence(why)}
 
 
 def _tell_progress(progress: Progress) -> None:
@@ -163,8 +175,12 @@ async def begin(rate_hz: int, live: bool, trace: str) -> None:
 
 
 def _tell_heard(heard: Heard) -> None:
+    global runs_on
+    assert model is not None and session is not None
+    if runs_on != model.transcriber.lm.runs_on:
+        runs_on = model.transcriber.lm.runs_on
+        tell("moved", **_backend(Reason("gpu_lost")))
     words = [word.to_json() for word in heard.words]
-    assert session is not None
     tell(
         "heard",
         words=words,

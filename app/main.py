@@ -6,27 +6,22 @@ import json
 from pyscript import window
 
 from tympan.browser.announcer import Announcer
-from tympan.browser.elements import element
 from tympan.browser.engine import Engine, EngineError
-from tympan.browser.export import Export, copy, save
 from tympan.browser.files import RATE_HZ, decode, read
 from tympan.browser.language import language
 from tympan.browser.microphone import Microphone
 from tympan.browser.models import Models
-from tympan.browser.offline import keep_site
-from tympan.browser.panel import Panel
-from tympan.browser.player import Player
+from tympan.browser.offline import ask_for_newest, keep_site
 from tympan.browser.recorder import Recorder
 from tympan.browser.recording import Recording
+from tympan.browser.recording_view import RecordingView
 from tympan.browser.sessions import Sessions
 from tympan.browser.sources import Sources, last_name, source_name
 from tympan.browser.storage import ask_to_persist, used_bytes
-from tympan.browser.transcript import Transcript
 from tympan.browser.trouble import Trouble, failure, removed, success
 from tympan.browser.view import View
 from tympan.browser.waiting import Waiting
 from tympan.browser.wake_lock import WakeLock
-from tympan.browser.waveform import Waveform
 
 CHUNK_SAMPLES = 2 * RATE_HZ  # of a file, handed to the engine at once
 SAMPLE = "sample.wav"
@@ -40,7 +35,7 @@ class Page:
         self.query = window.URLSearchParams.new(window.location.search)
         self.trace = self.query.get("trace") or ""
         self.engine = Engine(on_message=self.receive)
-        self.announcer, self.panel, self.waiting, self.wake_lock = Announcer(), Panel(), Waiting(), WakeLock()
+        self.announcer, self.waiting, self.wake_lock = Announcer(), Waiting(), WakeLock()
         self.view = View(
             self.announcer,
             on_listen=lambda: self.press(Microphone.open, "microphone_name"),
@@ -53,14 +48,12 @@ class Page:
             on_choice=lambda model, agreed: asyncio.create_task(self.load(model, agreed)),
             on_delete=self.press_delete,
         )
-        self.player = Player(on_time=self.show_playing)
-        self.transcript = Transcript(on_play=lambda seconds: self.player.play_from(seconds))
-        self.waveform = Waveform(on_seek=lambda seconds: self.player.play_from(seconds))
-        self.sessions = Sessions(on_open=self.reopen, on_trouble=lambda: self.view.show_status("not_kept"))
-        self.export = Export(
-            on_copy=lambda: asyncio.create_task(self.copy()),
-            on_save=lambda kind: asyncio.create_task(self.save(kind)),
+        self.shown = RecordingView(
+            self.announcer,
+            on_copied=lambda is_copied: self.say("copied" if is_copied else "not_copied"),
+            write_captions=lambda words, kind: self.engine.call("captions", words, kind),
         )
+        self.sessions = Sessions(on_open=self.reopen, on_trouble=lambda: self.view.show_status("not_kept"))
         self.sources = Sources(
             on_file=lambda file: self.take(file, str(file.name)),
             on_address=lambda address: self.take(address, last_name(address)),
@@ -69,13 +62,12 @@ class Page:
         self.stop = asyncio.Event()  # the button was pressed while something was going on
         self.has_model = asyncio.Event()
         self.is_asking = False  # a person is asked for a microphone or a tab
-        self.voice = None  # that is being listened to
-        self.recording = Recording()
-        self.languages = []  # of the model
+        self.model = {}  # what the engine tells of the one that is loaded
 
     async def open(self):
         """Start the engine and load the model that the address asks for."""
         self.view.show_state("idle", "starting_engine")
+        asyncio.create_task(ask_for_newest())
         asyncio.create_task(self.models.show_catalogue(f"{self.page_url}models/catalogue.json"))
         asyncio.create_task(self.sessions.load())
         await self.engine.start()
@@ -100,7 +92,7 @@ class Page:
             except EngineError as error:
                 self.fail_to_load(model, agreed, error)
             else:
-                self.show_loaded(loaded)
+                self.take_model(loaded)
             self.models.show_stored(await used_bytes())
 
     def ask(self, model, offer):
@@ -110,11 +102,10 @@ class Page:
         self.models.enable(True)
         self.models.show_offer(offer, on_download=lambda: asyncio.create_task(self.load(model, agreed=True)))
 
-    def show_loaded(self, model):
+    def take_model(self, model):
         """A model is there: whatever waits for one may begin."""
-        self.languages = model["languages"]
-        self.models.show_loaded(model)
-        self.panel.show_model(model)
+        self.model = model
+        self.show_model()
         self.rest("ready")
         self.has_model.set()
         window.tympan.open(
@@ -123,6 +114,10 @@ class Page:
             lambda: self.ask_for_voice(Microphone.open, "microphone_name"),
             self.stop.set,
         )
+
+    def show_model(self):
+        self.models.show_loaded(self.model)
+        self.shown.panel.show_model(self.model)
 
     def fail_to_load(self, model, agreed, error):
         """The model before, if any, is still there; whoever waits for the first one is told."""
@@ -151,13 +146,13 @@ class Page:
         async with self.turn:
             if not self.waiting.leave(number):
                 return removed()
-            self.begin("transcribing", "reading", name)
+            self.begin("transcribing", "reading", name, is_kept)
+            self.view.show_progress()
+            sound = None
             try:
                 sound = await read(source)
                 samples = await decode(sound, name)
-                self.recording.total_s = samples.length / RATE_HZ
-                self.waveform.show(samples, RATE_HZ)
-                self.player.open(sound, self.spoken_language)
+                self.shown.show_sound(samples, sound)
                 await self.engine.call("begin", RATE_HZ, False, self.trace)
                 for start in range(0, samples.length, CHUNK_SAMPLES):
                     if self.stop.is_set():
@@ -165,11 +160,8 @@ class Page:
                     await self.engine.call("feed", samples.slice(start, start + CHUNK_SAMPLES))
                 transcript = await self.engine.call("finish")
             except Exception as error:
-                await self.engine.call("abandon")
-                self.fail(error)
-                return failure(error)
-            await self.end(transcript, sound, is_kept)
-            return success(transcript)
+                return await self.give_up(error, sound)
+            return await self.end(transcript, sound)
 
     def press(self, open_voice, name):
         """A button of a voice: listen, or stop what is going on."""
@@ -201,8 +193,8 @@ class Page:
 
     async def listen(self, voice, name):
         """Transcribe a voice until the button is pressed again; answers as `transcribe` does."""
-        self.begin("listening", "listening", name, seconds="")
-        self.waveform.begin_live()
+        self.begin("listening", "listening", name, is_kept=True)
+        self.shown.begin_voice(voice)
         recorder = Recorder(voice.rate_hz)
         await self.wake_lock.hold()
         try:
@@ -211,21 +203,20 @@ class Page:
             finally:
                 await voice.close()
                 await self.wake_lock.release()
+                self.shown.end_voice()
             self.view.show_state("transcribing", "finishing")
             transcript = await self.engine.call("finish")
-            await self.end(transcript, recorder.wav(), is_kept=True)
         except Exception as error:
-            await self.engine.call("abandon")
-            trouble = error
+            return await self.give_up(error, recorder.wav())
+        answer = await self.end(transcript, recorder.wav())
         if trouble:
             self.fail(trouble)
             return failure(trouble)
-        return success(transcript)
+        return answer
 
     async def pass_on(self, voice, recorder):
         """Pass samples on until the button is pressed or the voice is gone; return the engine's error, if any."""
         await self.engine.call("begin", voice.rate_hz, True, self.trace)
-        self.voice = voice
         troubles = []
 
         def fail(error):
@@ -233,14 +224,13 @@ class Page:
             self.stop.set()
 
         def hear(samples):
-            self.waveform.hear(samples)
+            self.shown.hear(samples)
             recorder.hear(samples)
             self.engine.send("hear", samples, on_error=fail)
 
         voice.start(hear, on_end=self.stop.set)
         await self.stop.wait()
         await voice.flush()
-        self.voice = None
         return troubles[0] if troubles else None
 
     def receive(self, message):
@@ -250,93 +240,58 @@ class Page:
             self.view.show_loading(message.phase, message.done, message.total, message.rate, message.seconds_left)
         elif message.kind == "heard":
             words = [{"text": word.text, "start": word.start, "end": word.end} for word in message.words]
-            self.show_words(words, message.partial)
-            self.waveform.reach(message.seconds)
-            recording = self.recording
+            self.shown.show_heard(words, message.partial, message.seconds)
+            self.shown.panel.show(message)
+            recording = self.shown.recording
             self.view.show_heard(recording.name, message.seconds, recording.total_s, message.backlog_s)
-            self.panel.show(message)
+            self.sessions.note(recording)
+        elif message.kind == "moved":
+            self.model.update(json.loads(str(window.JSON.stringify(message))))
+            self.show_model()
         elif message.kind == "turn" and message.turn == "mute":
             self.view.show_error(language.text("mute"))
 
-    def show_words(self, words, partial=""):
-        """Show words that are new."""
-        self.transcript.add(words, partial)
-        self.player.add_captions(words)
-        self.announcer.hear([word["text"] for word in words])
-        if self.voice:
-            self.panel.show_delays([self.voice.delay_s(word["end"]) for word in words])
-
-    def show_playing(self, seconds):
-        """Playback is here."""
-        self.transcript.mark(seconds)
-        self.waveform.play(seconds)
-
-    def begin(self, state, status, name, **values):
+    def begin(self, state, status, name, is_kept):
         """Another recording takes the page."""
         self.stop.clear()
-        self.recording = Recording(name)
-        self.open_recording(self.languages)
-        self.panel.begin()
-        self.view.show_state(state, status, name=name, **values)
-        if state == "transcribing":
-            self.view.show_progress()
+        self.view.hide_error()
+        self.shown.begin(Recording(name, self.model["languages"], is_kept))
+        self.shown.panel.begin()
+        self.view.show_state(state, status, name=name, seconds="")
         self.models.enable(False)
         self.sessions.enable(False)
 
-    def open_recording(self, languages):
-        """Make room for words of one of these languages."""
-        self.spoken_language = languages[0] if len(languages) == 1 else ""
-        self.view.hide_error()
-        self.view.show_name(self.recording.name)
-        self.export.enable(False)
-        self.player.close()
-        self.waveform.clear()
-        self.transcript.clear(self.spoken_language)
-
-    async def end(self, transcript, sound, is_kept):
-        """The end of a recording: what is heard can be played, copied and kept."""
-        self.show_words(transcript["words"][len(self.transcript.words) :])
-        self.transcript.finish(transcript["words"])
-        self.announcer.flush()
-        self.recording.finish(transcript, self.languages)
-        self.waveform.end_live()
-        if not self.player.is_open:
-            self.player.open(sound)
-        self.transcript.make_playable()
-        self.export.enable(bool(self.recording.words))
-        self.panel.flush()
+    async def end(self, transcript, sound):
+        """The end of a recording; answers as `transcribe` does."""
+        self.shown.recording.finish(transcript)
+        self.shown.end(sound)
         seconds = transcript["seconds"]
         self.rest("stopped" if self.stop.is_set() else "done", seconds=lambda: language.duration(seconds))
-        if is_kept:
-            await self.sessions.keep(self.recording.to_json(), sound if element("keep-sound").checked else None)
+        await self.keep(sound)
+        return success(transcript)
+
+    async def give_up(self, error, sound):
+        """The end of a recording that went wrong: what is known of it stays; answers as `transcribe` does."""
+        await self.engine.call("abandon")
+        if self.shown.recording.words:
+            self.shown.end(sound)
+            await self.keep(sound)
+        self.fail(error)
+        return failure(error)
+
+    async def keep(self, sound):
+        """Put the recording among the sessions, if it belongs there."""
+        if self.shown.recording.is_kept:
+            await self.sessions.keep(self.shown.recording, sound)
 
     def reopen(self, session, sound):
         """Show a session that was kept."""
-        self.recording = Recording.of(session)
-        self.open_recording(session["languages"])
-        self.transcript.show(session["words"])
-        self.export.enable(bool(session["words"]))
-        if sound:
-            self.player.open(sound, self.spoken_language)
-            self.player.add_captions(session["words"])
-            self.transcript.make_playable()
-            asyncio.create_task(self.show_waveform(sound))
+        self.view.hide_error()
+        self.shown.reopen(Recording.of(session), sound)
 
-    async def show_waveform(self, sound):
-        recording = self.recording
-        samples = await decode(sound, recording.name)
-        if self.recording is recording:
-            self.waveform.show(samples, RATE_HZ)
-            self.waveform.reach_end()
-
-    async def copy(self):
-        self.announcer.say(self.view.show_status("copied" if await copy(self.transcript.text) else "not_copied"))
-
-    async def save(self, kind):
-        """Save the transcript as a file of one of the kinds of `export.FORMATS`."""
-        words = json.dumps(self.recording.words)
-        text = self.transcript.text + "\n" if kind == "txt" else await self.engine.call("captions", words, kind)
-        save(text, self.recording.name, kind)
+    def say(self, key):
+        """Show a text and have it read aloud."""
+        self.announcer.say(self.view.show_status(key))
 
     def rest(self, status, **values):
         """Ready for the next recording."""

@@ -46,16 +46,17 @@ function pathOf(request) {
 }
 
 async function answer(request, path) {
-  if (request.mode === "navigate" && registration.waiting && (await clients.matchAll()).length < 2) {
-    registration.waiting.postMessage("take over"); // nobody else shows the old version: reload as the new one
-    return new Response("", { headers: { Refresh: "0" } });
-  }
   return (await (await caches.open(NAME)).match(key(path))) ?? fetch(request);
+}
+
+// A page that has just been opened asks for the new version. It gets it if no other one shows the old version.
+async function takeOver() {
+  if ((await clients.matchAll({ includeUncontrolled: true })).length < 2) await self.skipWaiting();
 }
 
 self.addEventListener("install", (event) => event.waitUntil(install()));
 self.addEventListener("activate", (event) => event.waitUntil(removeOld()));
-self.addEventListener("message", () => self.skipWaiting());
+self.addEventListener("message", (event) => event.waitUntil(takeOver()));
 self.addEventListener("fetch", (event) => {
   const path = pathOf(event.request);
   if (path) event.respondWith(answer(event.request, path));

@@ -34,6 +34,11 @@ class TympanError(Exception):
     def kind(self) -> str:
         return type(self).__name__
 
+    @property
+    def fields(self) -> "dict[str, object]":
+        """What the sentence is about, for pages that say it in another language."""
+        return self.__dict__
+
 
 class ModelError(TympanError):
     """The model cannot be used."""

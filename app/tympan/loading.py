@@ -10,7 +10,7 @@ from tympan.config import LMConfig
 from tympan.errors import BadOption, GpuError
 from tympan.gpu.device import Adapter
 from tympan.lm.backend import Backend
-from tympan.lm.choice import choose, is_gpu_too_slow
+from tympan.lm.choice import Reason, choose, is_gpu_too_slow
 from tympan.lm.recovery import RecoveringBackend
 from tympan.lm.weights import LMWeights
 from tympan.mimi.encoder import Mimi, MimiWeights
@@ -27,7 +27,7 @@ BACKENDS = ("auto", "webgpu", "simd", "numpy")
 class Loaded:
     transcriber: Transcriber
     manifest: Manifest
-    why: str  # the transformer runs where it does: a clause
+    why: Reason | GpuError  # the transformer runs where it does
 
 
 async def load(source: Source, backend: str = "auto", on_progress: Callable[[Progress], None] = quiet) -> Loaded:
@@ -51,7 +51,7 @@ async def assemble(files: ModelFiles, backend: str) -> Loaded:
     return Loaded(Transcriber(mimi, lm, tokenizer), files.manifest, why)
 
 
-async def _open_recovering(backend: str, config: LMConfig, weights: LMWeights) -> tuple[Backend, str]:
+async def _open_recovering(backend: str, config: LMConfig, weights: LMWeights) -> tuple[Backend, Reason | GpuError]:
     """The backend of that name, which opens itself or the next one again when it is lost, and why it is this one."""
     choice = choose(backend, await Adapter.look() if backend == "auto" else None)
     failures: list[GpuError] = []
@@ -66,7 +66,7 @@ async def _open_recovering(backend: str, config: LMConfig, weights: LMWeights) -
     kinds = [partial(attempt, kind) for kind in choice.kinds]
     lm = await RecoveringBackend.open(kinds)
     if failures:
-        return lm, str(failures[0])
+        return lm, failures[0]
     if lm.name == "webgpu" and len(kinds) > 1 and (too_slow := await is_gpu_too_slow(lm, weights)):
         lm.close()
         return await RecoveringBackend.open(kinds[1:]), too_slow

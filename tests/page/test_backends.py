@@ -27,7 +27,7 @@ def test_the_page_says_what_runs_and_why(
     tympan = TympanPage.open(browser, f"{site}/{query}")
     assert tympan.error == ""
     loaded = tympan.page.evaluate("tympan.ready")
-    assert (loaded["backend"], loaded["why"]) == (backend, why)
+    assert (loaded["backend"], loaded["why"]["message"]) == (backend, why)
     assert f"{backend} on {loaded['runs_on']} ({why})" in tympan.page.inner_text("#model")
     tympan.choose("speech.wav", SPEECH.read_bytes())
     assert word_error_rate(SAID, tympan.transcript) <= MAX_WORD_ERROR_RATE, tympan.transcript

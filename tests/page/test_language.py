@@ -11,7 +11,8 @@ from string import Formatter
 
 from tympan import errors
 from tympan.browser.english import ENGLISH
-from tympan.browser.french import FRENCH, FRENCH_ERRORS
+from tympan.browser.french import FRENCH, FRENCH_SENTENCES
+from tympan.lm.choice import REASONS
 
 ROOT = Path(__file__).parents[2]
 INDEX = (ROOT / "static" / "index.html").read_text("utf-8")
@@ -31,12 +32,14 @@ def test_both_languages_say_the_same_things() -> None:
                     "kernels_simd", "kernels_numpy", "transcript"}, same  # fmt: skip
 
 
-def test_every_error_has_a_french_sentence_of_its_own_fields() -> None:
+def test_every_error_and_every_reason_has_a_french_sentence_of_its_own_fields() -> None:
     kinds = {name: kind for name, kind in vars(errors).items() if inspect.isclass(kind) and "__init__" in vars(kind)}
-    assert set(FRENCH_ERRORS) == set(kinds) | {"Bug"}
+    assert set(FRENCH_SENTENCES) == set(kinds) | set(REASONS) | {"Bug"}
     for name, kind in kinds.items():
         fields = set(inspect.signature(kind).parameters)
-        assert names(FRENCH_ERRORS[name]) <= fields, name
+        assert names(FRENCH_SENTENCES[name]) <= fields, name
+    for name, reason in REASONS.items():
+        assert names(FRENCH_SENTENCES[name]) == names(reason), name
 
 
 class Texts(HTMLParser):

@@ -131,7 +131,16 @@ FRENCH = {
     "megabytes": "{n} Mo",
 }
 
-FRENCH_ERRORS = {
+FRENCH_SENTENCES = {
+    # why the transformer runs where it does
+    "asked": "la page le demande",
+    "gpu": "ce navigateur offre un processeur graphique",
+    "gpu_lost": "le processeur graphique a été perdu en route",
+    "gpu_slow": "le processeur graphique prend {gpu_ms:.0f} ms par trame, celui-ci environ {cpu_ms:.0f}",
+    "no_gpu": "le WebGPU de ce navigateur n’a pas de processeur graphique",
+    "no_simd": "ce navigateur n’a pas le SIMD de WebAssembly",
+    "no_webgpu": "ce navigateur n’offre pas WebGPU",
+    # errors
     "UnknownModel": "Il n’y a pas de modèle « {model} ».",
     "BadModel": "Le modèle ne peut pas être lu : {reason}.",
     "CorruptFile": "Le fichier de modèle {path} est endommagé : {reason}. Rechargez la page pour le reprendre.",

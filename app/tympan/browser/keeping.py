@@ -15,7 +15,7 @@ SESSIONS, SOUNDS = "sessions", "sounds"
 
 
 class Keeping:
-    """Reads and writes sessions: dicts of name, date, seconds, text, words, languages and has_sound."""
+    """Reads and writes sessions: dicts of name, date, seconds, words, languages and has_sound."""
 
     def __init__(self):
         self._database = None
@@ -27,21 +27,14 @@ class Keeping:
         keys, values = await settled(asked[0]), await settled(asked[1])
         return [(int(keys[i]), json.loads(str(values[i]))) for i in range(keys.length - 1, -1, -1)]
 
-    async def add(self, session, sound=None):
-        """Keep a session, and its sound where there is some; returns its number."""
+    async def add(self, session):
+        """Keep a session; returns its number."""
         store = await self._store(SESSIONS, "readwrite")
-        number = int(await _done(store.add(json.dumps(session))))
-        if sound:
-            await self._put(SOUNDS, number, sound)
-        return number
+        return int(await _done(store.add(json.dumps(session))))
 
-    async def change(self, number, session):
-        """Keep a session in place of the one before."""
+    async def put(self, number, session, sound=None):
+        """Keep a session under its number, in place of what was there, and its sound where there is some."""
         await self._put(SESSIONS, number, json.dumps(session))
-
-    async def restore(self, number, session, sound):
-        """Keep again what was deleted."""
-        await self.change(number, session)
         if sound:
             await self._put(SOUNDS, number, sound)
 

@@ -4,7 +4,7 @@ from pyscript import document, window
 from pyscript.ffi import to_js
 
 from tympan.browser.english import ENGLISH
-from tympan.browser.french import FRENCH, FRENCH_ERRORS
+from tympan.browser.french import FRENCH, FRENCH_SENTENCES
 
 TABLES = {"en": ENGLISH, "fr": FRENCH}
 STORED = "tympan.language"
@@ -44,13 +44,13 @@ class Language:
 
     def error(self, error):
         """The sentence that says what went wrong. error: a TympanError or an EngineError."""
-        kind = getattr(error, "kind", "Bug")
-        if self.code == "en" or kind not in FRENCH_ERRORS:
-            return str(error)
-        fields = getattr(error, "fields", None)
-        if fields is None:
-            fields = error.__dict__
-        return FRENCH_ERRORS[kind].format(reason=fields.get("reason", str(error)), **without(fields, "reason"))
+        return self.sentence(getattr(error, "kind", "Bug"), str(error), getattr(error, "fields", {}))
+
+    def sentence(self, kind, message, fields):
+        """What Tympan says as `message` in English."""
+        if self.code == "en" or kind not in FRENCH_SENTENCES:
+            return message
+        return FRENCH_SENTENCES[kind].format(reason=fields.get("reason", message), **without(fields, "reason"))
 
     def number(self, value, n_digits=0):
         options = {"minimumFractionDigits": n_digits, "maximumFractionDigits": n_digits}

@@ -51,7 +51,7 @@ class Models:
                 "model_runs",
                 backend=model["backend"],
                 adapter=model["runs_on"],
-                why=model["why"],
+                why=language.sentence(**model["why"]),
                 kernels=language.text(f"kernels_{model['simd']}"),
             )
         )

@@ -7,10 +7,21 @@ from tympan.browser.language import language
 from tympan.browser.promises import JsError, settled
 
 
+async def ask_for_newest():
+    """Begin again as the new version, if one has come and no other page shows the old one. For a page's first moment."""
+    workers = getattr(window.navigator, "serviceWorker", None)
+    if not workers:  # not over https, or a browser that has none
+        return
+    registration = await workers.getRegistration()
+    if getattr(registration, "waiting", None):
+        workers.addEventListener("controllerchange", lambda event: window.location.reload())
+        registration.waiting.postMessage("take over")
+
+
 async def keep_site():
     """Keep the site for visits without a network; say when a newer one has come."""
     workers = getattr(window.navigator, "serviceWorker", None)
-    if not workers:  # not over https, or a browser that has none
+    if not workers:
         return
     try:
         options = window.JSON.parse('{"updateViaCache": "none"}')

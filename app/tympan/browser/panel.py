@@ -65,7 +65,7 @@ class Panel:
             ("backend", model.get("backend")),
             ("adapter", model.get("runs_on")),
             ("kernels", language.text(f"kernels_{model['simd']}") if model else ""),
-            ("why", model.get("why")),
+            ("why", language.sentence(**model["why"]) if model else ""),
         ]
 
 

@@ -2,10 +2,14 @@
 
 import asyncio
 
+from pyscript import window
+
 from tympan.browser.elements import button, element, made
 from tympan.browser.keeping import Keeping
 from tympan.browser.language import language
 from tympan.browser.promises import JsError
+
+OFTEN_MS = 15_000  # between two looks at a recording that goes on
 
 
 class Sessions:
@@ -15,6 +19,8 @@ class Sessions:
         """on_open: called with a session and its sound. on_trouble: called where nothing can be kept."""
         self._keeping, self._on_open, self._on_trouble = Keeping(), on_open, on_trouble
         self._sessions = []  # (number, session)
+        self._lock = asyncio.Lock()  # whoever holds it writes
+        self._noted_ms = -OFTEN_MS
         self._deleted = None  # (number, session, sound) of the last one, until something else happens
         self._renaming = None  # the number of the one that gets another name
         language.on_change.append(self._show)
@@ -31,14 +37,33 @@ class Sessions:
         """Say whether a session can be opened, or changed, now."""
         element("session-choice").disabled = not is_enabled
 
-    async def keep(self, session, sound=None):
-        """Add a session that has just been transcribed."""
-        try:
-            await self._keeping.add(dict(session, has_sound=sound is not None), sound)
-        except JsError:
+    def note(self, recording):
+        """A recording has grown: keep it now and then, for its tab may be closed or crash."""
+        now_ms = window.performance.now()
+        if recording.is_kept and recording.words and now_ms - self._noted_ms >= OFTEN_MS:
+            self._noted_ms = now_ms
+            asyncio.create_task(self._write(recording))
+
+    async def keep(self, recording, sound):
+        """A recording is over: keep it, and its sound where a person wants that."""
+        keeps_sound = bool(element("keep-sound").checked)
+        recording.has_sound = keeps_sound
+        if not await self._write(recording, sound if keeps_sound else None):
             self._on_trouble()
+        self._noted_ms = -OFTEN_MS
         self._deleted = None
         await self.load()
+
+    async def _write(self, recording, sound=None):
+        """Write what there is of a recording; returns whether the browser let that happen."""
+        async with self._lock:
+            try:
+                if recording.number is None:
+                    recording.number = await self._keeping.add(recording.to_json())
+                await self._keeping.put(recording.number, recording.to_json(), sound)
+            except JsError:
+                return False
+        return True
 
     async def _open(self, number, session):
         sound = await self._keeping.sound(number) if session["has_sound"] else None
@@ -47,7 +72,7 @@ class Sessions:
     async def _rename(self, number, session, name):
         self._renaming = None
         if name:
-            await self._keeping.change(number, dict(session, name=name))
+            await self._keeping.put(number, dict(session, name=name))
         await self.load()
         self._focus(number, ".rename")
 
@@ -60,7 +85,7 @@ class Sessions:
     async def _undo(self):
         number, session, sound = self._deleted or (None, None, None)
         self._deleted = None
-        await self._keeping.restore(number, session, sound)
+        await self._keeping.put(number, session, sound)
         await self.load()
         self._focus(number, ".delete")
 

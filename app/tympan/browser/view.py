@@ -82,10 +82,6 @@ class View:
         else:
             self.show_status("listening", seconds=_duration(seconds + backlog_s))
 
-    def show_name(self, name):
-        """The recording that the page is about."""
-        element("recording-name").textContent = name
-
     def begin_loading(self):
         self.hide_error()
         self.show_state("loading", "loading")

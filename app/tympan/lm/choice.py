@@ -6,7 +6,8 @@ the same CPU does the work twenty times as fast through its vector instructions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from time import perf_counter
 
 import numpy as np
@@ -27,35 +28,57 @@ _TRIED_SHAPE = (1024, 2048)
 _TRIED_S = 0.02
 
 
+REASONS = {
+    "asked": "as the page was asked to",
+    "gpu": "this browser offers a GPU",
+    "gpu_lost": "the GPU was lost on the way",
+    "gpu_slow": "the GPU takes {gpu_ms:.0f} ms a frame, this about {cpu_ms:.0f}",
+    "no_gpu": "this browser's WebGPU has no GPU behind it",
+    "no_simd": "this browser lacks WebAssembly SIMD",
+    "no_webgpu": "this browser offers no WebGPU",
+}
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why the transformer runs where it does. `str` is a clause."""
+
+    kind: str  # of REASONS
+    fields: Mapping[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return REASONS[self.kind].format(**self.fields)
+
+
 @dataclass(frozen=True)
 class Choice:
-    """kinds: of backends, to be tried in turn, also when one is lost on the way. why: a clause about the first one."""
+    """kinds: of backends, to be tried in turn, also when one is lost on the way. why: it is the first one."""
 
     kinds: tuple[str, ...]
-    why: str
+    why: Reason
 
 
 def choose(asked: str, adapter: AdapterInfo | None) -> Choice:
     """asked: a name, or `auto`. adapter: the GPU that the browser offers, if any."""
     if asked == "simd" and module.lm_kernels() is None:
-        return Choice(("numpy",), "this browser lacks WebAssembly SIMD")
+        return Choice(("numpy",), Reason("no_simd"))
     if asked != "auto":
-        return Choice((asked,), "as the page was asked to")
+        return Choice((asked,), Reason("asked"))
     cpu = "numpy" if module.lm_kernels() is None else "simd"
     if adapter is None:
-        return Choice((cpu,), "this browser offers no WebGPU")
+        return Choice((cpu,), Reason("no_webgpu"))
     if adapter.is_software:
-        return Choice((cpu,), "this browser's WebGPU has no GPU behind it")
-    return Choice(("webgpu", cpu), "this browser offers a GPU")
+        return Choice((cpu,), Reason("no_gpu"))
+    return Choice(("webgpu", cpu), Reason("gpu"))
 
 
-async def is_gpu_too_slow(lm: Backend, weights: LMWeights) -> str:
+async def is_gpu_too_slow(lm: Backend, weights: LMWeights) -> Reason | None:
     """Measure for a moment whether the CPU would be faster than the GPU `lm` where that matters; if so, say it."""
     kernels = module.lm_kernels()
     if kernels is None or (gpu_ms := await _frame_ms(lm)) <= GPU_FAST_ENOUGH_MS:
-        return ""
+        return None
     cpu_ms = n_multiplications(weights) / _multiplications_a_ms(kernels)
-    return f"the GPU takes {gpu_ms:.0f} ms a frame, this about {cpu_ms:.0f}" if cpu_ms < gpu_ms else ""
+    return Reason("gpu_slow", {"gpu_ms": gpu_ms, "cpu_ms": cpu_ms}) if cpu_ms < gpu_ms else None
 
 
 def n_multiplications(weights: LMWeights) -> int:
