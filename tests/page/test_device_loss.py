@@ -1,11 +1,11 @@
-"""The GPU is taken away in the middle of a file; whoever reads the transcript does not notice."""
+"""The GPU is taken away in the middle of a file; the transcript does not show it."""
 
 from __future__ import annotations
 
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Route, expect
 
 from tests.page.test_transcribe import SPEECH
-from tests.page.tympan_page import TympanPage
+from tests.page.tympan_page import BOOT_MS, TympanPage
 
 LOSE = """
 (step) => {
@@ -23,6 +23,19 @@ LOSE = """
 }
 """
 
+LOSE_FOR_GOOD = "() => { GPUAdapter.prototype.requestDevice = async () => { throw new Error('it is gone'); }; }"
+PREFER_WEBGPU = """
+from tympan import loading
+from tympan.lm.choice import Choice
+
+loading.choose = lambda asked, adapter: Choice(("webgpu", "simd"), Reason("gpu"))  # as if there were a GPU behind it
+
+async def is_gpu_too_slow(lm, weights):
+    return None
+
+loading.is_gpu_too_slow = is_gpu_too_slow
+"""
+
 
 def test_no_word_is_lost_or_doubled(chromium: Browser, site: str) -> None:
     tympan = TympanPage.open(chromium, f"{site}/?trace=1&backend=webgpu")
@@ -36,4 +49,28 @@ def test_no_word_is_lost_or_doubled(chromium: Browser, site: str) -> None:
     assert worker.evaluate("steps") > 1.4 * len(undisturbed["tokens"]), "which was told what the first one had heard"
     for key in ("text", "words", "tokens", "codes", "frames"):
         assert disturbed[key] == undisturbed[key], key
+    tympan.close()
+
+
+def test_the_cpu_takes_over_from_a_gpu_that_stays_away_and_the_page_says_so(chromium: Browser, site: str) -> None:
+    def prefer_webgpu(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, body=response.text() + PREFER_WEBGPU)
+
+    context = chromium.new_context(service_workers="block")
+    context.route("**/app/engine.py", prefer_webgpu)
+    tympan = TympanPage(context.new_page())
+    tympan.page.goto(f"{site}/")
+    tympan.wait_for("ready", timeout_ms=BOOT_MS)
+    undisturbed = tympan.transcribe(SPEECH.read_bytes())
+    [worker] = [worker for worker in tympan.page.workers if worker.evaluate("'GPUDevice' in globalThis")]
+    worker.evaluate(LOSE, 40)
+    worker.evaluate(LOSE_FOR_GOOD)
+
+    disturbed = tympan.transcribe(SPEECH.read_bytes())
+
+    assert disturbed["text"] == undisturbed["text"]
+    expect(tympan.page.locator("#model")).to_contain_text("(the GPU was lost on the way)")
+    tympan.page.click("#panel summary")
+    assert tympan.page.locator("#figures dt", has_text="Transformer on").locator("+ dd").inner_text() == "simd"
     tympan.close()

@@ -119,6 +119,18 @@ def test_a_tab_without_sound_is_refused(tympan: TympanPage) -> None:
     tympan.page.evaluate("window.isSilent = false")
 
 
+def test_what_was_heard_outlives_a_page_that_is_closed_while_it_listens(tympan: TympanPage) -> None:
+    page = tympan.page
+    n_kept = page.locator("#session-list li").count()
+    listen_to_the_sample(tympan)
+    expect(page.locator(".word").nth(2)).to_be_visible(timeout=TRANSCRIBE_MS)
+    page.reload()
+    tympan.wait_for("ready", timeout_ms=BOOT_MS)
+    expect(page.locator("#session-list li")).to_have_count(n_kept + 1)
+    page.locator("#session-list .name").first.click()
+    expect(page.locator(".word").first).to_be_visible()
+
+
 def test_a_tab_that_nobody_sees_goes_on_transcribing(tympan: TympanPage) -> None:
     """Last in this file: the page stays hidden."""
     page = tympan.page

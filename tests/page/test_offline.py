@@ -84,4 +84,3 @@ def build_edited(dist: Path, style: str) -> None:
     shutil.copytree(site.ROOT / "static", root / "static")
     (root / "static" / "style.css").write_text(style, "utf-8")
     build(dist, root)
-

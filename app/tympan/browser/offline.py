@@ -8,7 +8,7 @@ from tympan.browser.promises import JsError, settled
 
 
 async def ask_for_newest():
-    """Begin again as the new version, if one has come and no other page shows the old one. For a page's first moment."""
+    """Begin again as the new version, if one waits and no other page shows the old one: for a page's first moment."""
     workers = getattr(window.navigator, "serviceWorker", None)
     if not workers:  # not over https, or a browser that has none
         return

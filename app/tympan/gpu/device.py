@@ -13,7 +13,7 @@ from tympan.gpu.webapi import JsException, create_proxy, js_object, navigator
 
 SOFTWARE_VENDORS = ("google", "mesa")  # SwiftShader, lavapipe
 SOFTWARE_NAMES = ("swiftshader", "llvmpipe", "lavapipe", "basic render")
-NEWS_TURNS = 8
+NEWS_S = 0.5
 SUBGROUPS, TIMESTAMPS = "subgroups", "timestamp-query"
 OPTIONAL_FEATURES = (SUBGROUPS, TIMESTAMPS)
 ERROR_SCOPES = ("internal", "out-of-memory", "validation")
@@ -94,7 +94,7 @@ class Adapter:
 
 
 class Device:
-    """One GPUDevice. The first thing the driver reports is kept, and `check` raises it from then on."""
+    """One GPUDevice. Its first fault is kept, or that it was lost, and `check` raises it from then on."""
 
     def __init__(self, handle: Any, info: AdapterInfo) -> None:
         self.handle = handle
@@ -115,10 +115,9 @@ class Device:
             raise self._fault
 
     async def check_soon(self) -> None:
-        """Do so when the news has had time to arrive: that of a lost device comes some turns after what it broke."""
-        for _ in range(NEWS_TURNS):
-            self.check()
-            await asyncio.sleep(0)
+        """Do so when the news has had time to arrive: that of a lost device comes some time after what it broke."""
+        await asyncio.wait([self._loss], timeout=NEWS_S)
+        self.check()
 
     async def settle(self) -> None:
         """Wait until the GPU has done, and taken over, all it was given so far."""
@@ -150,12 +149,9 @@ class Device:
         self._loss.cancel()
         self.handle.destroy()
 
-    def _keep(self, fault: GpuError) -> None:
-        self._fault = self._fault or fault
-
     def _keep_uncaptured(self, event: Any) -> None:
-        self._keep(GpuFault("a command", event.error.message))
+        self._fault = self._fault or GpuFault("a command", event.error.message)
 
     async def _keep_loss(self) -> None:
         info = await self.handle.lost
-        self._keep(DeviceLost(info.message or info.reason))
+        self._fault = DeviceLost(info.message or info.reason)  # whatever it broke before

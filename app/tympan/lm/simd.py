@@ -1,4 +1,4 @@
-"""The transformer on the CPU, through the side module: one thread, weights in Q4, keys and values in int8."""
+"""The transformer on the CPU, through the side module: one thread, weights in Q4, keys and values in int16."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class State:
 class SimdBackend:
     """Implements `Backend`. A step is over when it was started.
 
-    Matrices in Q4 are multiplied with activations rounded to int8, a scale for every 32 of them.
+    Matrices in Q4 are multiplied with activations rounded to int16, a scale for every 32 of them.
     """
 
     name = "simd"
