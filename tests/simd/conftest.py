@@ -15,7 +15,7 @@ Call: TypeAlias = Callable[..., Any]
 MISALIGNED = """
 import numpy as np
 from tympan.simd import module
-from tympan.simd.kernels import Activation
+from tympan.simd.kernels import Activation, LayerPointers
 from tympan.simd.lm_kernels import Ring
 from tympan.weights.blocks import BlockMatrix
 

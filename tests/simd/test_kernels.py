@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from tests.simd.conftest import Call
+from tympan.config import TransformerConfig
 from tympan.mimi.activations import activate, elu
 from tympan.mimi.matrix import INT16_LIMIT, Matrix, Precision
 from tympan.mimi.quantizer import ResidualQuantizer
-from tympan.mimi.transformer import attention, layer_norm
+from tympan.mimi.transformer import LayerState, LayerWeights, attention, layer_norm, step_layer
 from tympan.rope import Rotation
 from tympan.simd.kernels import PANEL, Activation
 
@@ -122,7 +123,7 @@ def test_attention(call: Call, rng: np.random.Generator, m: int, n: int, n_heads
     keys, values = rng.standard_normal((2, n, n_heads, width), np.float32)
     visible = rng.random((m, n)) < 0.5
     visible[:, rng.integers(n)] = True
-    keys[~visible.any(axis=0)] = values[~visible.any(axis=0)] = 1e30  # must not be read
+    keys[~visible.any(axis=0)] = values[~visible.any(axis=0)] = 1e30  # must not count
     out = call("kernels.attention(q, keys, values, visible)", q=q, keys=keys, values=values, visible=visible)
     keys[~visible.any(axis=0)] = values[~visible.any(axis=0)] = 0
     np.testing.assert_allclose(out, attention(q, keys, values, visible), atol=1e-5)
@@ -142,6 +143,59 @@ def test_rotate(call: Call, rng: np.random.Generator, m: int, n_heads: int, widt
     rotated = call("kernels.rotate(qkv[:, 1], cos, sin) or qkv", qkv=qkv, cos=rotation.cos, sin=rotation.sin)
     qkv[:, 1] = rotation.apply(qkv[:, 1])
     np.testing.assert_allclose(rotated, qkv, atol=1e-6)
+
+
+LAYER = """
+(lambda pointers: [kernels.layer(x, pointers, keys, values, cos, sin, slots, visible), x, keys, values][1:])(
+    LayerPointers((n1w, n1b), *[kernels.pack(w, int16=int16) for w in (in_proj, out_proj)],
+                  (n2w, n2b), *[kernels.pack(w, int16=int16) for w in (linear1, linear2)]))
+"""
+
+
+@pytest.mark.parametrize("precision", list(Precision))
+@pytest.mark.parametrize(
+    ("n_frames", "m", "context", "n_heads", "width", "hidden"),
+    [(1, 1, 1, 1, 2, 1), (1, 2, 250, 8, 64, 40), (3, 2, 9, 3, 6, 33), (2, 1, 5, 5, 4, 17)],
+)
+def test_layer(
+    call: Call,
+    rng: np.random.Generator,
+    n_frames: int,
+    m: int,
+    context: int,
+    n_heads: int,
+    width: int,
+    hidden: int,
+    precision: Precision,
+) -> None:
+    d, n = n_heads * width, n_frames * m
+    shapes = {"in_proj": (3 * d, d), "out_proj": (d, d), "linear1": (hidden, d), "linear2": (d, hidden)}
+    matrices = {
+        name: rng.standard_normal(shape, np.float32) / np.float32(shape[1] ** 0.5) for name, shape in shapes.items()
+    }
+    norms = {name: rng.standard_normal(d, np.float32) for name in ("n1w", "n1b", "n2w", "n2b")}
+    x, (keys, values) = (
+        rng.standard_normal((n, d), np.float32),
+        rng.standard_normal((2, context, n_heads, width), np.float32),
+    )
+    rotation = Rotation.at(77, n, width, 10_000)
+    slots = (np.arange(77, 77 + n, dtype=np.int32) % context).reshape(n_frames, m)
+    visible = rng.random((n_frames, m, context)) < 0.7
+    np.put_along_axis(visible, slots[:, :, None].astype(np.int64), True, axis=2)
+    y = call(
+        LAYER, x=x, keys=keys, values=values, cos=rotation.cos, sin=rotation.sin, slots=slots, visible=visible,
+        int16=precision is Precision.INT16, **matrices, **norms,
+    )  # fmt: skip
+
+    weights = LayerWeights(
+        norm1=(norms["n1w"], norms["n1b"]),
+        norm2=(norms["n2w"], norms["n2b"]),
+        **{name: Matrix(matrix, precision=precision) for name, matrix in matrices.items()},
+    )
+    config = TransformerConfig(d=d, n_layers=1, n_heads=n_heads, context=context, max_period=10_000)
+    wanted = step_layer(config, weights, LayerState(keys, values), rotation, slots, visible, x)
+    for found, right in zip(y, (wanted, keys, values), strict=True):
+        np.testing.assert_allclose(found, right, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,9 @@ class Matrix:
         """weight: float32 (n, k). bias: float32 (n,), or none. precision: of the weight."""
         self.shape, self._bias = weight.shape, bias
         kernels, is_int16 = module.kernels(), precision is Precision.INT16
-        self._panels: Panels | None = None
+        self.panels: Panels | None = None  # what the kernels take, where there are any
         if kernels is not None:
-            self._panels = kernels.pack(np.ascontiguousarray(weight), bias, int16=is_int16)
+            self.panels = kernels.pack(np.ascontiguousarray(weight), bias, int16=is_int16)
         else:
             self._dense = _rounded(weight) if is_int16 else weight
 
@@ -40,8 +40,8 @@ class Matrix:
         The rows of x may overlap: those of a convolution are windows on its samples.
         """
         kernels = module.kernels()
-        if kernels is not None and self._panels is not None:
-            return kernels.product(x, self._panels, residual, activation)
+        if kernels is not None and self.panels is not None:
+            return kernels.product(x, self.panels, residual, activation)
         y = np.ascontiguousarray(x) @ self._dense.T
         if self._bias is not None:
             y += self._bias

@@ -6,19 +6,20 @@ Source: kyutai-labs/moshi@e6a55d2 moshi/modules/transformer.py.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import sqrt
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tympan.arrays import Bool, Float32, softmax
+from tympan.arrays import Bool, Float32, Int32, softmax
 from tympan.config import TransformerConfig
 from tympan.errors import BadModel
 from tympan.mimi.matrix import Matrix, Precision
 from tympan.rope import Rotation
 from tympan.simd import module
-from tympan.simd.kernels import Activation
+from tympan.simd.kernels import Activation, LayerPointers
 from tympan.weights.tensors import Tensors
 
 Int64: TypeAlias = NDArray[np.int64]
@@ -35,6 +36,16 @@ class LayerWeights:
     norm2: tuple[Float32, Float32]
     linear1: Matrix  # (h, d)
     linear2: Matrix  # (d, h), times the second layer scale
+
+    @cached_property
+    def pointers(self) -> LayerPointers | None:
+        """All of it as the kernels take it; None where there are none."""
+        in_proj, out_proj, linear1, linear2 = (
+            matrix.panels for matrix in (self.in_proj, self.out_proj, self.linear1, self.linear2)
+        )
+        if in_proj is None or out_proj is None or linear1 is None or linear2 is None:
+            return None
+        return LayerPointers(self.norm1, in_proj, out_proj, self.norm2, linear1, linear2)
 
     @classmethod
     def take(cls, d: int, hidden: int, tensors: Tensors, layer: str, precision: Precision) -> LayerWeights:
@@ -86,26 +97,45 @@ def transformer_step(
     """
     rotation = Rotation.at(state.position, len(x), config.head_width, config.max_period)
     n = len(x) // n_frames
-    rows = [slice(start, start + n) for start in range(0, len(x), n)]
-    frames = [_next_slots(config, state, n) for _ in rows]
+    frames = [_next_slots(config, state, n) for _ in range(n_frames)]
+    slots, visible = np.stack([slots for slots, _ in frames]), np.stack([visible for _, visible in frames])
     for weights, ring in zip(layers, state.layers, strict=True):
-        q, k, v = _queries_keys_values(config, weights, rotation, x)
-        attended = []
-        for frame, (slots, visible) in zip(rows, frames, strict=True):
-            ring.keys[slots], ring.values[slots] = k[frame], v[frame]
-            attended.append(attention(q[frame], ring.keys, ring.values, visible))
-        x = _layer(weights, x, attended[0] if n_frames == 1 else np.concatenate(attended))
+        x = step_layer(config, weights, ring, rotation, slots, visible, x)
     return x
 
 
-def _next_slots(config: TransformerConfig, state: TransformerState, n: int) -> tuple[Int64, Bool]:
+def step_layer(
+    config: TransformerConfig,
+    weights: LayerWeights,
+    ring: LayerState,
+    rotation: Rotation,
+    slots: Int32,
+    visible: Bool,
+    x: Float32,
+) -> Float32:
+    """One layer of `transformer_step`: x float32 (F * T, d), slots (F, T) of the ring, visible (F, T, S)."""
+    kernels = module.kernels()
+    if kernels is not None and weights.pointers is not None:
+        y = x.copy()
+        kernels.layer(y, weights.pointers, ring.keys, ring.values, rotation.cos, rotation.sin, slots, visible)
+        return y
+    q, k, v = _queries_keys_values(config, weights, rotation, x)
+    attended, n = np.empty_like(x), slots.shape[1]
+    for frame, (taken, seen) in enumerate(zip(slots, visible, strict=True)):
+        rows = slice(frame * n, (frame + 1) * n)
+        ring.keys[taken], ring.values[taken] = k[rows], v[rows]
+        attended[rows] = attention(q[rows], ring.keys, ring.values, seen)
+    return _layer(weights, x, attended)
+
+
+def _next_slots(config: TransformerConfig, state: TransformerState, n: int) -> tuple[Int32, Bool]:
     """Take the slots of the next n positions, (n,); also which slots each of them will see, (n, S)."""
     assert n <= config.context, (n, config.context)
     queries = np.arange(state.position, state.position + n)
     slots = queries % config.context
     state.positions[slots] = queries
     state.position += n
-    return slots, (state.positions != NEVER) & (state.positions <= queries[:, None])
+    return slots.astype(np.int32), (state.positions != NEVER) & (state.positions <= queries[:, None])
 
 
 def transformer(config: TransformerConfig, layers: tuple[LayerWeights, ...], x: Float32) -> Float32:

@@ -25,6 +25,7 @@ _ARGUMENTS = {  # of each function: p a pointer, i an int
     "layer_norm_f32": "ppppii",
     "attention_f32": "ppippppiiii",
     "rotate_f32": "pippiii",
+    "layer_f32": "pppppppppiiiiii",
     "round_i8": "ppppii",
     "residual_codes": "pppppppppiiii",
 }
@@ -48,6 +49,27 @@ class Panels:
         self.weights, self.scale, self.bias = weights, scale, bias
         self.n, self.k = n, weights.shape[1]
         self.addresses = (address(weights), *([] if scale is None else [address(scale)]), address(bias))
+
+
+class LayerPointers:
+    """The weights of a transformer's layer as `Kernels.layer` finds them."""
+
+    def __init__(
+        self,
+        norm1: tuple[Float32, Float32],
+        in_proj: Panels,
+        out_proj: Panels,
+        norm2: tuple[Float32, Float32],
+        linear1: Panels,
+        linear2: Panels,
+    ) -> None:
+        """norm1, norm2: weight and bias, each (d,). The matrices: (3 d, d), (d, d), (hidden, d) and (d, hidden)."""
+        self.hidden = linear1.n
+        self._arrays = (  # kept from being freed; as struct layer of mimi.c has them
+            *norm1, in_proj.weights, in_proj.scale, out_proj.weights, out_proj.scale,
+            *norm2, linear1.weights, linear1.scale, linear2.weights, linear2.scale,
+        )  # fmt: skip
+        self.pointers = np.array([address(array) for array in self._arrays], np.uintp)
 
 
 @dataclass(frozen=True)
@@ -140,6 +162,38 @@ class Kernels:
             address(scores), m, n, n_heads, width,
         )  # fmt: skip
         return out
+
+    def layer(
+        self,
+        x: Float32,
+        weights: LayerPointers,
+        keys: Float32,
+        values: Float32,
+        cos: Float32,
+        sin: Float32,
+        slots: Int32,
+        visible: Bool,
+    ) -> None:
+        """A layer on x (F * m, d) in place: F frames of m positions each, one after another over a ring.
+
+        keys and values (S, H, D): the ring, of which frame i takes slots[i], of (F, m), and sees visible[i], of
+        (F, m, S). cos and sin: (F * m, D / 2).
+        """
+        n_frames, m = slots.shape
+        context, n_heads, width = keys.shape
+        d, hidden, n = n_heads * width, weights.hidden, n_frames * m
+        check(x, n, d)
+        check(keys)
+        check(values, *keys.shape)
+        check(cos, n, width // 2)
+        check(sin, n, width // 2)
+        check(slots, dtype=np.int32)
+        check(visible, n_frames, m, context, dtype=np.bool_)
+        scratch = np.empty(n * (5 * d + hidden) + m * n_heads * context, np.float32)
+        self._c.layer_f32(
+            address(x), address(weights.pointers), address(keys), address(values), address(cos), address(sin),
+            address(slots), address(visible), address(scratch), n_frames, m, context, n_heads, width, hidden,
+        )  # fmt: skip
 
     def round_codebooks(self, centroids: Float32, half_norms: Float32) -> Codebooks:
         """Make centroids (K, n, width) with half_norms (K, n) ready for `residual_codes`."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_Nothing = ctypes.c_char * 0
 _TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int}
 
 
@@ -35,7 +36,12 @@ class Library:
 
 def address(array: NDArray[Any] | None) -> int:
     """The address of an array's first element; 0, which is C's null, for None."""
-    return 0 if array is None else int(array.__array_interface__["data"][0])
+    if array is None:
+        return 0
+    flags = array.flags
+    if flags.c_contiguous and flags.writeable:
+        return ctypes.addressof(_Nothing.from_buffer(array))  # type: ignore[arg-type] # mypy knows from 3.12 on
+    return int(array.__array_interface__["data"][0])  # numpy's own way takes three times as long
 
 
 def check(array: NDArray[Any], *shape: int, dtype: type[np.generic] = np.float32) -> None:

@@ -81,16 +81,19 @@ INLINE void multiply(const struct product *p, int m, const int is_i16) {
     }
 }
 
+SHARED void multiply_f32(const struct product *p, int m) { multiply(p, m, 0); }
+SHARED void multiply_i16(const struct product *p, int m) { multiply(p, m, 1); }
+
 EXPORT void product_f32(float *out, const float *x, int x_stride, const float *panels, const float *bias,
                         const float *residual, int m, int n, int k, int activation) {
     const struct product p = {out, x, x_stride, panels, 0, bias, residual, n, k, activation};
-    multiply(&p, m, 0);
+    multiply_f32(&p, m);
 }
 
 EXPORT void product_i16(float *out, const float *x, int x_stride, const int16_t *panels, const float *scale,
                         const float *bias, const float *residual, int m, int n, int k, int activation) {
     const struct product p = {out, x, x_stride, panels, scale, bias, residual, n, k, activation};
-    multiply(&p, m, 1);
+    multiply_i16(&p, m);
 }
 
 /* panels[p][i][j] = w[PANEL * p + j][i], 0 past row n */
@@ -114,8 +117,7 @@ EXPORT void pack_i16(int16_t *panels, float *scale, const float *w, int n, int k
 
 /* ---- the transformer ----------------------------------------------------------------------------------------- */
 
-/* transformer.layer_norm: out (m, d) from x (m, d) */
-EXPORT void layer_norm_f32(float *out, const float *x, const float *weight, const float *bias, int m, int d) {
+SHARED void layer_norm(float *out, const float *x, const float *weight, const float *bias, int m, int d) {
     for (int row = 0; row < m; row++, x += d, out += d) {
         f32x4 total = splat(0.0f), squares = splat(0.0f);
         for (int i = 0; i < d; i += 4) total = wasm_f32x4_add(total, load_some(x + i, d - i));
@@ -134,12 +136,76 @@ EXPORT void layer_norm_f32(float *out, const float *x, const float *weight, cons
     }
 }
 
-/* out += weight * x, n values */
-INLINE void add_weighted(float *out, float weight, const float *x, int n) {
-    const f32x4 weights = splat(weight);
+/* transformer.layer_norm: out (m, d) from x (m, d) */
+EXPORT void layer_norm_f32(float *out, const float *x, const float *weight, const float *bias, int m, int d) {
+    layer_norm(out, x, weight, bias, m, d);
+}
+
+/* Keys and values are taken some at a time, so that what they meet is loaded once for all of them. */
+enum { KEYS = 4 };
+
+/* The sum of each of four vectors. */
+INLINE f32x4 sums(const f32x4 *x) {
+    const f32x4 low01 = wasm_i32x4_shuffle(x[0], x[1], 0, 4, 1, 5), high01 = wasm_i32x4_shuffle(x[0], x[1], 2, 6, 3, 7);
+    const f32x4 low23 = wasm_i32x4_shuffle(x[2], x[3], 0, 4, 1, 5), high23 = wasm_i32x4_shuffle(x[2], x[3], 2, 6, 3, 7);
+    const f32x4 pairs01 = wasm_f32x4_add(low01, high01), pairs23 = wasm_f32x4_add(low23, high23);
+    return wasm_f32x4_add(wasm_i32x4_shuffle(pairs01, pairs23, 0, 1, 4, 5), wasm_i32x4_shuffle(pairs01, pairs23, 2, 3, 6, 7));
+}
+
+/* scores[j] = scale * q . keys[j * stride], for `rows` keys */
+INLINE void score(float *scores, const float *q, const float *keys, int stride, int width, float scale, const int rows) {
+    f32x4 totals[KEYS] = {splat(0.0f), splat(0.0f), splat(0.0f), splat(0.0f)};
     int i = 0;
-    for (; i + 4 <= n; i += 4) store(out + i, multiply_add(weights, load(x + i), load(out + i)));
-    for (; i < n; i++) out[i] += weight * x[i];
+    for (; i + 4 <= width; i += 4) {
+        const f32x4 value = load(q + i);
+        for (int j = 0; j < rows; j++) totals[j] = multiply_add(value, load(keys + j * stride + i), totals[j]);
+    }
+    if (i < width)
+        for (int j = 0; j < rows; j++)
+            totals[j] = multiply_add(load_some(q + i, width - i), load_some(keys + j * stride + i, width - i), totals[j]);
+    store_some(scores, wasm_f32x4_mul(sums(totals), splat(scale)), rows);
+}
+
+/* out += sum of weights[j] * values[j * stride], for `rows` values */
+INLINE void mix(float *out, const float *weights, const float *values, int stride, int width, const int rows) {
+    f32x4 weight[KEYS];
+    for (int j = 0; j < rows; j++) weight[j] = splat(weights[j]);
+    int i = 0;
+    for (; i + 4 <= width; i += 4) {
+        f32x4 total = load(out + i);
+        for (int j = 0; j < rows; j++) total = multiply_add(weight[j], load(values + j * stride + i), total);
+        store(out + i, total);
+    }
+    for (; i < width; i++)
+        for (int j = 0; j < rows; j++) out[i] += weights[j] * values[j * stride + i];
+}
+
+SHARED void attention(float *out, const float *queries, int q_stride, const float *keys, const float *values,
+                      const uint8_t *visible, float *scores, int m, int n, int n_heads, int width) {
+    const float root = 1.0f / __builtin_sqrtf((float)width);
+    const int d = n_heads * width;
+    for (int j = 0; j < n; j += KEYS)
+        for (int i = 0; i < m * n_heads; i++) {
+            const float *q = queries + i / n_heads * q_stride + i % n_heads * width, *k = keys + j * d + i % n_heads * width;
+            if (n - j >= KEYS)
+                score(scores + i * n + j, q, k, d, width, root, KEYS);
+            else
+                for (int rest = j; rest < n; rest++) score(scores + i * n + rest, q, k + (rest - j) * d, d, width, root, 1);
+        }
+    for (int i = 0; i < m * n_heads; i++) {
+        for (int j = 0; j < n; j++)
+            if (!visible[i / n_heads * n + j]) scores[i * n + j] = -1e9f;
+        softmax(scores + i * n, n);
+    }
+    for (int i = 0; i < m * d; i++) out[i] = 0.0f;
+    for (int j = 0; j < n; j += KEYS)
+        for (int i = 0; i < m * n_heads; i++) {
+            const float *v = values + j * d + i % n_heads * width, *weights = scores + i * n + j;
+            if (n - j >= KEYS)
+                mix(out + i * width, weights, v, d, width, KEYS);
+            else
+                for (int rest = 0; rest < n - j; rest++) mix(out + i * width, weights + rest, v + rest * d, d, width, 1);
+        }
 }
 
 /* transformer.attention: out (m, H * D) of queries (m, H * D, row stride q_stride) over keys and values (n, H, D)
@@ -147,29 +213,68 @@ INLINE void add_weighted(float *out, float weight, const float *x, int n) {
    in which they lie in memory. */
 EXPORT void attention_f32(float *out, const float *queries, int q_stride, const float *keys, const float *values,
                           const uint8_t *visible, float *scores, int m, int n, int n_heads, int width) {
-    const float root = 1.0f / __builtin_sqrtf((float)width);
-    const int d = n_heads * width;
-    for (int j = 0; j < n; j++)
-        for (int row = 0; row < m; row++)
-            for (int head = 0; head < n_heads; head++) {
-                const float *q = queries + row * q_stride + head * width, *k = keys + j * d + head * width;
-                scores[(row * n_heads + head) * n + j] = visible[row * n + j] ? dot(q, k, width) * root : -1e9f;
-            }
-    for (int i = 0; i < m * n_heads; i++) softmax(scores + i * n, n);
-    for (int i = 0; i < m * d; i++) out[i] = 0.0f;
-    for (int j = 0; j < n; j++)
-        for (int row = 0; row < m; row++)
-            for (int head = 0; visible[row * n + j] && head < n_heads; head++)
-                add_weighted(out + row * d + head * width, scores[(row * n_heads + head) * n + j],
-                             values + j * d + head * width, width);
+    attention(out, queries, q_stride, keys, values, visible, scores, m, n, n_heads, width);
+}
+
+SHARED void rotate_heads(float *x, int x_stride, const float *cos, const float *sin, int m, int n_heads, int width) {
+    const int n_pairs = width / 2;
+    for (int row = 0; row < m; row++, x += x_stride, cos += n_pairs, sin += n_pairs)
+        for (int head = 0; head < n_heads; head++) rotate(x + head * width, cos, sin, n_pairs);
 }
 
 /* rope.Rotation.apply: rotate the pairs of x (m, n_heads, width, row stride x_stride) in place by cos, sin
    (m, width / 2) */
 EXPORT void rotate_f32(float *x, int x_stride, const float *cos, const float *sin, int m, int n_heads, int width) {
-    const int n_pairs = width / 2;
-    for (int row = 0; row < m; row++, x += x_stride, cos += n_pairs, sin += n_pairs)
-        for (int head = 0; head < n_heads; head++) rotate(x + head * width, cos, sin, n_pairs);
+    rotate_heads(x, x_stride, cos, sin, m, n_heads, width);
+}
+
+struct matrix {
+    const void *panels; /* float or int16 */
+    const float *scale; /* of int16 panels, else null */
+};
+
+struct layer {
+    const float *norm1_weight, *norm1_bias;
+    struct matrix in_proj, out_proj;
+    const float *norm2_weight, *norm2_bias;
+    struct matrix linear1, linear2;
+};
+
+INLINE void linear(float *out, const float *x, struct matrix w, const float *residual, int m, int n, int k,
+                   int activation) {
+    const struct product p = {out, x, k, w.panels, w.scale, 0, residual, n, k, activation};
+    if (w.scale)
+        multiply_i16(&p, m);
+    else
+        multiply_f32(&p, m);
+}
+
+/* transformer.step_layer: x (n_frames * m, d) becomes what the layer makes of it, frame by frame over the ring of keys
+   and values (context, H, D), of which frame i takes slots (n_frames, m) and sees visible (n_frames, m, context).
+   One call, as a call of Python's costs as much as a product of 64 x 512. scratch: room for
+   n_frames * m * (5 d + hidden) + m * H * context. */
+EXPORT void layer_f32(float *x, const struct layer *layer, float *keys, float *values, const float *cos,
+                      const float *sin, const int32_t *slots, const uint8_t *visible, float *scratch, int n_frames,
+                      int m, int context, int n_heads, int width, int hidden) {
+    const int d = n_heads * width, n = n_frames * m;
+    float *normed = scratch, *qkv = normed + n * d, *attended = qkv + n * 3 * d, *inner = attended + n * d;
+    float *scores = inner + n * hidden;
+
+    layer_norm(normed, x, layer->norm1_weight, layer->norm1_bias, n, d);
+    linear(qkv, normed, layer->in_proj, 0, n, 3 * d, d, NONE);
+    rotate_heads(qkv, 3 * d, cos, sin, n, 2 * n_heads, width);
+    for (int row = 0; row < n; row += m) {
+        for (int i = row; i < row + m; i++) {
+            copy(keys + slots[i] * d, qkv + i * 3 * d + d, d);
+            copy(values + slots[i] * d, qkv + i * 3 * d + 2 * d, d);
+        }
+        attention(attended + row * d, qkv + row * 3 * d, 3 * d, keys, values, visible + row * context, scores, m,
+                  context, n_heads, width);
+    }
+    linear(x, attended, layer->out_proj, x, n, d, d, NONE);
+    layer_norm(normed, x, layer->norm2_weight, layer->norm2_bias, n, d);
+    linear(inner, normed, layer->linear1, 0, n, hidden, d, GELU);
+    linear(x, inner, layer->linear2, x, n, d, hidden, NONE);
 }
 
 /* ---- residual quantization ------------------------------------------------------------------------------------ */

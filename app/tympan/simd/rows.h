@@ -14,6 +14,10 @@ INLINE float dot(const float *a, const float *b, int n) {
     return sum(wasm_f32x4_add(wasm_f32x4_add(total[0], total[1]), wasm_f32x4_add(total[2], total[3])));
 }
 
+INLINE void copy(float *out, const float *x, int n) {
+    for (int i = 0; i < n; i += 4) store_some(out + i, load_some(x + i, n - i), n - i);
+}
+
 /* scores (n,) becomes its softmax */
 INLINE void softmax(float *scores, int n) {
     float largest = scores[0];

@@ -10,6 +10,7 @@
 #include <wasm_simd128.h>
 
 #define INLINE static inline __attribute__((always_inline))
+#define SHARED static __attribute__((noinline)) /* one copy of what several functions call */
 #define EXPORT __attribute__((visibility("default")))
 
 typedef v128_t f32x4;
