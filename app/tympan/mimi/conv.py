@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tympan.arrays import Float32
-from tympan.mimi.matrix import Matrix, Precision
+from tympan.mimi.matrix import Matrix
 from tympan.simd.kernels import Activation
 from tympan.weights.tensors import Tensors
 
@@ -29,16 +29,7 @@ class ConvWeights:
 
     @classmethod
     def take(
-        cls,
-        tensors: Tensors,
-        name: str,
-        c_out: int,
-        c_in: int,
-        kernel_size: int,
-        stride: int = 1,
-        *,
-        bias: bool = True,
-        precision: Precision = Precision.FLOAT32,
+        cls, tensors: Tensors, name: str, c_out: int, c_in: int, kernel_size: int, stride: int = 1, *, bias: bool = True
     ) -> ConvWeights:
         """Read `name.weight` (C_out, C_in, kernel_size) and `name.bias` (C_out,). Raises BadModel."""
         weight = tensors.dense(f"{name}.weight", c_out, c_in, kernel_size)
@@ -46,7 +37,6 @@ class ConvWeights:
             kernel=Matrix(
                 weight.transpose(0, 2, 1).reshape(c_out, kernel_size * c_in),
                 tensors.dense(f"{name}.bias", c_out) if bias else None,
-                precision,
             ),
             n_channels=c_in,
             stride=stride,

@@ -43,11 +43,9 @@ class MimiWeights:
             raise BadModel("the Mimi file holds no encoder transformer under the official names")
         named, d = Tensors(tensors), config.transformer.d
         return cls(
-            seanet=SeanetWeights.take(config, named, precision),
+            seanet=SeanetWeights.take(config, named),
             layers=take_layers(config.transformer, named, len(first_linear), precision),
-            downsample=ConvWeights.take(
-                named, "downsample.conv.conv.conv", d, d, 4, stride=2, bias=False, precision=precision
-            ),
+            downsample=ConvWeights.take(named, "downsample.conv.conv.conv", d, d, 4, stride=2, bias=False),
             quantizer=SplitQuantizer.take(config, named),
         )
 

@@ -11,7 +11,6 @@ from tympan.arrays import Float32
 from tympan.config import MimiConfig
 from tympan.mimi.activations import elu
 from tympan.mimi.conv import ConvState, ConvWeights, conv
-from tympan.mimi.matrix import Precision
 from tympan.simd.kernels import Activation
 from tympan.weights.tensors import Tensors
 
@@ -32,11 +31,11 @@ class SeanetWeights:
     last: ConvWeights
 
     @classmethod
-    def take(cls, config: MimiConfig, tensors: Tensors, precision: Precision) -> SeanetWeights:
+    def take(cls, config: MimiConfig, tensors: Tensors) -> SeanetWeights:
         """Read `encoder.model.N`: N counts the layers of the official module list, ELUs included. Raises BadModel."""
         channels, n = config.n_filters, 1
         first = ConvWeights.take(tensors, "encoder.model.0.conv.conv", channels, 1, config.kernel_size)
-        stages: list[StageWeights] = []
+        stages = []
         for ratio in config.ratios:
             block, inner = f"encoder.model.{n}.block", channels // config.compress
             stages.append(
@@ -46,24 +45,13 @@ class SeanetWeights:
                     ),
                     narrow=ConvWeights.take(tensors, f"{block}.3.conv.conv", channels, inner, 1),
                     down=ConvWeights.take(
-                        tensors,
-                        f"encoder.model.{n + 2}.conv.conv",
-                        2 * channels,
-                        channels,
-                        2 * ratio,
-                        ratio,
-                        precision=precision if len(stages) + 1 == len(config.ratios) else Precision.FLOAT32,
+                        tensors, f"encoder.model.{n + 2}.conv.conv", 2 * channels, channels, 2 * ratio, ratio
                     ),
                 )
             )
             channels, n = 2 * channels, n + 3
         last = ConvWeights.take(
-            tensors,
-            f"encoder.model.{n + 1}.conv.conv",
-            config.transformer.d,
-            channels,
-            config.last_kernel_size,
-            precision=precision,
+            tensors, f"encoder.model.{n + 1}.conv.conv", config.transformer.d, channels, config.last_kernel_size
         )
         return cls(first, tuple(stages), last)
 
