@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tympan.arrays import Bool, Float32, Int32
 from tympan.simd.library import Library, address, check
 
-PANEL = 16  # outputs whose weights lie side by side; mimi.c has the same number
+PANEL = 8  # outputs whose weights lie side by side; mimi.c has the same number
 
 _ARGUMENTS = {  # of each function: p a pointer, i an int
     "product_f32": "ppipppiiii",

@@ -6,8 +6,10 @@
 
 #include "rows.h"
 
-/* A product of matrices reads its weights in panels: the values of PANEL outputs for input 0, for input 1, ... */
-enum { PANEL = 16, VECTORS = PANEL / 4, TILE_ROWS = 2 };
+/* A product of matrices reads its weights in panels: the values of PANEL outputs for input 0, for input 1, ... It reads
+   several panels side by side, far apart in memory: where the weights come from there, waiting for the next page of one
+   is waiting for that of all. */
+enum { PANEL = 8, VECTORS = PANEL / 4, STREAMS = 2, TILE_ROWS = 2 };
 enum activation { NONE = 0, ELU = 1, GELU = 2 };
 
 INLINE f32x4 activate(f32x4 x, int activation) {
@@ -50,35 +52,45 @@ INLINE void finish(const struct product *p, int row, int column, f32x4 y, const 
     store_some(p->out + at, activate(y, p->activation), left);
 }
 
-/* `rows` rows times one panel. rows is a constant wherever this is called, so that the sums stay in registers: 8 of
-   them hide the latency of a multiply-add, and a CPU has 16 registers. Panels follow one another in memory, so the
-   weights are one stream, which is what counts where there are few rows. */
-INLINE void tile(const struct product *p, int row, int column, const int rows, const int is_i16) {
-    f32x4 sums[TILE_ROWS][VECTORS];
+/* `rows` rows times `streams` panels, `apart` from one another. rows and streams are constants wherever this is called,
+   so that the sums stay in registers: 8 of them hide the latency of a multiply-add, and a CPU has 16 registers. */
+INLINE void tile(const struct product *p, int row, int panel, int apart, const int rows, const int streams,
+                 const int is_i16) {
+    f32x4 sums[TILE_ROWS][STREAMS][VECTORS];
     const float *x[TILE_ROWS];
+    int at[STREAMS];
     for (int r = 0; r < rows; r++) {
         x[r] = p->x + (row + r) * p->x_stride;
-        for (int v = 0; v < VECTORS; v++) sums[r][v] = splat(0.0f);
+        for (int s = 0; s < streams; s++)
+            for (int v = 0; v < VECTORS; v++) sums[r][s][v] = splat(0.0f);
     }
-    int at = column * p->k;
-    for (int i = 0; i < p->k; i++, at += PANEL) {
-        f32x4 weights[VECTORS];
-        for (int v = 0; v < VECTORS; v++) weights[v] = load_weights(p, at + 4 * v, is_i16);
+    for (int s = 0; s < streams; s++) at[s] = (panel + s * apart) * PANEL * p->k;
+    for (int i = 0; i < p->k; i++) {
+        f32x4 weights[STREAMS][VECTORS];
+        for (int s = 0; s < streams; s++, at[s - 1] += PANEL)
+            for (int v = 0; v < VECTORS; v++) weights[s][v] = load_weights(p, at[s] + 4 * v, is_i16);
         for (int r = 0; r < rows; r++) {
             const f32x4 value = wasm_v128_load32_splat(x[r] + i);
-            for (int v = 0; v < VECTORS; v++) sums[r][v] = multiply_add(value, weights[v], sums[r][v]);
+            for (int s = 0; s < streams; s++)
+                for (int v = 0; v < VECTORS; v++) sums[r][s][v] = multiply_add(value, weights[s][v], sums[r][s][v]);
         }
     }
     for (int r = 0; r < rows; r++)
-        for (int v = 0; v < VECTORS; v++) finish(p, row + r, column + 4 * v, sums[r][v], is_i16);
+        for (int s = 0; s < streams; s++)
+            for (int v = 0; v < VECTORS; v++)
+                finish(p, row + r, (panel + s * apart) * PANEL + 4 * v, sums[r][s][v], is_i16);
+}
+
+INLINE void multiply_panels(const struct product *p, int m, int panel, int apart, const int streams, const int is_i16) {
+    int row = 0;
+    for (; row + TILE_ROWS <= m; row += TILE_ROWS) tile(p, row, panel, apart, TILE_ROWS, streams, is_i16);
+    if (row < m) tile(p, row, panel, apart, 1, streams, is_i16);
 }
 
 INLINE void multiply(const struct product *p, int m, const int is_i16) {
-    for (int column = 0; column < p->n; column += PANEL) {
-        int row = 0;
-        for (; row + TILE_ROWS <= m; row += TILE_ROWS) tile(p, row, column, TILE_ROWS, is_i16);
-        if (row < m) tile(p, row, column, 1, is_i16);
-    }
+    const int n_panels = (p->n + PANEL - 1) / PANEL, apart = n_panels / STREAMS;
+    for (int panel = 0; panel < apart; panel++) multiply_panels(p, m, panel, apart, STREAMS, is_i16);
+    for (int panel = apart * STREAMS; panel < n_panels; panel++) multiply_panels(p, m, panel, 0, 1, is_i16);
 }
 
 SHARED void multiply_f32(const struct product *p, int m) { multiply(p, m, 0); }
