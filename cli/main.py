@@ -121,6 +121,7 @@ def _add_quantize(command: argparse.ArgumentParser) -> None:
 def _add_bench(command: argparse.ArgumentParser) -> None:
     benches = command.add_subparsers(metavar="NAME", required=True)
     load = benches.add_parser("load", help="loading a model of the released size")
+    load.add_argument("--size", default="1b", choices=("1b",), help="of the model, the released one")
     load.set_defaults(run=_bench_load)
     mimi = benches.add_parser("mimi", help="the Mimi encoder at the released size")
     mimi.set_defaults(run=_bench_mimi)

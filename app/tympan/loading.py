@@ -39,7 +39,10 @@ async def load(source: Source, backend: str = "auto", on_progress: Callable[[Pro
     """
     if backend not in BACKENDS:
         raise BadOption("backend", backend, BACKENDS)
-    return await assemble(await read_model(source, on_progress), backend)
+    try:
+        return await assemble(await read_model(source, on_progress), backend)
+    finally:
+        source.let_go()
 
 
 async def assemble(files: ModelFiles, backend: str) -> Loaded:

@@ -63,11 +63,12 @@ class Downloader:
             whole = await self.store.whole(key, file.n_bytes)
             if whole is not None:
                 progress.skip(file.n_bytes)
-                return whole
+                return await self.store.hold(whole)
             try:
-                return await self._arrive(url, key, file, progress)
+                whole = await self._arrive(url, key, file, progress)
             except CorruptFile:
-                return await self._arrive(url, key, file, progress)
+                whole = await self._arrive(url, key, file, progress)
+            return await self.store.hold(whole)
 
     async def _arrive(self, url: str, key: str, file: ModelFile, progress: Progress) -> File:
         """Complete the part that is in the store, and check it. A bad one is removed: raises CorruptFile."""

@@ -36,6 +36,10 @@ class Source(Protocol):
         """
         ...
 
+    def let_go(self) -> None:
+        """The model has been read; little will be read again."""
+        ...
+
 
 @dataclass(frozen=True)
 class ModelFiles:
@@ -152,3 +156,6 @@ class Folder:
             raise CorruptFile(file.path, f"its sha256 is not the one in {MANIFEST_NAME}")
         progress.add(len(content))
         return InMemory(memoryview(content))
+
+    def let_go(self) -> None:
+        """Nothing is held."""

@@ -62,6 +62,10 @@ class Directory:
         """Download one file, as `Source` says."""
         return await self._downloader.file(self._url(file), file, progress)
 
+    def let_go(self) -> None:
+        """Let go of the files, as `Source` says."""
+        self._downloader.store.let_go()
+
     def _url(self, file: ModelFile) -> str:
         return self.url + file.path
 
@@ -113,6 +117,10 @@ class Hub:
         except CorruptFile:
             await self._downloader.store.set_note(self._note, b"")  # the repository may have changed since
             raise
+
+    def let_go(self) -> None:
+        """Let go of the files, as `Source` says."""
+        self._downloader.store.let_go()
 
     async def _known_manifest(self) -> Manifest | None:
         """What an earlier visit learnt."""

@@ -17,8 +17,10 @@ import numpy as np
 from js import Blob, FileReaderSync, Object, Promise, Response, Uint8Array, caches, location, navigator
 from numpy.typing import NDArray
 from pyodide.ffi import JsException, create_once_callable, to_js
+from pyodide_js import _module
 
 from tympan.errors import CorruptFile, DownloadFailed
+from tympan.simd.library import address
 from tympan.weights.file import BytesLike, File
 
 _FOLDER = "models"
@@ -51,6 +53,13 @@ class Store:
     async def whole(self, key: str, n_bytes: int) -> File | None:
         """The checked file of that key and length, where there is one."""
         raise NotImplementedError
+
+    async def hold(self, file: File) -> File:
+        """Make a whole file quick to read until `let_go`."""
+        return file
+
+    def let_go(self) -> None:
+        """Other tabs may do with the files that are held what they like; they can still be read."""
 
     async def part(self, key: str) -> Part:
         """What is there of a file, perhaps nothing, to be continued by the holder of its lock, and closed."""
@@ -117,11 +126,25 @@ class PrivateFiles(Store):
 
     def __init__(self, folder: Any) -> None:
         self._folder = folder
+        self._held: list[PrivateFile] = []
 
     async def whole(self, key: str, n_bytes: int) -> File | None:
-        if await self._file(key + _CHECKED) is None:
-            return None
-        return _whole(await self._file(key), key, n_bytes)
+        blob = await self._file(key) if await self._file(key + _CHECKED) is not None else None
+        return PrivateFile(blob, key) if blob is not None and blob.size == n_bytes else None
+
+    async def hold(self, file: File) -> File:
+        assert isinstance(file, PrivateFile), file
+        with suppress(JsException):  # a browser that lets one tab read at a time, and another tab that does
+            handle = await self._folder.getFileHandle(file.path)
+            file.access = await handle.createSyncAccessHandle(_options(mode="read-only"))
+            self._held.append(file)
+        return file
+
+    def let_go(self) -> None:
+        for file in self._held:
+            file.access.close()
+            file.access = None
+        self._held.clear()
 
     async def part(self, key: str) -> Part:
         with suppress(JsException):
@@ -271,7 +294,7 @@ class BlobFile:
     """A JavaScript Blob; a `File` that is copied part by part, when asked for, out of the browser's storage."""
 
     def __init__(self, blob: Any, path: str) -> None:
-        self._blob, self._path = blob, path
+        self._blob, self.path = blob, path
 
     @property
     def n_bytes(self) -> int:
@@ -288,7 +311,26 @@ class BlobFile:
                 if hasattr(buffer, "transfer"):
                     buffer.transfer(0)  # free it now: JavaScript would collect hundreds of megabytes first
         except JsException as error:  # deleted in another tab
-            raise CorruptFile(self._path, f"the browser has lost it ({error.name})") from error
+            raise CorruptFile(self.path, f"the browser has lost it ({error.name})") from error
+        return content
+
+
+class PrivateFile(BlobFile):
+    """A file of the private file system. While it is held, it is read right into Python's memory.
+
+    What reads a blob leaves a copy behind, which JavaScript collects when it likes: hundreds of megabytes of a model.
+    """
+
+    access: Any = None  # a FileSystemSyncAccessHandle, while it is held
+
+    def read(self, offset: int, n_bytes: int) -> NDArray[np.uint8]:
+        """Copy a part, as `File` says."""
+        if self.access is None or not n_bytes:
+            return super().read(offset, n_bytes)
+        content = np.empty(n_bytes, np.uint8)
+        target = Uint8Array.new(_module.HEAPU8.buffer, address(content), n_bytes)
+        if self.access.read(target, _options(at=offset)) != n_bytes:
+            raise CorruptFile(self.path, "the browser has lost a part of it")
         return content
 
 
