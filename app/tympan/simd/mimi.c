@@ -158,23 +158,27 @@ enum { KEYS = 4 };
 
 /* The sum of each of four vectors. */
 INLINE f32x4 sums(const f32x4 *x) {
-    const f32x4 low01 = wasm_i32x4_shuffle(x[0], x[1], 0, 4, 1, 5), high01 = wasm_i32x4_shuffle(x[0], x[1], 2, 6, 3, 7);
-    const f32x4 low23 = wasm_i32x4_shuffle(x[2], x[3], 0, 4, 1, 5), high23 = wasm_i32x4_shuffle(x[2], x[3], 2, 6, 3, 7);
-    const f32x4 pairs01 = wasm_f32x4_add(low01, high01), pairs23 = wasm_f32x4_add(low23, high23);
-    return wasm_f32x4_add(wasm_i32x4_shuffle(pairs01, pairs23, 0, 1, 4, 5), wasm_i32x4_shuffle(pairs01, pairs23, 2, 3, 6, 7));
+    const f32x4 a = wasm_f32x4_add(wasm_i32x4_shuffle(x[0], x[1], 0, 4, 1, 5),
+                                   wasm_i32x4_shuffle(x[0], x[1], 2, 6, 3, 7));
+    const f32x4 b = wasm_f32x4_add(wasm_i32x4_shuffle(x[2], x[3], 0, 4, 1, 5),
+                                   wasm_i32x4_shuffle(x[2], x[3], 2, 6, 3, 7));
+    return wasm_f32x4_add(wasm_i32x4_shuffle(a, b, 0, 1, 4, 5), wasm_i32x4_shuffle(a, b, 2, 3, 6, 7));
 }
 
 /* scores[j] = scale * q . keys[j * stride], for `rows` keys */
-INLINE void score(float *scores, const float *q, const float *keys, int stride, int width, float scale, const int rows) {
+INLINE void score(float *scores, const float *q, const float *keys, int stride, int width, float scale,
+                  const int rows) {
     f32x4 totals[KEYS] = {splat(0.0f), splat(0.0f), splat(0.0f), splat(0.0f)};
     int i = 0;
     for (; i + 4 <= width; i += 4) {
         const f32x4 value = load(q + i);
         for (int j = 0; j < rows; j++) totals[j] = multiply_add(value, load(keys + j * stride + i), totals[j]);
     }
-    if (i < width)
+    if (i < width) {
+        const f32x4 value = load_some(q + i, width - i);
         for (int j = 0; j < rows; j++)
-            totals[j] = multiply_add(load_some(q + i, width - i), load_some(keys + j * stride + i, width - i), totals[j]);
+            totals[j] = multiply_add(value, load_some(keys + j * stride + i, width - i), totals[j]);
+    }
     store_some(scores, wasm_f32x4_mul(sums(totals), splat(scale)), rows);
 }
 
@@ -198,11 +202,13 @@ SHARED void attention(float *out, const float *queries, int q_stride, const floa
     const int d = n_heads * width;
     for (int j = 0; j < n; j += KEYS)
         for (int i = 0; i < m * n_heads; i++) {
-            const float *q = queries + i / n_heads * q_stride + i % n_heads * width, *k = keys + j * d + i % n_heads * width;
+            const int head = i % n_heads * width;
+            const float *q = queries + i / n_heads * q_stride + head, *k = keys + j * d + head;
+            float *some = scores + i * n + j;
             if (n - j >= KEYS)
-                score(scores + i * n + j, q, k, d, width, root, KEYS);
+                score(some, q, k, d, width, root, KEYS);
             else
-                for (int rest = j; rest < n; rest++) score(scores + i * n + rest, q, k + (rest - j) * d, d, width, root, 1);
+                for (int rest = 0; rest < n - j; rest++) score(some + rest, q, k + rest * d, d, width, root, 1);
         }
     for (int i = 0; i < m * n_heads; i++) {
         for (int j = 0; j < n; j++)
@@ -216,7 +222,8 @@ SHARED void attention(float *out, const float *queries, int q_stride, const floa
             if (n - j >= KEYS)
                 mix(out + i * width, weights, v, d, width, KEYS);
             else
-                for (int rest = 0; rest < n - j; rest++) mix(out + i * width, weights + rest, v + rest * d, d, width, 1);
+                for (int rest = 0; rest < n - j; rest++)
+                    mix(out + i * width, weights + rest, v + rest * d, d, width, 1);
         }
 }
 
@@ -349,7 +356,8 @@ struct codebook {
    it is scored again in float32, so rounding changes no code. upper: room for n floats; x_rounded: for width. */
 INLINE int nearest(const struct codebook *c, const float *x, float *upper, int16_t *x_rounded) {
     const int n = c->n, width = c->width;
-    const float scale = round_i16(x_rounded, x, width, x_steps(width)), length = __builtin_sqrtf(dot(x, x, width)) * 1.001f;
+    const float scale = round_i16(x_rounded, x, width, x_steps(width));
+    const float length = __builtin_sqrtf(dot(x, x, width)) * 1.001f;
 
     float floor = -__builtin_inff();
     for (int first = 0; first < n; first += 4) {
@@ -377,8 +385,9 @@ INLINE int nearest(const struct codebook *c, const float *x, float *upper, int16
     return best;
 }
 
-/* quantizer.ResidualQuantizer.encode after its projection: codes (m, n_codebooks) of x (m, width), which becomes what is left over.
-   The arrays of a codebook stand one after the other for all of them. upper: room for n floats; x_rounded: for width. */
+/* quantizer.ResidualQuantizer.encode after its projection: codes (m, n_codebooks) of x (m, width), which becomes what is
+   left over. The arrays of a codebook stand one after the other for all of them. upper: room for n floats; x_rounded:
+   for width. */
 EXPORT void residual_codes(int32_t *codes, float *x, const float *centroids, const float *half_norms,
                            const int8_t *rounded, const float *scale, const float *error, float *upper,
                            int16_t *x_rounded, int m, int n_codebooks, int n, int width) {
