@@ -49,9 +49,13 @@ async function answer(request, path) {
   return (await (await caches.open(NAME)).match(key(path))) ?? fetch(request);
 }
 
-// A page that has just been opened asks for the new version. It gets it if no other one shows the old version.
+// A page that has just been opened asks for the new version. It gets it if no other one shows the old version; one that
+// was reloaded may be there twice for a moment.
 async function takeOver() {
-  if ((await clients.matchAll({ includeUncontrolled: true })).length < 2) await self.skipWaiting();
+  for (let i = 0; i < 10; i++) {
+    if ((await clients.matchAll({ includeUncontrolled: true })).length < 2) return self.skipWaiting();
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
 }
 
 self.addEventListener("install", (event) => event.waitUntil(install()));

@@ -63,7 +63,7 @@ def test_a_second_visit_needs_no_server_and_a_third_brings_the_new_version(chrom
         expect(page.locator("#new-version")).to_be_visible(timeout=BOOT_MS)
         expect(page.locator("body")).to_have_css("background-color", OLD)  # the version that began goes on
         page.click("#new-version button")
-        expect(page.locator("body")).to_have_css("background-color", NEW)
+        expect(page.locator("body")).to_have_css("background-color", NEW, timeout=BOOT_MS)
         tympan.wait_for("ready", timeout_ms=BOOT_MS)
         expect(page.locator("#new-version")).to_be_hidden()
         changed = set(kept(page)) ^ set(first)
