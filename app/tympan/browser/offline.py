@@ -14,8 +14,7 @@ async def ask_for_newest():
         return
     registration = await workers.getRegistration()
     if getattr(registration, "waiting", None):
-        workers.addEventListener("controllerchange", lambda event: window.location.reload())
-        registration.waiting.postMessage("take over")
+        _begin_as_newest(registration)
 
 
 async def keep_site():
@@ -46,9 +45,15 @@ async def keep_site():
         found(None)
 
 
+def _begin_as_newest(registration):
+    workers = window.navigator.serviceWorker
+    workers.addEventListener("controllerchange", lambda event: window.location.reload())
+    registration.waiting.postMessage("take over")
+
+
 def _announce(registration):
     """Offer the new version. It takes over at the next visit in any case."""
     notice = element("new-version")
     notice.textContent = language.text("new_version") + " "
-    notice.append(button(language.text("reload"), lambda: window.location.reload()))
+    notice.append(button(language.text("reload"), lambda: _begin_as_newest(registration)))
     notice.hidden = False
