@@ -49,11 +49,12 @@ async function answer(request, path) {
   return (await (await caches.open(NAME)).match(key(path))) ?? fetch(request);
 }
 
-// A page that has just been opened asks for the new version. It gets it if no other one shows the old version; one that
-// was reloaded may be there twice for a moment.
+// A page that has just been opened, or whose button was pressed, asks for the new version. It gets it if no other one
+// shows the old version; one that was reloaded may be there twice for a moment.
 async function takeOver() {
   for (let i = 0; i < 10; i++) {
-    if ((await clients.matchAll({ includeUncontrolled: true })).length < 2) return self.skipWaiting();
+    const pages = await clients.matchAll({ includeUncontrolled: true }); // also of other sites of the same origin
+    if (pages.filter(({ url }) => url.startsWith(scope.href)).length < 2) return self.skipWaiting();
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
 }

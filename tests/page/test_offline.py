@@ -62,6 +62,13 @@ def test_a_second_visit_needs_no_server_and_a_third_brings_the_new_version(chrom
         page.goto(f"{url}/?backend=numpy")
         expect(page.locator("#new-version")).to_be_visible(timeout=BOOT_MS)
         expect(page.locator("body")).to_have_css("background-color", OLD)  # the version that began goes on
+        other = context.new_page()
+        other.goto(f"{url}/?backend=numpy")
+        with page.expect_event("load", timeout=BOOT_MS):
+            page.click("#new-version button")
+        expect(page.locator("#new-version")).to_be_visible(timeout=BOOT_MS)
+        expect(page.locator("body")).to_have_css("background-color", OLD)  # which the other page shows
+        other.close()
         page.click("#new-version button")
         expect(page.locator("body")).to_have_css("background-color", NEW, timeout=BOOT_MS)
         tympan.wait_for("ready", timeout_ms=BOOT_MS)

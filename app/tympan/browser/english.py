@@ -53,7 +53,7 @@ ENGLISH = {
     "copied": "Copied.",
     "not_copied": "The browser did not let the text be copied.",
     "cancel": "Cancel",
-    "new_version": "A new version of this page is here.",
+    "new_version": "A new version is here. It begins when no other tab shows the old one.",
     "reload": "Reload",
     # a recording
     "microphone_name": "Microphone, {date}",

@@ -49,7 +49,7 @@ FRENCH = {
     "copied": "Copié.",
     "not_copied": "Le navigateur n’a pas permis de copier le texte.",
     "cancel": "Annuler",
-    "new_version": "Une nouvelle version de cette page est là.",
+    "new_version": "Une nouvelle version est là. Elle commence quand aucun autre onglet ne montre l’ancienne.",
     "reload": "Recharger",
     # a recording
     "microphone_name": "Microphone, {date}",

@@ -6,6 +6,8 @@ from tympan.browser.elements import button, element
 from tympan.browser.language import language
 from tympan.browser.promises import JsError, settled
 
+TAKING_OVER_MS = 2500  # within which the new version has begun, or another page has kept the old one
+
 
 async def ask_for_newest():
     """Begin again as the new version, if one waits and no other page shows the old one: for a page's first moment."""
@@ -45,15 +47,27 @@ async def keep_site():
         found(None)
 
 
-def _begin_as_newest(registration):
-    workers = window.navigator.serviceWorker
-    workers.addEventListener("controllerchange", lambda event: window.location.reload())
-    registration.waiting.postMessage("take over")
-
-
 def _announce(registration):
     """Offer the new version. It takes over at the next visit in any case."""
     notice = element("new-version")
     notice.textContent = language.text("new_version") + " "
-    notice.append(button(language.text("reload"), lambda: _begin_as_newest(registration)))
+    notice.append(button(language.text("reload"), lambda: _press_reload(registration)))
     notice.hidden = False
+
+
+def _press_reload(registration):
+    """Reload, as the new version unless another page shows the old one."""
+    if registration.waiting:
+        _begin_as_newest(registration)
+        window.setTimeout(_reload, TAKING_OVER_MS)
+    else:  # it has taken over meanwhile
+        _reload()
+
+
+def _begin_as_newest(registration):
+    window.navigator.serviceWorker.addEventListener("controllerchange", _reload)
+    registration.waiting.postMessage("take over")
+
+
+def _reload(*event):
+    window.location.reload()
