@@ -25,6 +25,15 @@ SOUND = (GOLDEN / "input.wav").read_bytes()
 REPOSITORY = "somebody/tiny"
 FILES = {"lm": "tiny-q4_0.gguf", "mimi": "mimi-encoder.safetensors", "tokenizer": "tokenizer.model"}
 MIMI = f"/{REPOSITORY}/resolve/main/{FILES['mimi']}"  # the largest of them, 1.4 MB
+LOSE = """
+() => {
+    const { read } = FileSystemSyncAccessHandle.prototype;
+    FileSystemSyncAccessHandle.prototype.read = function (...values) {
+        this.close();
+        return read.apply(this, values);
+    };
+}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +214,15 @@ def test_cancel(context: BrowserContext, site: str, rough: RoughServer) -> None:
     tympan.page.click("#error button")
     tympan.wait_for("ready", timeout_ms=BOOT_MS)
     assert rough.asked_for(FILES["mimi"])[-1].startswith("bytes=")
+
+
+def test_what_the_browser_has_lost_is_said(context: BrowserContext, site: str) -> None:
+    tympan = opened(context, f"{site}/?model=tiny&trace=1")
+    for worker in tympan.page.workers:
+        worker.evaluate(LOSE)
+    tympan.page.click("#download")
+    tympan.wait_for("error", timeout_ms=BOOT_MS)
+    assert re.search(r"The model file \S+ is damaged: the browser has lost it \(InvalidStateError\)\.", tympan.error)
 
 
 def test_two_tabs_fetch_a_file_once(context: BrowserContext, site: str, rough: RoughServer) -> None:

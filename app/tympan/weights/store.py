@@ -305,14 +305,16 @@ class BlobFile:
         content = np.empty(n_bytes, np.uint8)
         try:
             if n_bytes:
-                part = self._blob.slice(offset, offset + n_bytes)
-                buffer = FileReaderSync.new().readAsArrayBuffer(part)
-                buffer.assign_to(content)
-                if hasattr(buffer, "transfer"):
-                    buffer.transfer(0)  # free it now: JavaScript would collect hundreds of megabytes first
+                self._copy(offset, content)
         except JsException as error:  # deleted in another tab
             raise CorruptFile(self.path, f"the browser has lost it ({error.name})") from error
         return content
+
+    def _copy(self, offset: int, target: NDArray[np.uint8]) -> None:
+        buffer = FileReaderSync.new().readAsArrayBuffer(self._blob.slice(offset, offset + len(target)))
+        buffer.assign_to(target)
+        if hasattr(buffer, "transfer"):
+            buffer.transfer(0)  # free it now: JavaScript would collect hundreds of megabytes first
 
 
 class PrivateFile(BlobFile):
@@ -323,15 +325,13 @@ class PrivateFile(BlobFile):
 
     access: Any = None  # a FileSystemSyncAccessHandle, while it is held
 
-    def read(self, offset: int, n_bytes: int) -> NDArray[np.uint8]:
-        """Copy a part, as `File` says."""
-        if self.access is None or not n_bytes:
-            return super().read(offset, n_bytes)
-        content = np.empty(n_bytes, np.uint8)
-        target = Uint8Array.new(_module.HEAPU8.buffer, address(content), n_bytes)
-        if self.access.read(target, _options(at=offset)) != n_bytes:
+    def _copy(self, offset: int, target: NDArray[np.uint8]) -> None:
+        if self.access is None:
+            super()._copy(offset, target)
+            return
+        memory = Uint8Array.new(_module.HEAPU8.buffer, address(target), len(target))
+        if self.access.read(memory, _options(at=offset)) != len(target):
             raise CorruptFile(self.path, "the browser has lost a part of it")
-        return content
 
 
 # A JavaScript object of size 0 counts as false in Python; the two below may be given an empty one, or None.
