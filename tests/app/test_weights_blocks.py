@@ -1,4 +1,4 @@
-"""What all formats of blocks have in common: rows, GGUF, matrices in a file, and what is refused."""
+"""What all formats of blocks have in common: rounding, rows, GGUF, matrices in a file, and what is refused."""
 
 from __future__ import annotations
 
@@ -22,12 +22,37 @@ QUANTIZE: dict[BlockFormat, Quantize] = {"q4": q4.quantize, "q8": q8.quantize}
 ALL_FORMATS = pytest.mark.parametrize("block_format", BLOCKS)
 
 
+def random_matrix(n: int, k: int) -> Float32:
+    return np.random.default_rng(n * k).normal(size=(n, k)).astype(np.float32)
+
+
 def quantized(block_format: BlockFormat, n: int, k: int) -> BlockMatrix:
-    return QUANTIZE[block_format](np.random.default_rng(n * k).normal(size=(n, k)).astype(np.float32))
+    return QUANTIZE[block_format](random_matrix(n, k))
 
 
 def parts_of(matrix: BlockMatrix) -> dict[str, NDArray[Any]]:
     return {matrix.format: matrix.blocks, "scale": matrix.scale}
+
+
+@ALL_FORMATS
+def test_quantizing_twice_changes_nothing(block_format: BlockFormat) -> None:
+    once = quantized(block_format, 20, 64).dequantize()
+    assert np.array_equal(QUANTIZE[block_format](once).dequantize(), once)
+
+
+@ALL_FORMATS
+def test_padding_is_zero(block_format: BlockFormat) -> None:
+    matrix = quantized(block_format, 3, 40)
+    assert not type(matrix)(matrix.blocks, matrix.scale, 64).dequantize()[:, 40:].any()
+
+
+@ALL_FORMATS
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e7])
+def test_what_has_no_scale_is_refused(block_format: BlockFormat, value: float) -> None:
+    matrix = random_matrix(4, 64)
+    matrix[2, 40] = value
+    with pytest.raises(BadModel, match="not finite"):
+        QUANTIZE[block_format](matrix)
 
 
 @ALL_FORMATS

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, expect
 
 from tests.page.test_transcribe import SPEECH
-from tests.page.tympan_page import BOOT_MS, TympanPage
+from tests.page.tympan_page import BOOT_MS, TympanPage, change_engine
 
 LOSE = """
 (step) => {
@@ -53,12 +53,8 @@ def test_no_word_is_lost_or_doubled(chromium: Browser, site: str) -> None:
 
 
 def test_the_cpu_takes_over_from_a_gpu_that_stays_away_and_the_page_says_so(chromium: Browser, site: str) -> None:
-    def prefer_webgpu(route: Route) -> None:
-        response = route.fetch()
-        route.fulfill(response=response, body=response.text() + PREFER_WEBGPU)
-
     context = chromium.new_context(service_workers="block")
-    context.route("**/app/engine.py", prefer_webgpu)
+    change_engine(context, after=PREFER_WEBGPU)
     tympan = TympanPage(context.new_page())
     tympan.page.goto(f"{site}/")
     tympan.wait_for("ready", timeout_ms=BOOT_MS)

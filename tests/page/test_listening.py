@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, expect
 
 from bench.word_errors import word_error_rate
 from tests.page.test_reading import MAX_WORD_ERROR_RATE, SAID
-from tests.page.tympan_page import BOOT_MS, TRANSCRIBE_MS, TympanPage
+from tests.page.tympan_page import BOOT_MS, TRANSCRIBE_MS, TympanPage, change_engine
 
 VOICE = """
     // Another tab that plays the sample, chosen in the browser's dialogue; and a screen that can be kept on.
@@ -143,12 +143,8 @@ def test_a_tab_that_nobody_sees_goes_on_transcribing(tympan: TympanPage) -> None
 
 
 def test_a_machine_that_cannot_follow_says_how_far_behind_it_is_and_drops_nothing(chromium: Browser, site: str) -> None:
-    def slow_down(route: Route) -> None:
-        response = route.fetch()
-        route.fulfill(response=response, body=response.text() + SLOW)
-
     context = chromium.new_context(service_workers="block")
-    context.route("**/app/engine.py", slow_down)
+    change_engine(context, after=SLOW)
     tympan = TympanPage(context.new_page())
     tympan.page.add_init_script(VOICE)
     tympan.page.goto(f"{site}/?backend=numpy")

@@ -17,7 +17,7 @@ from quantize.convert import quantize
 from quantize.gguf import write_gguf
 from tests.app.test_weights_mimi_names import to_hf
 from tests.page.rough_server import Fault, RoughServer, rough_server
-from tests.page.tympan_page import BOOT_MS, TympanPage
+from tests.page.tympan_page import BOOT_MS, TympanPage, change_engine
 from tympan.weights.q4 import Q4Matrix
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "a"
@@ -252,12 +252,7 @@ def test_a_full_disk(context: BrowserContext, site: str, rough: RoughServer) -> 
 
 
 def test_a_browser_without_private_files_uses_its_cache(context: BrowserContext, site: str, rough: RoughServer) -> None:
-    def without_private_files(route: Any) -> None:
-        response = route.fetch()
-        without = "from js import StorageManager\n\nStorageManager.prototype.getDirectory = None\n"
-        route.fulfill(response=response, body=without + response.text())
-
-    context.route("**/app/engine.py", without_private_files)
+    change_engine(context, before="from js import StorageManager\n\nStorageManager.prototype.getDirectory = None\n")
     rough.faults[MIMI] = [Fault(cut_at=700_000, pause_s=0.1)]
     tympan = opened(context, f"{site}/?model=tiny&trace=1")
     tympan.page.click("#download")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, FilePayload, Page, Request
+from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, Request, Route
 
 BOOT_MS = 120_000  # a busy machine starts Pyodide slowly
 TRANSCRIBE_MS = 180_000
@@ -21,6 +21,16 @@ KEEP_TRACKS = """
         return stream;
     };
 """
+
+
+def change_engine(context: BrowserContext, before: str = "", after: str = "") -> None:
+    """Have pages run Python, in their worker, before and after what app/engine.py says."""
+
+    def change(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, body=before + response.text() + after)
+
+    context.route("**/app/engine.py", change)
 
 
 @dataclass

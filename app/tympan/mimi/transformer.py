@@ -113,7 +113,11 @@ def step_layer(
     visible: Bool,
     x: Float32,
 ) -> Float32:
-    """One layer of `transformer_step`: x float32 (F * T, d), slots (F, T) of the ring, visible (F, T, S)."""
+    """One layer of `transformer_step`, F frames of T positions each: float32 (F * T, d), same shape back.
+
+    config: of the transformer that the layer is of. ring: of this stream; takes the keys and values of x.
+    rotation: of the F * T positions. slots: (F, T), where in the ring they go. visible: (F, T, S), what they see there.
+    """
     kernels = module.kernels()
     if kernels is not None and weights.pointers is not None:
         y = x.copy()
