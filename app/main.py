@@ -307,4 +307,9 @@ class Page:
         self.trouble.show(error)
 
 
-asyncio.create_task(Page().open())
+async def start():
+    await language.recall()
+    await Page().open()
+
+
+asyncio.create_task(start())

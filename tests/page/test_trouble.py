@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Browser, Error, Route
+from playwright.sync_api import Browser, Error, Route, expect
 
 from tests.conftest import chromium_options
 from tests.page.test_transcribe import SPEECH
-from tests.page.tympan_page import BOOT_MS, TympanPage
+from tests.page.tympan_page import BOOT_MS, TympanPage, change_engine
+
+FORBID_TEXTS = """
+    Object.defineProperty(window, "localStorage", {
+        get() { throw new DOMException("It is forbidden.", "SecurityError"); },
+    });
+"""
+FORBID_FILES = """
+from js import CacheStorage, Error, LockManager, Promise, StorageManager
+
+for kind, name in ((CacheStorage, "open"), (LockManager, "request"), (StorageManager, "getDirectory")):
+    setattr(kind.prototype, name, lambda *arguments: Promise.reject(Error.new("It is forbidden.")))
+
+"""
 
 
 def failed_to_load(tympan: TympanPage) -> str:
@@ -98,4 +111,18 @@ def test_a_refused_microphone(chromium: Browser, site: str) -> None:
     tympan.choose("speech.wav", SPEECH.read_bytes())
     assert "meeting" in tympan.transcript
     assert tympan.page.is_hidden("#error")
+    tympan.close()
+
+
+def test_a_browser_that_may_keep_neither_texts_nor_files(chromium: Browser, site: str) -> None:
+    context = chromium.new_context(service_workers="block")
+    context.add_init_script(FORBID_TEXTS)
+    change_engine(context, before=FORBID_FILES)
+    tympan = TympanPage(context.new_page())
+    tympan.page.goto(f"{site}/?backend=numpy")
+    tympan.wait_for("ready", timeout_ms=BOOT_MS)
+    tympan.page.click("#language")
+    expect(tympan.page.locator("#microphone")).to_have_text("Écouter")
+    tympan.choose("speech.wav", SPEECH.read_bytes())
+    assert "meeting" in tympan.transcript
     tympan.close()

@@ -1,10 +1,13 @@
 """The language of the page: English or French, as the browser prefers or a person has chosen."""
 
+import asyncio
+
 from pyscript import document, window
 from pyscript.ffi import to_js
 
 from tympan.browser.english import ENGLISH
 from tympan.browser.french import FRENCH, FRENCH_SENTENCES
+from tympan.browser.storage import recall, remember
 
 TABLES = {"en": ENGLISH, "fr": FRENCH}
 STORED = "tympan.language"
@@ -23,17 +26,24 @@ class Language:
     """Texts and numbers of the language that is chosen; `on_change` functions are called when it is another."""
 
     def __init__(self):
-        stored = window.localStorage.getItem(STORED)
-        preferred = [stored] if stored else [str(name) for name in window.navigator.languages]
-        known = [name[:2] for name in preferred if name[:2] in TABLES]
+        known = [str(name)[:2] for name in window.navigator.languages if str(name)[:2] in TABLES]
         self.code = known[0] if known else "en"
         self.on_change = []
         self._translate()
 
+    async def recall(self):
+        """Change to the language that was chosen at an earlier visit."""
+        chosen = await recall(STORED)
+        if chosen in TABLES:
+            self._change(chosen)
+
     def toggle(self):
         """Change to the other language, and remember that."""
-        self.code = "fr" if self.code == "en" else "en"
-        window.localStorage.setItem(STORED, self.code)
+        self._change("fr" if self.code == "en" else "en")
+        asyncio.create_task(remember(STORED, self.code))
+
+    def _change(self, code):
+        self.code = code
         self._translate()
         for function in self.on_change:
             function()

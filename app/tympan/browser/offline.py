@@ -14,7 +14,10 @@ async def ask_for_newest():
     workers = getattr(window.navigator, "serviceWorker", None)
     if not workers:  # not over https, or a browser that has none
         return
-    registration = await workers.getRegistration()
+    try:
+        registration = await settled(workers.getRegistration())
+    except JsError:  # nothing may be kept
+        return
     if getattr(registration, "waiting", None):
         _begin_as_newest(registration)
 

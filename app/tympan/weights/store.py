@@ -98,14 +98,15 @@ class Store:
             entered.set_result(None)
             return held.promise
 
-        request = navigator.locks.request(f"tympan {key}", create_once_callable(hold))
+        request = asyncio.ensure_future(navigator.locks.request(f"tympan {key}", create_once_callable(hold)))
         try:
-            await entered
+            await asyncio.wait((entered, request), return_when=asyncio.FIRST_COMPLETED)
             yield
         finally:
             held.resolve()
-            if entered.done():
-                await request
+            if entered.done() or request.done():
+                with suppress(JsException):  # it is refused where nothing may be stored
+                    await request
 
 
 async def open_store() -> Store:
