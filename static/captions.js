@@ -109,8 +109,9 @@ export class TympanCaptions extends HTMLElement {
   }
 }
 
-// Words put together into cues that can be read, the newest growing as words come.
-class Cues {
+// Words put together into cues that can be read, the newest growing as words come. A cue begins where
+// app/tympan/text/cues.py says, too; tests/page/test_captions.py holds the two together.
+export class Cues {
   #track;
   #offset; // of the words' times, in the media's
   #words = []; // of the newest cue
@@ -124,26 +125,26 @@ class Cues {
   // partial: the word that is being said at `seconds`.
   add(words, partial = "", seconds = 0) {
     for (const word of words) {
-      if (this.#isFull(word)) this.#words = [];
+      if (this.#isFull(word)) this.#begin(word);
       this.#words.push(word);
       this.#show(text(this.#words), word.end);
     }
-    if (partial && this.#words.length) this.#show(`${text(this.#words)} ${partial}`, seconds);
+    if (partial && this.#cue) this.#show(`${text(this.#words)} ${partial}`, seconds);
   }
 
   #isFull(word) {
-    if (!this.#words.length) return false;
-    const first = this.#words[0];
-    const last = this.#words.at(-1);
-    const isLong = text([...this.#words, word]).length > LONGEST_LINE || word.end - first.start > LONGEST_CUE_S;
-    return isLong || word.start - last.end > PAUSE_S;
+    if (!this.#cue) return true;
+    const isLong = [...text([...this.#words, word])].length > LONGEST_LINE;
+    return isLong || word.end - this.#words[0].start > LONGEST_CUE_S || word.start - this.#words.at(-1).end > PAUSE_S;
+  }
+
+  #begin({ start, end }) {
+    this.#words = [];
+    this.#cue = new VTTCue(start + this.#offset, end + this.#offset, "");
+    this.#track.addCue(this.#cue);
   }
 
   #show(line, end) {
-    if (this.#words.length === 1 && this.#cue?.startTime !== this.#words[0].start + this.#offset) {
-      this.#cue = new VTTCue(this.#words[0].start + this.#offset, end + this.#offset, "");
-      this.#track.addCue(this.#cue);
-    }
     this.#cue.endTime = Math.max(end + this.#offset, this.#cue.endTime);
     this.#cue.text = line.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
   }

@@ -4,7 +4,7 @@ from pyscript import window
 
 from tympan.browser.elements import element, made
 from tympan.browser.language import language
-from tympan.text.cues import Cues
+from tympan.text.cues import Cues, markup
 
 TICK_MS = 60  # between two looks at which word is heard; `timeupdate` comes four times a second
 
@@ -65,12 +65,12 @@ class Player:
         if not self._track:
             return
         for word in words:
-            cue = self._cue
+            cue, text = self._cue, markup(word["text"])
             if self._cues.begins(word["text"], word["start"], word["end"]) or not cue:
-                self._cue = window.VTTCue.new(word["start"], word["end"], word["text"])
+                self._cue = window.VTTCue.new(word["start"], word["end"], text)
                 self._track.track.addCue(self._cue)
             else:
-                cue.text = f"{cue.text} {word['text']}"
+                cue.text = f"{cue.text} {text}"
                 cue.endTime = word["end"]
 
     def _new_track(self, spoken_language):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 
-from tympan.text.cues import Cues
+from tympan.text.cues import Cues, markup
 from tympan.text.words import Word
 
 
@@ -24,7 +24,7 @@ def srt(words: Sequence[Word]) -> str:
 def vtt(words: Sequence[Word]) -> str:
     """The words as a WebVTT file."""
     cues = [
-        f"\n{_clock(cue[0].start, '.')} --> {_clock(cue[-1].end, '.')}\n{_escape(_text(cue))}\n" for cue in _cues(words)
+        f"\n{_clock(cue[0].start, '.')} --> {_clock(cue[-1].end, '.')}\n{markup(_text(cue))}\n" for cue in _cues(words)
     ]
     return "WEBVTT\n" + "".join(cues)
 
@@ -51,10 +51,6 @@ def _cues(words: Sequence[Word]) -> Iterator[list[Word]]:
 
 def _text(words: Sequence[Word]) -> str:
     return " ".join(word.text for word in words)
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _clock(seconds: float, point: str) -> str:

@@ -1,4 +1,4 @@
-"""Where a caption line begins, decided word by word, so that captions can grow while somebody speaks.
+"""Where a caption line begins, word by word, so that captions can grow while somebody speaks; and how it is written.
 
 MicroPython imports this module too, so it imports nothing itself.
 """
@@ -29,3 +29,8 @@ class Cues:
             self._n_characters += 1 + len(text)
         self._end = end
         return is_new
+
+
+def markup(text: str) -> str:
+    """A text as WebVTT writes it."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
