@@ -54,11 +54,22 @@ HELPERS = """
         const context = new AudioContext();
         const encoded = await (await fetch("speech.wav")).arrayBuffer();
         const player = new AudioBufferSourceNode(context, { buffer: await context.decodeAudioData(encoded) });
-        const target = context.createMediaStreamDestination();
-        player.connect(target);
         player.start(0, 0, seconds);
-        return target.stream.getAudioTracks()[0];
+        return trackOf(player);
     };
+    // The same of a whistle.
+    window.whistling = (seconds) => {
+        const context = new AudioContext();
+        const whistle = new OscillatorNode(context, { frequency: 3000 });
+        whistle.start();
+        whistle.stop(context.currentTime + seconds);
+        return trackOf(whistle.connect(new GainNode(context, { gain: 0.1 })));
+    };
+    function trackOf(player) {
+        const target = player.context.createMediaStreamDestination();
+        player.connect(target);
+        return target.stream.getAudioTracks()[0];
+    }
 """
 
 
@@ -231,6 +242,13 @@ def test_nobody_says_anything(page: Page) -> None:
     )
     assert kinds(events) == ["start", "audiostart", "audioend", "error", "end"]
     assert events[-2]["error"] == "no-speech"
+
+
+def test_a_whistle_is_no_speech(page: Page) -> None:
+    events = page.evaluate("recognize({ interimResults: true }, whistling(0.5))")
+    assert kinds(events) == [
+        "start", "audiostart", "soundstart", "speechstart", "nomatch", "speechend", "soundend", "audioend", "end",
+    ]  # fmt: skip
 
 
 def test_a_refused_microphone(page: Page) -> None:
