@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import mmap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,9 +132,7 @@ def _read_json(folder: Path, name: Any) -> dict[str, Any]:
 
 
 def _map(path: Path) -> SafetensorsFile:
-    with path.open("rb") as file:
-        try:
-            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except ValueError as error:  # an empty file cannot be mapped
-            raise BadModel(f"{path.name} is empty") from error
-    return SafetensorsFile(InMemory(memoryview(content)), path.name)
+    try:
+        return SafetensorsFile(InMemory.mapped(path), path.name)
+    except OSError as error:
+        raise BadModel(f"{path.name} cannot be read ({error})") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -42,11 +41,10 @@ def inspect(path: Path) -> Iterator[str]:
 
 def _file_lines(path: Path) -> Iterator[str]:
     try:
-        with path.open("rb") as file:
-            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError) as error:  # mmap says ValueError of an empty file
+        file = InMemory.mapped(path)
+    except OSError as error:
         raise BadModel(f"{path.name} cannot be read ({error})") from error
-    tensors = list(open_tensors(InMemory(memoryview(content)), path.name).stored())
+    tensors = list(open_tensors(file, path.name).stored())
     yield from _table(tensors)
     yield f"{len(tensors)} tensors, {sum(tensor.n_bytes for tensor in tensors):,} bytes"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -38,6 +40,15 @@ class InMemory:
 
     def __init__(self, content: BytesLike) -> None:
         self._content = memoryview(content).cast("B")
+
+    @classmethod
+    def mapped(cls, path: Path) -> InMemory:
+        """A file of this machine, read from its disk as it is looked at. Raises OSError, also where it is empty."""
+        with path.open("rb") as file:
+            try:
+                return cls(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
+            except ValueError as error:
+                raise OSError("it is empty") from error
 
     @property
     def n_bytes(self) -> int:

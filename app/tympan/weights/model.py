@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,18 +143,17 @@ class Folder:
     async def open(self, file: ModelFile, progress: Progress) -> File:
         """Map one file into memory and check it, as `Source` says."""
         try:
-            with (self.folder / file.path).open("rb") as stored:
-                content = mmap.mmap(stored.fileno(), 0, access=mmap.ACCESS_READ)
+            stored = InMemory.mapped(self.folder / file.path)
         except FileNotFoundError as error:
             raise CorruptFile(file.path, "it is missing") from error
-        except (OSError, ValueError) as error:  # mmap says ValueError of an empty file
+        except OSError as error:
             raise CorruptFile(file.path, f"it cannot be read ({error})") from error
-        if len(content) != file.n_bytes:
-            raise CorruptFile(file.path, f"it has {len(content)} bytes, {file.n_bytes} expected")
-        if hashlib.sha256(content).hexdigest() != file.sha256:
+        if stored.n_bytes != file.n_bytes:
+            raise CorruptFile(file.path, f"it has {stored.n_bytes} bytes, {file.n_bytes} expected")
+        if hashlib.sha256(stored.read(0, file.n_bytes).data).hexdigest() != file.sha256:
             raise CorruptFile(file.path, f"its sha256 is not the one in {MANIFEST_NAME}")
-        progress.add(len(content))
-        return InMemory(memoryview(content))
+        progress.add(file.n_bytes)
+        return stored
 
     def let_go(self) -> None:
         """Nothing is held."""
