@@ -92,7 +92,7 @@ def transcribe(files: Sequence[Path], options: Options) -> bool:
 def opened_page(options: Options) -> Iterator[Page]:
     """The page with its model loaded. Raises CommandError with the page's own sentence when it cannot be."""
     model, mounts = options.model, {}
-    if Path(model).is_dir() and model:
+    if model and Path(model).is_dir():
         if not (Path(model) / MANIFEST_NAME).is_file():
             raise CommandError(f"{model} is not a model directory: it holds no {MANIFEST_NAME}.")
         model, mounts = MODEL_PATH, {MODEL_PATH: Path(model)}

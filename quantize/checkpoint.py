@@ -84,11 +84,11 @@ class Checkpoint:
 
         Raises BadModel when a file that `config.json` names is missing or is not what it should be.
         """
-        config = _read_json(folder, "config.json")
+        config = read_json(folder, "config.json")
         mimi_config_name = config.get("mimi_config_name")
         return cls(
             config_json=config,
-            mimi_config_json=_read_json(folder, mimi_config_name) if mimi_config_name else _MIMI_CONFIG,
+            mimi_config_json=read_json(folder, mimi_config_name) if mimi_config_name else _MIMI_CONFIG,
             lm=TensorsOnDisk(_lm_paths(folder, config.get("moshi_name", MOSHI_NAME))),
             mimi=TensorsOnDisk([_path(folder, config.get("mimi_name", MIMI_NAME))]),
             tokenizer=_path(folder, config.get("tokenizer_name", TOKENIZER_NAME)).read_bytes(),
@@ -108,7 +108,7 @@ def _lm_paths(folder: Path, name: str) -> list[Path]:
     index_name = f"{name}.index.json"
     if (folder / name).exists() or not (folder / index_name).exists():
         return [_path(folder, name)]
-    weight_map = _read_json(folder, index_name).get("weight_map")
+    weight_map = read_json(folder, index_name).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise BadModel(f"{index_name} has no weight_map")
     return [_path(folder, shard) for shard in sorted(set(weight_map.values()))]
@@ -120,7 +120,8 @@ def _path(folder: Path, name: Any) -> Path:
     return folder / name
 
 
-def _read_json(folder: Path, name: Any) -> dict[str, Any]:
+def read_json(folder: Path, name: Any) -> dict[str, Any]:
+    """One of a checkpoint's files of JSON. Raises BadModel when it is missing or holds no object."""
     path = _path(folder, name)
     try:
         value = json.loads(path.read_text("utf-8"))

@@ -7,9 +7,11 @@ import json
 import os
 import re
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
-from quantize.checkpoint import MIMI_NAME, MOSHI_NAME, TOKENIZER_NAME
+from quantize.checkpoint import MIMI_NAME, MOSHI_NAME, TOKENIZER_NAME, read_json
 from tympan.errors import BadModel, CorruptFile, DownloadFailed
 from tympan.weights.hub import HOST, HubRepository
 
@@ -34,7 +36,7 @@ def fetch(name: str, cache: Path = CACHE, host: str = HOST) -> Path:
     repository = HubRepository(host, name)
     folder = cache / name.replace("/", "--")
     folder.mkdir(parents=True, exist_ok=True)
-    listing = {entry["path"]: entry for entry in json.loads(_get(repository.listing_url))}
+    listing = _listing(repository)
 
     def fetch_file(path: str) -> None:
         if path not in listing:
@@ -42,7 +44,7 @@ def fetch(name: str, cache: Path = CACHE, host: str = HOST) -> Path:
         _fetch(repository.file_url(path), folder / path, listing[path])
 
     fetch_file("config.json")
-    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config = read_json(folder, "config.json")
     defaults = {"moshi_name": MOSHI_NAME, "mimi_name": MIMI_NAME, "tokenizer_name": TOKENIZER_NAME}
     for key in ("moshi_name", "mimi_name", "tokenizer_name", "mimi_config_name"):
         if path := config.get(key, defaults.get(key)):
@@ -50,15 +52,19 @@ def fetch(name: str, cache: Path = CACHE, host: str = HOST) -> Path:
     return folder
 
 
-def _get(url: str) -> bytes:
+def _listing(repository: HubRepository) -> dict[str, dict[str, Any]]:
+    """What the repository says of its files, by path. Raises DownloadFailed, or BadModel when it is no listing."""
+    url = repository.listing_url
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:
-            return bytes(response.read())
-    except OSError as error:  # urllib's errors among them
+            return {entry["path"]: dict(entry) for entry in json.loads(response.read())}
+    except (OSError, HTTPException) as error:  # urllib's errors among them
         raise DownloadFailed(url, str(error)) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadModel(f"the listing of {repository.page_url} cannot be read") from error
 
 
-def _fetch(url: str, dest: Path, entry: dict[str, object]) -> None:
+def _fetch(url: str, dest: Path, entry: dict[str, Any]) -> None:
     """Raises DownloadFailed, or CorruptFile when length or sha256 is not the published one."""
     if dest.exists() and dest.stat().st_size == entry["size"]:
         return
@@ -69,7 +75,7 @@ def _fetch(url: str, dest: Path, entry: dict[str, object]) -> None:
             while piece := response.read(_PIECE_BYTES):
                 file.write(piece)
                 digest.update(piece)
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         raise DownloadFailed(url, str(error)) from error
     lfs = entry.get("lfs")
     if part.stat().st_size != entry["size"] or (isinstance(lfs, dict) and digest.hexdigest() != lfs["oid"]):

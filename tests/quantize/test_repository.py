@@ -65,3 +65,16 @@ def test_a_repository_without_a_checkpoint(tmp_path: Path) -> None:
     files = published()
     with rough_server(files | {f"/api/models/{NAME}/tree/main": b"[]"}) as hub, pytest.raises(BadModel, match="config"):
         fetch(NAME, tmp_path, hub.url)
+
+
+@pytest.mark.parametrize("listing", [b"<html>", b"7", b"[7]", b"[{}]"])
+def test_an_answer_that_is_no_listing(tmp_path: Path, listing: bytes) -> None:
+    files = published() | {f"/api/models/{NAME}/tree/main": listing}
+    with rough_server(files) as hub, pytest.raises(BadModel, match="listing"):
+        fetch(NAME, tmp_path, hub.url)
+
+
+def test_a_config_that_is_none(tmp_path: Path) -> None:
+    files = published() | {f"{BASE}/config.json": b"[" + bytes(len(published()[f"{BASE}/config.json"]) - 1)}
+    with rough_server(files) as hub, pytest.raises(BadModel, match=r"config\.json is not JSON"):
+        fetch(NAME, tmp_path, hub.url)
