@@ -352,6 +352,19 @@ def test_a_cache_that_takes_its_room_last(
         fetch(downloader)
 
 
+def test_a_note_that_finds_no_room_is_no_trouble(
+    store: MemoryStore, downloader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def set_note(key: str, text: bytes) -> None:
+        raise JsError("full", "QuotaExceededError")
+
+    run(downloader.set_note("listing", b"[]"))
+    assert run(store.note("listing")) == b"[]"
+    monkeypatch.setattr(store, "set_note", set_note)
+    run(downloader.set_note("listing", b"[{}]"))
+    assert run(store.note("listing")) == b"[]"
+
+
 def test_cancel(server: Server, store: MemoryStore, downloader: Any) -> None:
     server.answers[URL] = [Answer(cut_at=500), Answer()]
     progress = Progress("download", FILE.n_bytes, lambda progress: downloader.cancel(), clock=iter(range(99)).__next__)

@@ -11,7 +11,7 @@ from js import AbortController, Object, fetch
 from pyodide.ffi import JsException, to_js
 
 from tympan.errors import BadModel, Cancelled, CorruptFile, DownloadFailed, StorageFull, UnknownModel
-from tympan.weights.file import File
+from tympan.weights.file import BytesLike, File
 from tympan.weights.manifest import ModelFile
 from tympan.weights.model import open_tensors
 from tympan.weights.progress import Progress
@@ -52,6 +52,11 @@ class Downloader:
     async def has(self, url: str, file: ModelFile) -> bool:
         """Whether the file is in the store, whole."""
         return await self.store.whole(_key(url, file), file.n_bytes) is not None
+
+    async def set_note(self, key: str, text: BytesLike) -> None:
+        """Keep a small text for later visits, where there is room for it."""
+        with suppress(JsException, DownloadFailed):
+            await self.store.set_note(key, text)
 
     async def file(self, url: str, file: ModelFile, progress: Progress) -> File:
         """The file from the store, or else from `url` through the store. One that is damaged is fetched once more.

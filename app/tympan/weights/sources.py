@@ -89,7 +89,7 @@ class Hub:
             return known
         listing = await self._downloader.text(self._model.repository.listing_url)
         manifest = self._model.manifest(listing)
-        await self._downloader.store.set_note(self._note, listing)
+        await self._downloader.set_note(self._note, listing)
         return manifest
 
     async def offer(self) -> Offer:
@@ -115,7 +115,7 @@ class Hub:
         try:
             return await self._downloader.file(self._url(file), file, progress)
         except CorruptFile:
-            await self._downloader.store.set_note(self._note, b"")  # the repository may have changed since
+            await self._downloader.set_note(self._note, b"")  # the repository may have changed since
             raise
 
     def let_go(self) -> None:
