@@ -300,7 +300,7 @@ function resultList(results) {
 async function supports(langs) {
   for (const lang of langs) checkTag(lang);
   const known = await languages();
-  return langs.length > 0 && (!known || langs.every((lang) => known.includes(new Intl.Locale(lang).language)));
+  return langs.length > 0 && (!known?.length || langs.every((lang) => known.includes(new Intl.Locale(lang).language)));
 }
 
 function checkTag(lang) {
@@ -311,7 +311,8 @@ function checkTag(lang) {
   }
 }
 
-// Those of the model: of what is loaded, else as the catalogue says; undefined where only loading it could tell.
+// Those of the model: of what is loaded, else as the catalogue says; undefined where only loading it could tell, none
+// where its author did not say.
 async function languages() {
   if (engine.isLoaded) return (await engine.load()).languages;
   const { models } = await (await fetch(`${HOME}models/catalogue.json`)).json();

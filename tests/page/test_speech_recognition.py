@@ -10,7 +10,7 @@ from itertools import groupby, pairwise
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 from bench.word_errors import word_error_rate
 from tests.page.author import author_site
@@ -230,6 +230,21 @@ def test_abort_gives_no_result(page: Page) -> None:
 def test_a_language_that_the_model_does_not_know(page: Page) -> None:
     events = page.evaluate("recognize({ lang: 'ja-JP' })")
     assert events == [{"type": "error", "error": "language-not-supported"}, {"type": "end"}]
+
+
+def test_a_model_whose_author_names_no_language_is_taken_to_know_any(page: Page, site: str) -> None:
+    def forget_languages(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, json=response.json() | {"languages": []})
+
+    assert page.context.browser is not None
+    another = page.context.browser.new_page()
+    another.route("**/models/demo/model.json", forget_languages)
+    another.goto(page.url)
+    another.evaluate(f"import('{site}/speech-recognition.js?model=demo&backend=numpy')")
+    assert another.evaluate("SpeechRecognition.install({ langs: ['en'] })")
+    assert another.evaluate("SpeechRecognition.available({ langs: ['cy'] })") == "available"
+    another.close()
 
 
 def test_nobody_says_anything(page: Page) -> None:
