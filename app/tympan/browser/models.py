@@ -57,7 +57,7 @@ class Models:
         )
         if model["host"] != window.location.host:
             facts.append(language.text("from_host", host=model["host"]))
-        element("model").replaceChildren(made("p", " · ".join(facts)), _notes(model))
+        element("model").replaceChildren(_line(facts), _notes(model))
 
     def show_offer(self, offer, on_download):
         """Tell what a download would mean. offer: what the engine tells of it."""
@@ -67,7 +67,7 @@ class Models:
         section = element("offer")
         section.replaceChildren(
             made("h2", offer["title"]),
-            made("p", " · ".join(facts)),
+            _line(facts),
             _notes(offer),
             made("p", language.text("offer_size", size=size, host=offer["host"])),
             button(language.text("download_size", size=size), on_download, id="download", className="primary"),
@@ -90,7 +90,7 @@ class Models:
         card = made("li")
         card.append(
             made("h3", model["title"]),
-            made("p", " · ".join(facts)),
+            _line(facts),
             _notes(model),
             # All that is to be known of it stands beside the button.
             button(use, lambda: self._on_choice(model["id"], True), id=f"use-{model['id']}", className="small"),
@@ -104,6 +104,11 @@ class Models:
             self.show_loaded(self._loaded)
         if self._offer:
             self.show_offer(*self._offer)
+
+
+def _line(facts):
+    """Facts side by side; not those that nobody has stated."""
+    return made("p", " · ".join([fact for fact in facts if fact]))
 
 
 def _notes(model):
