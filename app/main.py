@@ -22,6 +22,7 @@ from tympan.browser.trouble import Trouble, failure, removed, success
 from tympan.browser.view import View
 from tympan.browser.waiting import Waiting
 from tympan.browser.wake_lock import WakeLock
+from tympan.errors import StorageRefused
 
 CHUNK_SAMPLES = 2 * RATE_HZ  # of a file, handed to the engine at once
 SAMPLE = "sample.wav"
@@ -69,10 +70,17 @@ class Page:
         self.view.show_state("idle", "starting_engine")
         asyncio.create_task(ask_for_newest())
         asyncio.create_task(self.models.show_catalogue(f"{self.page_url}models/catalogue.json"))
-        asyncio.create_task(self.sessions.load())
+        if not await self.sessions.load():  # PyScript, too, waits for a database before it starts the engine
+            self.fail_to_start(StorageRefused())
+            return
         await self.engine.start()
         await self.load(self.query.get("model") or "")
         await keep_site()
+
+    def fail_to_start(self, error):
+        """Nothing can be done here; scripts are told, too."""
+        self.trouble.show(error)
+        window.tympan.open(failure(error), None, None, None)
 
     async def load(self, model, agreed=False):
         """Load a model in place of the one before. agreed: a person has read what would be downloaded."""

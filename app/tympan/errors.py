@@ -20,6 +20,7 @@
     │   ├── GpuWrong          the GPU computes, and computes wrongly
     │   └── DeviceLost        the GPU went away
     ├── NotInWorker           a page's own thread cannot run a model
+    ├── StorageRefused        the browser may not keep anything for this site
     └── BadOption             a query parameter or an argument that means nothing
 
 A mistake of our own is an `assert` with the shapes in it, never one of these.
@@ -156,6 +157,14 @@ class DeviceLost(GpuError):
 class NotInWorker(TympanError):
     def __init__(self) -> None:
         super().__init__('Tympan runs in a worker: add the attribute "worker" to the <py-script> element.')
+
+
+class StorageRefused(TympanError):
+    def __init__(self) -> None:
+        super().__init__(
+            "The browser may keep nothing for this site, and Python does not start without. Allow the site to keep "
+            "data (cookies) in the browser's settings and reload the page."
+        )
 
 
 class BadOption(TympanError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Error, Route, expect
@@ -126,3 +128,16 @@ def test_a_browser_that_may_keep_neither_texts_nor_files(chromium: Browser, site
     tympan.choose("speech.wav", SPEECH.read_bytes())
     assert "meeting" in tympan.transcript
     tympan.close()
+
+
+def test_a_browser_that_may_keep_nothing_at_all(chromium: Browser, site: str, tmp_path: Path) -> None:
+    """As a person forbids it in the settings, for every site."""
+    (tmp_path / "Default").mkdir()
+    settings = {"profile": {"default_content_setting_values": {"cookies": 2}}}
+    (tmp_path / "Default" / "Preferences").write_text(json.dumps(settings))
+    context = chromium.browser_type.launch_persistent_context(tmp_path, **chromium_options())
+    tympan = TympanPage(context.new_page())
+    tympan.page.goto(site)
+    tympan.wait_for("error", timeout_ms=BOOT_MS)
+    assert "may keep nothing" in failed_to_load(tympan)
+    context.close()

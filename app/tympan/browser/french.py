@@ -157,6 +157,8 @@ FRENCH_SENTENCES = {
     "GpuFault": "Le pilote graphique a refusé {label} : {reason}",
     "GpuWrong": "Ce processeur graphique calcule faux : le résultat du noyau « {kernel} » n’est pas le bon.",
     "NotInWorker": "Ce script doit s’exécuter dans un worker : il lui manque l’attribut worker.",
+    "StorageRefused": "Le navigateur ne peut rien garder pour ce site, et sans cela Python ne démarre pas. "
+    "Autorisez le site à garder des données (cookies) dans les réglages du navigateur et rechargez la page.",
     "DeviceLost": "Le processeur graphique a été retiré ({reason}). Rechargez le modèle pour continuer.",
     "BadOption": "{option} ne peut pas être « {value} ».",
     "Bug": "Quelque chose s’est mal passé dans Tympan : {reason}",

@@ -26,12 +26,13 @@ class Sessions:
         language.on_change.append(self._show)
 
     async def load(self):
-        """Read the list."""
+        """Read the list; returns whether the browser let that happen."""
         try:
             self._sessions = await self._keeping.all()
         except JsError:
-            self._sessions = []
+            return False
         self._show()
+        return True
 
     def enable(self, is_enabled):
         """Say whether a session can be opened, or changed, now."""
