@@ -144,11 +144,11 @@ class MemoryStore:
     async def locked(self, key: str) -> AsyncIterator[None]:
         yield
 
-    async def whole(self, key: str, n_bytes: int) -> InMemory | None:
+    async def whole(self, key: str, file: ModelFile) -> InMemory | None:
         content = bytes(self.parts[key]) if key in self.kept else b""
-        return InMemory(content) if content and len(content) == n_bytes else None
+        return InMemory(content) if content and len(content) == file.n_bytes else None
 
-    async def hold(self, file: InMemory) -> InMemory:
+    async def hold(self, key: str, file: InMemory) -> InMemory:
         return file
 
     async def part(self, key: str) -> MemoryPart:

@@ -51,7 +51,7 @@ class Downloader:
 
     async def has(self, url: str, file: ModelFile) -> bool:
         """Whether the file is in the store, whole."""
-        return await self.store.whole(_key(url, file), file.n_bytes) is not None
+        return await self.store.whole(_key(url, file), file) is not None
 
     async def set_note(self, key: str, text: BytesLike) -> None:
         """Keep a small text for later visits, where there is room for it."""
@@ -65,15 +65,15 @@ class Downloader:
         """
         key = _key(url, file)
         async with self.store.locked(key):
-            whole = await self.store.whole(key, file.n_bytes)
+            whole = await self.store.whole(key, file)
             if whole is not None:
                 progress.skip(file.n_bytes)
-                return await self.store.hold(whole)
+                return await self.store.hold(key, whole)
             try:
                 whole = await self._arrive(url, key, file, progress)
             except CorruptFile:
                 whole = await self._arrive(url, key, file, progress)
-            return await self.store.hold(whole)
+            return await self.store.hold(key, whole)
 
     async def _arrive(self, url: str, key: str, file: ModelFile, progress: Progress) -> File:
         """Complete the part that is in the store, and check it. A bad one is removed: raises CorruptFile."""
@@ -100,7 +100,7 @@ class Downloader:
             await self.store.keep(key)
         except JsException as error:  # a cache takes its room only now
             raise StorageFull(needed_bytes, await self.store.free_bytes()) from error
-        whole = await self.store.whole(key, file.n_bytes)
+        whole = await self.store.whole(key, file)
         if whole is None:
             raise CorruptFile(file.path, "the browser did not keep it")
         if not file.sha256:

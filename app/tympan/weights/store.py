@@ -22,6 +22,7 @@ from pyodide_js import _module
 from tympan.errors import CorruptFile, DownloadFailed
 from tympan.simd.library import address
 from tympan.weights.file import BytesLike, File
+from tympan.weights.manifest import ModelFile
 
 _FOLDER = "models"
 _CHECKED = ".checked"  # an empty file of this name beside another says that the other is whole
@@ -50,12 +51,12 @@ class Part(Protocol):
 class Store:
     """What both kinds of storage share; `open_store` opens the better one."""
 
-    async def whole(self, key: str, n_bytes: int) -> File | None:
-        """The checked file of that key and length, where there is one."""
+    async def whole(self, key: str, file: ModelFile) -> File | None:
+        """The file of a model, checked, where it is stored under that key."""
         raise NotImplementedError
 
-    async def hold(self, file: File) -> File:
-        """Make a whole file quick to read until `let_go`."""
+    async def hold(self, key: str, file: File) -> File:
+        """Make the whole file of that key quick to read until `let_go`."""
         return file
 
     def let_go(self) -> None:
@@ -129,14 +130,14 @@ class PrivateFiles(Store):
         self._folder = folder
         self._held: list[PrivateFile] = []
 
-    async def whole(self, key: str, n_bytes: int) -> File | None:
+    async def whole(self, key: str, file: ModelFile) -> File | None:
         blob = await self._file(key) if await self._file(key + _CHECKED) is not None else None
-        return PrivateFile(blob, key) if blob is not None and blob.size == n_bytes else None
+        return PrivateFile(blob, file.path) if blob is not None and blob.size == file.n_bytes else None
 
-    async def hold(self, file: File) -> File:
+    async def hold(self, key: str, file: File) -> File:
         assert isinstance(file, PrivateFile), file
         with suppress(JsException):  # a browser that lets one tab read at a time, and another tab that does
-            handle = await self._folder.getFileHandle(file.path)
+            handle = await self._folder.getFileHandle(key)
             file.access = await handle.createSyncAccessHandle(_options(mode="read-only"))
             self._held.append(file)
         return file
@@ -230,8 +231,9 @@ class Cache(Store):
         self._parts: dict[str, BlobPart] = {}
         self._whole: dict[str, Any] = {}  # blobs
 
-    async def whole(self, key: str, n_bytes: int) -> File | None:
-        return _whole(await self._blob(key), key, n_bytes)
+    async def whole(self, key: str, file: ModelFile) -> File | None:
+        blob = await self._blob(key)
+        return BlobFile(blob, file.path) if blob is not None and blob.size == file.n_bytes else None
 
     async def part(self, key: str) -> Part:
         return self._parts.setdefault(key, BlobPart())
@@ -295,6 +297,7 @@ class BlobFile:
     """A JavaScript Blob; a `File` that is copied part by part, when asked for, out of the browser's storage."""
 
     def __init__(self, blob: Any, path: str) -> None:
+        """path: its name in messages."""
         self._blob, self.path = blob, path
 
     @property
@@ -335,14 +338,8 @@ class PrivateFile(BlobFile):
             raise CorruptFile(self.path, "the browser has lost a part of it")
 
 
-# A JavaScript object of size 0 counts as false in Python; the two below may be given an empty one, or None.
-
-
-def _whole(blob: Any, key: str, n_bytes: int) -> BlobFile | None:
-    return BlobFile(blob, key) if blob is not None and blob.size == n_bytes else None
-
-
 async def _bytes(blob: Any) -> bytes | None:
+    # Not `if blob`: a JavaScript object of size 0 counts as false in Python.
     return bytes((await blob.arrayBuffer()).to_bytes()) if blob is not None else None
 
 
