@@ -105,13 +105,23 @@ class Checkpoint:
 
 def _lm_paths(folder: Path, name: str) -> list[Path]:
     """The one file `name`, or the shards that the index beside it lists."""
-    index_name = f"{name}.index.json"
-    if (folder / name).exists() or not (folder / index_name).exists():
+    index = index_of(name)
+    if (folder / name).exists() or not (folder / index).exists():
         return [_path(folder, name)]
-    weight_map = read_json(folder, index_name).get("weight_map")
+    return [_path(folder, shard) for shard in shards_of(folder, index)]
+
+
+def index_of(name: str) -> str:
+    """What the index of a file is called that was published in shards."""
+    return f"{name}.index.json"
+
+
+def shards_of(folder: Path, index: str) -> list[str]:
+    """The names of the shards that an index lists. Raises BadModel when it lists none."""
+    weight_map = read_json(folder, index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        raise BadModel(f"{index_name} has no weight_map")
-    return [_path(folder, shard) for shard in sorted(set(weight_map.values()))]
+        raise BadModel(f"{index} has no weight_map")
+    return sorted({str(shard) for shard in weight_map.values()})
 
 
 def _path(folder: Path, name: Any) -> Path:

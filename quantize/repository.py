@@ -11,7 +11,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from quantize.checkpoint import MIMI_NAME, MOSHI_NAME, TOKENIZER_NAME, read_json
+from quantize.checkpoint import MIMI_NAME, MOSHI_NAME, TOKENIZER_NAME, index_of, read_json, shards_of
 from tympan.errors import BadModel, CorruptFile, DownloadFailed
 from tympan.weights.hub import HOST, HubRepository
 
@@ -45,9 +45,15 @@ def fetch(name: str, cache: Path = CACHE, host: str = HOST) -> Path:
 
     fetch_file("config.json")
     config = read_json(folder, "config.json")
-    defaults = {"moshi_name": MOSHI_NAME, "mimi_name": MIMI_NAME, "tokenizer_name": TOKENIZER_NAME}
-    for key in ("moshi_name", "mimi_name", "tokenizer_name", "mimi_config_name"):
-        if path := config.get(key, defaults.get(key)):
+    lm = str(config.get("moshi_name", MOSHI_NAME))
+    if lm not in listing and index_of(lm) in listing:
+        fetch_file(index_of(lm))
+        lm_files = shards_of(folder, index_of(lm))
+    else:
+        lm_files = [lm]
+    others = [config.get("mimi_name", MIMI_NAME), config.get("tokenizer_name", TOKENIZER_NAME)]
+    for path in (*lm_files, *others, config.get("mimi_config_name")):
+        if path:
             fetch_file(str(path))
     return folder
 

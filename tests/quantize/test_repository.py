@@ -6,8 +6,11 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
+from quantize.checkpoint import Checkpoint
 from quantize.repository import fetch, is_repository
 from tests.page.rough_server import Fault, rough_server
 from tympan.errors import BadModel, CorruptFile, DownloadFailed
@@ -19,7 +22,11 @@ BASE = f"/{NAME}/resolve/main"
 
 
 def published() -> dict[str, bytes]:
-    files = {name: (GOLDEN / name).read_bytes() for name in NAMES}
+    return as_published({name: (GOLDEN / name).read_bytes() for name in NAMES})
+
+
+def as_published(files: dict[str, bytes]) -> dict[str, bytes]:
+    """The hub's answers about these files, config.json the first of them."""
     listing = [
         {"path": name, "size": len(content), "lfs": {"oid": hashlib.sha256(content).hexdigest()}}
         for name, content in files.items()
@@ -41,6 +48,17 @@ def test_what_the_config_names_is_fetched_once(tmp_path: Path) -> None:
         assert all((folder / name).read_bytes() == (GOLDEN / name).read_bytes() for name in NAMES)
         fetch(NAME, tmp_path, hub.url)
         assert hub.asked_for("/model.safetensors") == [""]
+
+
+def test_a_transformer_in_shards_is_fetched_whole(tmp_path: Path) -> None:
+    files = {name: (GOLDEN / name).read_bytes() for name in NAMES}
+    shards = {"lm-1.safetensors": files.pop("model.safetensors"), "lm-2.safetensors": save({"b": np.ones(1)})}
+    index = {"weight_map": {"a": "lm-1.safetensors", "b": "lm-2.safetensors"}}
+    files |= shards | {"model.safetensors.index.json": json.dumps(index).encode()}
+    with rough_server(as_published(files)) as hub:
+        folder = fetch(NAME, tmp_path, hub.url)
+    assert all((folder / name).read_bytes() == content for name, content in files.items())
+    assert "b" in Checkpoint.open(folder).lm
 
 
 def test_what_is_damaged_is_refused_and_not_kept(tmp_path: Path) -> None:
