@@ -70,15 +70,14 @@ class Page:
         self.view.show_state("idle", "starting_engine")
         asyncio.create_task(ask_for_newest())
         asyncio.create_task(self.models.show_catalogue(f"{self.page_url}models/catalogue.json"))
-        if not await self.sessions.load():  # PyScript, too, waits for a database before it starts the engine
+        if not await self.sessions.load():  # PyScript will hardly start the engine: it waits for a database, too
             self.fail_to_start(StorageRefused())
-            return
         await self.engine.start()
         await self.load(self.query.get("model") or "")
         await keep_site()
 
     def fail_to_start(self, error):
-        """Nothing can be done here; scripts are told, too."""
+        """Say why nothing comes, to scripts too."""
         self.trouble.show(error)
         window.tympan.open(failure(error), None, None, None)
 

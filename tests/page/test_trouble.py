@@ -13,12 +13,21 @@ from tests.conftest import chromium_options
 from tests.page.test_transcribe import SPEECH
 from tests.page.tympan_page import BOOT_MS, TympanPage, change_engine
 
-FORBID_TEXTS = """
+FORBID_IN_PAGE = """
     Object.defineProperty(window, "localStorage", {
         get() { throw new DOMException("It is forbidden.", "SecurityError"); },
     });
+    const open = IDBFactory.prototype.open;
+    IDBFactory.prototype.open = function (name, ...values) {
+        const request = open.call(this, name, ...values);
+        if (name === "tympan") {
+            Object.defineProperty(request, "onupgradeneeded", { set() {} });
+            request.addEventListener("upgradeneeded", () => request.transaction.abort());
+        }
+        return request;
+    };
 """
-FORBID_FILES = """
+FORBID_IN_WORKER = """
 from js import CacheStorage, Error, LockManager, Promise, StorageManager
 
 for kind, name in ((CacheStorage, "open"), (LockManager, "request"), (StorageManager, "getDirectory")):
@@ -116,10 +125,10 @@ def test_a_refused_microphone(chromium: Browser, site: str) -> None:
     tympan.close()
 
 
-def test_a_browser_that_may_keep_neither_texts_nor_files(chromium: Browser, site: str) -> None:
+def test_a_browser_that_may_keep_next_to_nothing(chromium: Browser, site: str) -> None:
     context = chromium.new_context(service_workers="block")
-    context.add_init_script(FORBID_TEXTS)
-    change_engine(context, before=FORBID_FILES)
+    context.add_init_script(FORBID_IN_PAGE)
+    change_engine(context, before=FORBID_IN_WORKER)
     tympan = TympanPage(context.new_page())
     tympan.page.goto(f"{site}/?backend=numpy")
     tympan.wait_for("ready", timeout_ms=BOOT_MS)
@@ -127,6 +136,7 @@ def test_a_browser_that_may_keep_neither_texts_nor_files(chromium: Browser, site
     expect(tympan.page.locator("#microphone")).to_have_text("Écouter")
     tympan.choose("speech.wav", SPEECH.read_bytes())
     assert "meeting" in tympan.transcript
+    expect(tympan.page.locator("#status")).to_have_text("Le navigateur n’a pas pu garder cette session.")
     tympan.close()
 
 
