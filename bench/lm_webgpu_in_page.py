@@ -45,10 +45,14 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
 
 
 # Layouts beside the chosen one: each kernel in several, all of them tried at once.
-_WIDE = [(64, 32), (128, 64), (256, 64), (64, 16), (128, 32)]
-_OUT_PROJ = [(256, 32), (256, 128), (128, 64), (256, 16), (128, 32)]
-_DOWN = [(128, 128), (256, 128), (64, 64), (128, 64), (256, 64)]
-_ATTENTION = [(64, 32), (256, 32), (128, 64), (256, 128), (128, 32)]
+_LAYOUTS = {
+    "qkv": [(32, 32), (128, 64), (128, 32)],
+    "out_proj": [(256, 32), (256, 128), (128, 64)],
+    "gate_up": [(64, 64), (128, 32), (64, 32)],
+    "down": [(128, 128), (256, 128), (64, 64)],
+    "head": [(64, 64), (128, 32), (64, 32)],
+}
+_ATTENTION = [(256, 64), (256, 128), (128, 128)]
 
 
 async def measure(lm: WebGPUBackend, weights: LMWeights, fill: int, with_layouts: bool) -> dict[str, Any]:
@@ -75,10 +79,10 @@ async def measure(lm: WebGPUBackend, weights: LMWeights, fill: int, with_layouts
 
 async def _layouts(lm: WebGPUBackend, fill: int) -> list[dict[str, Any]]:
     """The time of each kernel in other layouts, and of all of them together; why not, where one cannot be had."""
-    tunings = [replace(lm.tuning, subgroup_width=0)]
-    for wide, out_proj, down, attention in zip(_WIDE, _OUT_PROJ, _DOWN, _ATTENTION, strict=True):
-        tuning = replace(lm.tuning, wide=Shape(*wide), out_proj=Shape(*out_proj), down=Shape(*down))
-        tunings.append(replace(tuning, attention=attention[0], n_split=attention[1]))
+    tunings = [replace(lm.tuning, subgroup_width=0), replace(lm.tuning, has_integers=not lm.tuning.has_integers)]
+    for i, (attention, n_split) in enumerate(_ATTENTION):
+        shapes: dict[str, Any] = {name: Shape(*layouts[i]) for name, layouts in _LAYOUTS.items()}
+        tunings.append(replace(lm.tuning, attention=attention, n_split=n_split, **shapes))
     found: list[dict[str, Any]] = []
     for tuning in tunings:
         try:

@@ -9,7 +9,7 @@
 //     4 - 7  as residual.wgsl says; x is added to when accumulate != 0
 // Constants   k = d; n_tables may be 0; text_row is -1 where the text table is not among these; accumulate
 // Dispatch    one group of lanes a quad of x
-// Uses        lanes_*, vector, matrix_*, residual
+// Uses        rows, lanes_*, vector, matrix_*, residual
 // Requires    every row inside the tables
 // Twin        table[rows].sum(0) + table[text_row + token]; tolerance 1e-6
 
@@ -29,6 +29,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let quad = group.x * (n_invocations / n_lanes) + local / n_lanes;
     let lane = local % n_lanes;
     let is_inside = 4 * quad < d;
+    let before = stream_at(quad);
 
     var sum = vec4<f32>();
     if (is_inside) {
@@ -41,6 +42,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     sum = sum_of_lanes(local, sum);
     if (lane == 0 && is_inside) {
-        write_x(quad, select(sum, sum + x[quad], accumulate != 0));
+        write_x(quad, select(sum, sum + before.x, accumulate != 0), before);
     }
 }

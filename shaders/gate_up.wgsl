@@ -9,7 +9,7 @@
 //     4  hidden  vec2<f32> (16 ceil(h / 32),)   read_write   written, in the order of vector.wgsl
 // Constants   k = d; h
 // Dispatch    one group of lanes for 2 elements of hidden: 2 rows of the gate, 2 of the value
-// Uses        lanes_*, vector, matrix_*, normed
+// Uses        rows, lanes_*, vector, matrix_*, normed
 // Twin        silu(gate) * value in numpy; tolerance 1e-5 of the largest result
 
 override h: u32;
@@ -23,7 +23,7 @@ const HIGHEST_EXPONENT = 80.0;
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let pair = group.x * (n_invocations / n_lanes) + local / n_lanes;
     let row = min(2 * pair + vec2<u32>(0, 1), vec2<u32>(h - 1));
-    let sums = sum_of_lanes(local, dot_rows(vec4<u32>(row, h + row), local % n_lanes)) * inverse_rms(local);
+    let sums = normed_rows(vec4<u32>(row, h + row), local);
     if (local % n_lanes == 0 && 2 * pair < h) {
         let activated = sums.xy / (1.0 + exp(min(-sums.xy, vec2<f32>(HIGHEST_EXPONENT)))) * sums.zw;
         let is_whole = 2 * pair + 1 < h;

@@ -1,26 +1,29 @@
 // lanes_tree: a part of other kernels. Sums over the invocations that share some rows, in workgroup memory.
 //
-//     sum_of_lanes(local, value) = the sum of value over the n_lanes neighbours of a group, in the first of them
+//     sums_of_lanes(local, mine) = the sums over the n_lanes neighbours of a group, in the first of them
 //
 // Constants   n_invocations in a workgroup, n_lanes in a group
-// Requires    n_lanes a power of two that divides n_invocations; to be called by all invocations of the workgroup
+// Requires    n_lanes a power of two that divides n_invocations; to be called once, by all of the workgroup
+// Uses        Sums of rows
 
 override n_invocations: u32;
 override n_lanes: u32;
 
-var<workgroup> partial: array<vec4<f32>, n_invocations>;
+var<workgroup> partial_rows: array<vec4<f32>, n_invocations>;
+var<workgroup> partial_squares: array<f32, n_invocations>;
 
-fn sum_of_lanes(local: u32, value: vec4<f32>) -> vec4<f32> {
+fn sums_of_lanes(local: u32, mine: Sums) -> Sums {
     if (n_lanes == 1) {
-        return value;
+        return mine;
     }
-    workgroupBarrier();  // the sum before this one has been read
-    partial[local] = value;
+    partial_rows[local] = mine.rows;
+    partial_squares[local] = mine.squares;
     for (var stride = n_lanes / 2; stride > 0; stride /= 2) {
         workgroupBarrier();
         if (local % n_lanes < stride) {
-            partial[local] += partial[local + stride];
+            partial_rows[local] += partial_rows[local + stride];
+            partial_squares[local] += partial_squares[local + stride];
         }
     }
-    return partial[local];
+    return Sums(partial_rows[local], partial_squares[local]);
 }

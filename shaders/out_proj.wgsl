@@ -11,7 +11,7 @@
 //     4 - 7  x, as residual.wgsl says
 // Constants   k = d; n_heads, head_width, context, n_split as in attention.wgsl
 // Dispatch    one group of lanes for 4 rows
-// Uses        lanes_*, vector, matrix_*, residual
+// Uses        rows, lanes_*, vector, matrix_*, residual
 // Requires    workgroup memory for x and for n_splits * n_heads sums and shares
 // Twin        x + linear(attention(...)) in numpy; tolerance 1e-5 of the largest result
 
@@ -96,11 +96,18 @@ fn attend(local: u32) {
 
 @compute @workgroup_size(n_invocations)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    attend(local);
     let quad = group.x * (n_invocations / n_lanes) + local / n_lanes;
+    let lane = local % n_lanes;
     let rows = min(4 * quad + vec4<u32>(0, 1, 2, 3), vec4<u32>(d - 1));
-    let sums = sum_of_lanes(local, dot_rows(rows, local % n_lanes));
-    if (local % n_lanes == 0 && 4 * quad < d) {
-        write_x(quad, x[quad] + sums);
+    let before = stream_at(quad);
+    let early = part_of(rows, min(lane, n_parts - 1));  // first, so that it is waited for together with the splits
+    attend(local);
+    var dots = dot_rows(rows, lane + n_lanes);
+    if (lane < n_parts) {
+        dots += product(early, lane);
+    }
+    let sums = sum_of_lanes(local, dots);
+    if (lane == 0 && 4 * quad < d) {
+        write_x(quad, before.x + sums, before);
     }
 }

@@ -9,11 +9,11 @@
 //     4  step    struct {slot, n_keys: u32, rotations: vec2<f32> (D / 2,)}   read
 //                slot is written; a rotation is (cos, sin) of position * max_period^(-2i / D)
 //     5  query   vec2<f32> (d / 2,)               read_write   written: q / sqrt(D), rotated
-//     6  keys    pairs (d / D, D / 2, context)    read_write   column `slot` is written, as ring_*.wgsl says
+//     6  keys    pairs (d / D, D / 2, context)    read_write   column `slot` is written, as ring.wgsl says
 //     7  values  pairs (d / D, context, D / 2)    read_write   row `slot` of every head is written
 // Constants   k = d; head_width = D; context
 // Dispatch    one group of lanes for 4 rows
-// Uses        lanes_*, vector, matrix_*, normed, ring_*
+// Uses        rows, lanes_*, vector, matrix_*, normed, ring_*
 // Requires    D even; the angles are the CPU's, for WGSL promises little about sin and cos of large angles
 // Twin        rms_norm, linear and Rotation in numpy; tolerance 1e-5 of the largest result, 1e-3 in half floats
 
@@ -31,32 +31,42 @@ struct Step {
 @group(0) @binding(6) var<storage, read_write> keys: array<Stored>;
 @group(0) @binding(7) var<storage, read_write> ring_values: array<Stored>;
 
-fn rotated(pair: vec2<f32>, i: u32) -> vec2<f32> {
-    let rotation = step_inputs.rotations[i];
+// Where a pair of q, k and v goes, and by how much it is rotated.
+struct Target {
+    row: u32,
+    slot: u32,
+    rotation: vec2<f32>,
+}
+
+fn target_of(row: u32) -> Target {
+    return Target(row, step_inputs.slot, step_inputs.rotations[row / 2 % (head_width / 2)]);
+}
+
+fn rotated(pair: vec2<f32>, rotation: vec2<f32>) -> vec2<f32> {
     return vec2<f32>(pair.x * rotation.x - pair.y * rotation.y, pair.x * rotation.y + pair.y * rotation.x);
 }
 
-fn write_pair(row: u32, value: vec2<f32>) {
+fn write_pair(value: vec2<f32>, to: Target) {
     let n_pairs = head_width / 2;
-    let pair = row % k / 2;
-    let head = pair / n_pairs;
-    let i = pair % n_pairs;
-    if (row < k) {
-        query[pair] = rotated(value, i) / sqrt(f32(head_width));
-    } else if (row < 2 * k) {
-        keys[pair * context + step_inputs.slot] = stored(rotated(value, i));
-    } else if (row < 3 * k) {
-        ring_values[(head * context + step_inputs.slot) * n_pairs + i] = stored(value);
+    let pair = to.row % k / 2;
+    if (to.row < k) {
+        query[pair] = rotated(value, to.rotation) / sqrt(f32(head_width));
+    } else if (to.row < 2 * k) {
+        keys[pair * in_fours(context) + to.slot] = stored(rotated(value, to.rotation));
+    } else if (to.row < 3 * k) {
+        ring_values[(pair / n_pairs * context + to.slot) * in_fours(n_pairs) + pair % n_pairs] = stored(value);
     }
 }
 
 @compute @workgroup_size(n_invocations)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let row = 4 * (group.x * (n_invocations / n_lanes) + local / n_lanes);
+    let first = target_of(row);  // first, so that it is waited for together with the matrix
+    let second = target_of(row + 2);
     let rows = min(row + vec4<u32>(0, 1, 2, 3), vec4<u32>(3 * k - 1));
-    let sums = sum_of_lanes(local, dot_rows(rows, local % n_lanes)) * inverse_rms(local);
+    let sums = normed_rows(rows, local);
     if (local % n_lanes == 0) {
-        write_pair(row, sums.xy);
-        write_pair(row + 2, sums.zw);
+        write_pair(sums.xy, first);
+        write_pair(sums.zw, second);
     }
 }

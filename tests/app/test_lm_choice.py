@@ -13,8 +13,8 @@ from tympan.lm.choice import choose, is_gpu_too_slow, n_multiplications
 from tympan.lm.reference import Reference
 from tympan.simd import module
 
-GPU = AdapterInfo("nvidia", "ampere", "", is_software=False, subgroup_width=32)
-SWIFTSHADER = AdapterInfo("google", "swiftshader", "", is_software=True, subgroup_width=4)
+GPU = AdapterInfo("nvidia", "ampere", "", is_software=False, subgroup_width=32, has_integer_dot=True)
+SWIFTSHADER = AdapterInfo("google", "swiftshader", "", is_software=True, subgroup_width=4, has_integer_dot=True)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def broken(name):
 
 tympan.gpu.kernel.source_of = broken
 if subgroup_width:
-    Tuning.of = lambda adapter: Tuning(subgroup_width)
+    Tuning.of = lambda adapter, ring: Tuning(subgroup_width)
 try:
     backend = await WebGPUBackend.create(config, weights)
 finally:
@@ -49,13 +49,13 @@ def opened(page: PyodidePage, shader: str, right: str, wrong: str, subgroup_widt
     ("shader", "right", "wrong", "kernel"),
     [
         ("embed", "sum += quad_of(rows[t], quad)", "sum = quad_of(rows[t], quad)", "embed"),
-        ("matrix_q4", "- 8.0 * total", "- 7.0 * total", "qkv"),
+        ("q4_floats", "- 8.0 * total", "- 7.0 * total", "qkv"),
         ("qkv", "pair.y * rotation.x)", "pair.y * rotation.y)", "qkv"),
-        ("normed", "total / f32(k)", "total", "qkv"),
-        ("attention", "select(LOWEST, sum, s < n)", "select(LOWEST, 1.0, s < n)", "attention"),
-        ("out_proj", "x[quad] + sums", "sums", "attention"),
+        ("normed", "sums.squares / f32(k)", "sums.squares", "qkv"),
+        ("attention", "sum += of_query * pairs_of", "sum -= of_query * pairs_of", "attention"),
+        ("out_proj", "before.x + sums", "sums", "attention"),
         ("gate_up", "* sums.zw", "* sums.zz", "gate_up"),
-        ("down", "x[quad] + sums", "x[quad] - sums", "down"),
+        ("down", "before.x + sums", "before.x - sums", "down"),
         ("head", "logits[quad] = sums", "logits[quad] = sums.yxzw", "head"),
         ("argmax", "b.logit > a.logit", "b.logit < a.logit", "argmax"),
     ],
@@ -68,14 +68,19 @@ def test_every_wrong_kernel_is_found(
 
 
 def test_subgroups_that_are_wrong_are_not_used(pyodide_page: PyodidePage) -> None:
-    width, tokens = opened(pyodide_page, "lanes_subgroup", "sum += subgroupShuffleXor", "sum -= subgroupShuffleXor", 4)
+    width, tokens = opened(
+        pyodide_page, "lanes_subgroup", "sums.rows += subgroupShuffleXor", "sums.rows -= subgroupShuffleXor", 4
+    )
 
     assert (width, tokens) == (0, official_q4_tokens(pyodide_page))
 
 
 def test_subgroups_that_are_right_are(pyodide_page: PyodidePage) -> None:
-    assert opened(pyodide_page, "lanes_subgroup", "sum += ", "sum += ", 4) == (4, official_q4_tokens(pyodide_page))
+    assert opened(pyodide_page, "lanes_subgroup", "sums.rows += ", "sums.rows += ", 4) == (
+        4,
+        official_q4_tokens(pyodide_page),
+    )
 
 
 def official_q4_tokens(page: PyodidePage) -> list[int]:
-    return opened(page, "down", "x[quad] + sums", "x[quad] + sums")[1]
+    return opened(page, "down", "before.x + sums", "before.x + sums")[1]

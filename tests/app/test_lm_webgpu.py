@@ -26,6 +26,7 @@ from tympan.weights.q4 import quantize
 from tympan.weights.q8 import StoredQ8Matrix
 
 LOGIT_TOLERANCE = 1e-4
+INTEGER_TOLERANCE = 5e-4  # of the largest logit, with Q4 multiplied in integers
 HALF_TOLERANCE = 2e-3  # of the largest logit, with keys and values in half floats
 
 CREATE = """
@@ -158,9 +159,10 @@ def test_blocks_say_what_numpy_says(pyodide_page: PyodidePage, convert: Callable
 LAYOUTS = {
     "trees": "Tuning()",
     "subgroups of 4": "Tuning(4)",
-    "subgroups within and across lanes": "Tuning(4, Shape(32, 4), Shape(64, 8), Shape(32, 2), Shape(32, 32), 64, 16)",
+    "subgroups within and across lanes": "Tuning(4, False, *map(Shape, (32, 64, 32, 32, 64, 8), (4, 8, 2, 32, 16, 4)))",
+    "integers": "Tuning(4, True)",
     "many small splits": "Tuning(attention=16, n_split=4)",
-    "one lane": "Tuning(0, *[Shape(8, 1)] * 4)",
+    "one lane": "Tuning(0, True, *[Shape(8, 1)] * 6)",
 }
 
 
@@ -174,7 +176,8 @@ def test_every_layout_computes_the_same(
     steps = run_in_page(pyodide_page, source, weights, tuning=tuning)
 
     wanted = reference_steps(weights)[:40]
-    np.testing.assert_allclose(logits_of(steps), logits_of(wanted), atol=LOGIT_TOLERANCE, rtol=0)
+    tolerance = INTEGER_TOLERANCE * np.abs(logits_of(wanted)).max() if "True" in tuning else LOGIT_TOLERANCE
+    np.testing.assert_allclose(logits_of(steps), logits_of(wanted), atol=tolerance, rtol=0)
     assert [step.token for step in steps] == [step.token for step in wanted]
 
 

@@ -20,9 +20,14 @@ Arrays: TypeAlias = list[NDArray[Any]]
 RunKernel: TypeAlias = Callable[..., Arrays]
 
 TOLERANCE = 1e-5  # of the largest value
+INTEGER_TOLERANCE = 1e-4  # and with a vector of 16 bits
 
-# One lane; a few; more than a subgroup has, without subgroups and with those of SwiftShader.
-LAYOUTS = ["Tuning(0, *[Shape(8, 1)] * 4)", "Tuning(0, *[Shape(64, 8)] * 4)", "Tuning(4, *[Shape(32, 16)] * 4)"]
+# One lane; a few; more than a subgroup has, without subgroups and with those of SwiftShader; Q4 in floats, in integers.
+LAYOUTS = [
+    "Tuning(0, False, *[Shape(8, 1)] * 6)",
+    "Tuning(0, True, *[Shape(64, 8)] * 6)",
+    "Tuning(4, False, *[Shape(32, 16)] * 6)",
+]
 
 RUN = """
 import numpy as np
@@ -100,9 +105,25 @@ def in_quads(x: Float32) -> Float32:
     return np.pad(x, (0, -x.size % 4))
 
 
+def keys_as_ring(keys: Float32) -> Float32:
+    """Keys (S, H, D) as ring.wgsl lays them out: (H, D / 2, S, 2), S filled up to whole quads."""
+    pairs = keys.reshape(*keys.shape[:2], -1, 2).transpose(1, 2, 0, 3)
+    return np.pad(pairs, ((0, 0), (0, 0), (0, -keys.shape[0] % 4), (0, 0)))
+
+
+def values_as_ring(values: Float32) -> Float32:
+    """Values (S, H, D) as ring.wgsl lays them out: (H, S, D / 2, 2), D / 2 filled up to whole quads."""
+    return np.pad(values.swapaxes(0, 1), ((0, 0), (0, 0), (0, -values.shape[2] % 8)))
+
+
 def stream(x: Float32, alpha: Float32) -> tuple[Float32, Float32]:
     """What residual.wgsl leaves of a stream for the norm after it: `scaled` and `squares`, to a whole quad."""
     return in_blocks(x * alpha), in_quads(np.square(in_quads(x)).reshape(-1, 4).sum(1))
+
+
+def tolerance_of(tuning: str, matrix: str) -> float:
+    """What a product with a matrix may be off, of the largest value."""
+    return INTEGER_TOLERANCE if "True" in tuning and matrix == "q4" else TOLERANCE
 
 
 def assert_close(found: Float32, wanted: Float32, tolerance: float = TOLERANCE) -> None:

@@ -3,7 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.shaders.conftest import LAYOUTS, RunKernel, assert_close, buffers_of, sizes, stream
+from tests.shaders.conftest import (
+    LAYOUTS,
+    RunKernel,
+    assert_close,
+    buffers_of,
+    keys_as_ring,
+    sizes,
+    stream,
+    tolerance_of,
+    values_as_ring,
+)
 from tympan.lm.reference import rms_norm
 from tympan.rope import Rotation
 from tympan.weights.matrix import dense
@@ -35,18 +45,18 @@ def test_qkv(
     angles = np.stack([rotation.cos[0], rotation.sin[0]], axis=-1).reshape(-1)
     step = np.concatenate([np.array([slot, 1], np.uint32), angles.view(np.uint32)])
     dtype = np.float16 if ring == "f16" else np.float32
-    keys = rng.standard_normal((n_heads, head_width // 2, CONTEXT, 2)).astype(dtype)
-    ring_values = rng.standard_normal((n_heads, CONTEXT, head_width)).astype(dtype)
+    keys, ring_values = rng.standard_normal((2, CONTEXT, n_heads, head_width), np.float32)
 
     *_, query, keys_after, values_after = run_kernel(
         "qkv", config, *buffers_of(weights), *stream(x, alpha), step,
-        np.zeros(d, np.float32), keys, ring_values, tuning=tuning, ring=ring, matrix=matrix,
+        np.zeros(d, np.float32), keys_as_ring(keys).astype(dtype), values_as_ring(ring_values).astype(dtype),
+        tuning=tuning, ring=ring, matrix=matrix,
     )  # fmt: skip
 
     q, k, v = (dense(weights) @ rms_norm(x, alpha)).reshape(3, 1, n_heads, head_width)
-    keys[:, :, slot] = rotation.apply(k).reshape(n_heads, -1, 2)
-    ring_values[:, slot] = v[0]
-    tolerance = 1e-3 if ring == "f16" else 1e-5
-    assert_close(query, (rotation.apply(q) / np.sqrt(head_width)).reshape(-1))
-    assert_close(keys_after.astype(np.float32), keys.astype(np.float32), tolerance)
-    assert_close(values_after.astype(np.float32), ring_values.astype(np.float32), tolerance)
+    keys[slot], ring_values[slot] = rotation.apply(k)[0], v[0]
+    tolerance = tolerance_of(tuning, matrix)
+    assert_close(query, (rotation.apply(q) / np.sqrt(head_width)).reshape(-1), tolerance)
+    tolerance = 1e-3 if ring == "f16" else tolerance
+    assert_close(keys_after.astype(np.float32), keys_as_ring(keys), tolerance)
+    assert_close(values_after.astype(np.float32), values_as_ring(ring_values), tolerance)

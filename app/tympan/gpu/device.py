@@ -14,7 +14,9 @@ from tympan.gpu.webapi import JsException, create_proxy, js_object, navigator
 SOFTWARE_VENDORS = ("google", "mesa")  # SwiftShader, lavapipe
 SOFTWARE_NAMES = ("swiftshader", "llvmpipe", "lavapipe", "basic render")
 NEWS_S = 0.5
+WITHOUT_INTEGER_DOT = (("apple", ""), ("amd", "gcn-"), ("intel", "gen-"))  # vendor, how its architecture begins
 SUBGROUPS, TIMESTAMPS = "subgroups", "timestamp-query"
+INTEGER_DOT = "packed_4x8_integer_dot_product"
 OPTIONAL_FEATURES = (SUBGROUPS, TIMESTAMPS)
 ERROR_SCOPES = ("internal", "out-of-memory", "validation")
 
@@ -28,6 +30,7 @@ class AdapterInfo:
     description: str
     is_software: bool  # a CPU plays the GPU; Chromium falls back to that in silence
     subgroup_width: int  # the least number of invocations in a subgroup; 0 where there are no subgroups
+    has_integer_dot: bool  # products of four integers of 8 bits at once, in hardware as far as can be known
 
     @classmethod
     def of(cls, adapter: Any) -> AdapterInfo:
@@ -41,6 +44,7 @@ class AdapterInfo:
             description=info.description,
             is_software=bool(is_fallback) or is_known,
             subgroup_width=int(getattr(info, "subgroupMinSize", 0)) if adapter.features.has(SUBGROUPS) else 0,
+            has_integer_dot=_has_integer_dot(info),
         )
 
     @property
@@ -48,6 +52,14 @@ class AdapterInfo:
         """The adapter in a few words, for the screen."""
         name = self.description or " ".join(filter(None, (self.vendor, self.architecture))) or "unnamed GPU"
         return f"{name} (software)" if self.is_software else name
+
+
+def _has_integer_dot(info: Any) -> bool:
+    """Browsers offer it everywhere, and put it together from other instructions where the GPU has none."""
+    features = getattr(navigator.gpu, "wgslLanguageFeatures", None)
+    if features is None or not features.has(INTEGER_DOT):
+        return False
+    return not any(info.vendor == vendor and info.architecture.startswith(old) for vendor, old in WITHOUT_INTEGER_DOT)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tympan.gpu.buffers import WORD_BYTES, Buffer, Usage, align, upload, upload_
 from tympan.gpu.device import Device
 from tympan.gpu.kernel import Dispatch, Kernel
 from tympan.lm import kernels
-from tympan.lm.kernels import F32_BYTES, QUAD, Kernels, RingFormat, Tuning, padded
+from tympan.lm.kernels import F32_BYTES, QUAD, Kernels, RingFormat, Tuning, in_quads, padded
 from tympan.lm.weights import LMWeights
 from tympan.weights.blocks import BlockMatrix
 from tympan.weights.matrix import Matrix, MatrixFormat
@@ -135,22 +135,23 @@ class Vectors:
             "logits": config.text_card,
             "head_logits": config.n_extra_heads * config.extra_head_width,
         }
-        n_bytes = {name: max(1, F32_BYTES * QUAD * -(-n // QUAD)) for name, n in sizes.items()}
+        n_bytes = {name: max(1, F32_BYTES * in_quads(n)) for name, n in sizes.items()}
         usage = Usage.STORAGE | Usage.COPY_SRC
         return cls(**{name: Buffer.new(device, f"lm.{name}", n, usage) for name, n in n_bytes.items()})
 
 
 @dataclass(frozen=True)
 class Ring:
-    """The keys (H, D / 2, S) and the values (H, S, D / 2) of one layer, in pairs of neighbours."""
+    """The keys (H, D / 2, S) and the values (H, S, D / 2) of one layer, in pairs of neighbours, as ring.wgsl says."""
 
     keys: Buffer
     values: Buffer
 
     @classmethod
     def new(cls, device: Device, config: LMConfig, label: str, ring: RingFormat) -> Ring:
-        n_bytes, usage = _ring_bytes(config, ring), Usage.STORAGE | Usage.COPY_SRC
-        return cls(*(Buffer.new(device, f"{label}.{part}", n_bytes, usage) for part in ("keys", "values")))
+        (keys_bytes, values_bytes), usage = _ring_bytes(config, ring), Usage.STORAGE | Usage.COPY_SRC
+        keys = Buffer.new(device, f"{label}.keys", keys_bytes, usage)
+        return cls(keys, Buffer.new(device, f"{label}.values", values_bytes, usage))
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,7 @@ def needed_limits(config: LMConfig, weights: LMWeights, tuning: Tuning, ring: Ri
     groups += [[weights.text_linear]]
     for layer in weights.layers:
         groups += [[layer.in_proj], [layer.out_proj], [layer.linear_in], [layer.linear_out]]
-    largest = align(max(_ring_bytes(config, ring), *(_largest_buffer(group) for group in groups)), WORD_BYTES)
+    largest = align(max(*_ring_bytes(config, ring), *(_largest_buffer(group) for group in groups)), WORD_BYTES)
     return {
         "maxBufferSize": largest,
         "maxStorageBufferBindingSize": largest,
@@ -258,5 +259,9 @@ def _upload_norm(device: Device, label: str, alpha: Float32) -> Buffer:
     return upload(device, label, [np.pad(alpha, (0, -alpha.size % QUAD))])
 
 
-def _ring_bytes(config: LMConfig, ring: RingFormat) -> int:
-    return PAIR_BYTES[ring] * config.transformer.context * config.transformer.d // 2
+def _ring_bytes(config: LMConfig, ring: RingFormat) -> tuple[int, int]:
+    """Of the keys and of the values of a layer."""
+    sizes, pair_bytes = config.transformer, PAIR_BYTES[ring]
+    n_pairs = sizes.head_width // 2
+    keys = sizes.n_heads * n_pairs * in_quads(sizes.context)
+    return pair_bytes * keys, pair_bytes * sizes.n_heads * sizes.context * in_quads(n_pairs)

@@ -17,12 +17,6 @@ F32_BYTES = 4
 MOST_BINDINGS = 8  # storage buffers of one kernel
 QUAD = 4  # elements of a vector that are written together, rows of a matrix that share what they read
 
-_MATRIX_SHADERS: dict[MatrixFormat, tuple[str, ...]] = {
-    "q4": ("matrix_q4",),
-    "q8": ("matrix_q8", "dot_quads"),
-    "f32": ("matrix_f32", "dot_quads"),
-}
-
 
 @dataclass(frozen=True)
 class Shape:
@@ -48,26 +42,35 @@ class Tuning:
     """What suits one adapter. Every choice computes the same."""
 
     subgroup_width: int = 0  # the least that the adapter may choose; 0: no subgroups
-    # Lanes for a whole row of the 1B at once: a GPU waits for a round of loads, not for the bytes in it.
+    has_integers: bool = False  # Q4 is multiplied in integers of 8 bits, else in floats
+    # Where rows are few, lanes for a whole row of the 1B: a GPU waits for a round of loads, not for the bytes in it.
     embed: Shape = Shape(64, 64)
-    wide: Shape = Shape(64, 64)  # qkv, gate_up, head: many rows
-    out_proj: Shape = Shape(256, 64)  # few, and each workgroup puts the attention together
+    qkv: Shape = Shape(64, 64)
+    out_proj: Shape = Shape(256, 64)  # each workgroup puts the attention together
+    gate_up: Shape = Shape(32, 32)
     down: Shape = Shape(256, 256)
+    head: Shape = Shape(32, 32)
     attention: int = 256  # invocations
-    n_split: int = 64  # keys in a split of the attention
+    n_split: int = 256  # keys in a split of the attention
     argmax: int = 256  # invocations
 
     @classmethod
-    def of(cls, adapter: AdapterInfo) -> Tuning:
-        """The choice for an adapter.
+    def of(cls, adapter: AdapterInfo, ring: RingFormat) -> Tuning:
+        """The choice for an adapter. A ring in float32 asks for nothing to be rounded; half floats allow for integers.
 
         Neighbours that read neighbouring blocks suit a GPU. A CPU that plays one reads as well alone, and pays for
         every barrier and for every few invocations that wait at one.
         """
         if not adapter.is_software:
-            return cls(adapter.subgroup_width)
+            return cls(adapter.subgroup_width, adapter.has_integer_dot and ring == "f16")
         few, more = Shape(16, 1), Shape(32, 1)
-        return cls(0, embed=few, wide=few, out_proj=more, down=few, attention=4, n_split=128, argmax=8)
+        return cls(
+            embed=few, qkv=few, out_proj=more, gate_up=few, down=few, head=few, attention=4, n_split=128, argmax=8
+        )
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        return self.embed, self.qkv, self.out_proj, self.gate_up, self.down, self.head
 
 
 class Kernels:
@@ -88,7 +91,7 @@ class Kernels:
         """W (3d, d) times the normed stream: the query, and a slot of the rings."""
         d = self._sizes.d
         return await self._with_matrix(
-            "qkv", matrix, ["normed", f"ring_{self._ring}"], self.tuning.wide, -(-3 * d // QUAD),
+            "qkv", matrix, ["normed", *self._ring_shaders], self.tuning.qkv, -(-3 * d // QUAD),
             k=d, head_width=self._sizes.head_width, context=self._sizes.context,
         )  # fmt: skip
 
@@ -96,7 +99,7 @@ class Kernels:
         """One query over the rings, in `n_splits` parts."""
         constants = {**self._heads(), "n_invocations": self.tuning.attention}
         n_workgroups = self._sizes.n_heads * self.n_splits
-        return await self._compiler.compile((f"ring_{self._ring}", "attention"), n_workgroups, constants)
+        return await self._compiler.compile((*self._ring_shaders, "attention"), n_workgroups, constants)
 
     async def out_proj(self, matrix: MatrixFormat) -> Kernel:
         """The parts put together, W (d, d) times that, added to the stream."""
@@ -108,7 +111,7 @@ class Kernels:
     async def gate_up(self, matrix: MatrixFormat, h: int) -> Kernel:
         """silu(gate) * value of W (2h, d) times the normed stream."""
         return await self._with_matrix(
-            "gate_up", matrix, ["normed"], self.tuning.wide, -(-h // 2), k=self._sizes.d, h=h
+            "gate_up", matrix, ["normed"], self.tuning.gate_up, -(-h // 2), k=self._sizes.d, h=h
         )
 
     async def down(self, matrix: MatrixFormat, h: int) -> Kernel:
@@ -119,7 +122,7 @@ class Kernels:
     async def head(self, matrix: MatrixFormat, n: int) -> Kernel:
         """W (n, d) times the normed stream."""
         return await self._with_matrix(
-            "head", matrix, ["normed"], self.tuning.wide, -(-n // QUAD), k=self._sizes.d, n=n
+            "head", matrix, ["normed"], self.tuning.head, -(-n // QUAD), k=self._sizes.d, n=n
         )
 
     async def argmax(self, n: int) -> Kernel:
@@ -130,6 +133,16 @@ class Kernels:
     def n_splits(self) -> int:
         """Into how many parts a full ring is split."""
         return -(-self._sizes.context // self.tuning.n_split)
+
+    @property
+    def _ring_shaders(self) -> tuple[str, str]:
+        return "ring", f"ring_{self._ring}"
+
+    def _matrix_shaders(self, matrix: MatrixFormat) -> tuple[str, str]:
+        """How a matrix is read, and how it is multiplied."""
+        if matrix == "q4":
+            return "matrix_q4", "q4_integers" if self.tuning.has_integers else "q4_floats"
+        return f"matrix_{matrix}", "quads"
 
     def _heads(self) -> dict[str, Constant]:
         return {
@@ -148,7 +161,7 @@ class Kernels:
         if self.tuning.subgroup_width and shape.n_lanes > 1:
             lanes = "lanes_subgroup"
             constants["subgroup_width"] = self.tuning.subgroup_width
-        shaders = (lanes, "vector", *_MATRIX_SHADERS[matrix], *parts, name)
+        shaders = (lanes, "vector", *self._matrix_shaders(matrix), "rows", *parts, name)
         constants |= {"n_invocations": shape.n_invocations, "n_lanes": shape.n_lanes}
         return await self._compiler.compile(shaders, shape.n_workgroups(n_groups), constants)
 
@@ -156,17 +169,17 @@ class Kernels:
 def needed_limits(tuning: Tuning, sizes: TransformerConfig, h: int, text_card: int) -> dict[str, int]:
     """The WebGPU limits, by name, that the kernels must be given."""
     n_splits = -(-sizes.context // tuning.n_split)
-    attention = max(tuning.attention, tuning.n_split) + 2 * tuning.n_split + 2 * tuning.attention
-    out_proj = 4 * tuning.out_proj.n_invocations + padded(sizes.d) + 3 * n_splits * sizes.n_heads
-    shapes = tuning.embed, tuning.wide, tuning.out_proj, tuning.down
-    n_invocations = max(tuning.attention, tuning.argmax, *(shape.n_invocations for shape in shapes))
+    products, sums = max(tuning.attention, tuning.n_split // QUAD), max(tuning.attention, -(-sizes.head_width // 8))
+    attention = 4 * products + 2 * tuning.n_split + 8 * sums + QUAD
+    out_proj = 5 * tuning.out_proj.n_invocations + padded(sizes.d) + 3 * n_splits * sizes.n_heads
+    n_invocations = max(tuning.attention, tuning.argmax, *(shape.n_invocations for shape in tuning.shapes))
     n_groups = -(-max(text_card, 3 * sizes.d, 2 * h) // QUAD)
     return {
         "maxComputeInvocationsPerWorkgroup": n_invocations,
         "maxComputeWorkgroupSizeX": n_invocations,
         "maxComputeWorkgroupStorageSize": F32_BYTES * max(attention, out_proj, 2 * tuning.argmax),
         "maxComputeWorkgroupsPerDimension": max(
-            n_splits * sizes.n_heads, *(shape.n_workgroups(n_groups) for shape in shapes)
+            n_splits * sizes.n_heads, *(shape.n_workgroups(n_groups) for shape in tuning.shapes)
         ),
     }
 
@@ -174,3 +187,8 @@ def needed_limits(tuning: Tuning, sizes: TransformerConfig, h: int, text_card: i
 def padded(n: int) -> int:
     """The elements of a vector of n, filled up to whole blocks."""
     return BLOCK * -(-n // BLOCK)
+
+
+def in_quads(n: int) -> int:
+    """n elements, filled up to whole quads."""
+    return QUAD * -(-n // QUAD)

@@ -69,13 +69,13 @@ class WebGPUBackend:
     ) -> WebGPUBackend:
         """Upload a model to the GPU and check that it computes. The weights may be dropped afterwards.
 
-        ring: how keys and values are kept. tuning: how the kernels are laid out; what suits the adapter by default,
-        without subgroups where these turn out to be wrong.
+        ring: how keys and values are kept; f32 rounds nothing else either. tuning: how the kernels are laid out; what
+        suits the adapter by default, without subgroups where these turn out to be wrong.
         Raises NoWebGPU, GpuLimit where the GPU is too small for the model, GpuFault where the driver refuses it,
         GpuWrong.
         """
         adapter = await Adapter.request()
-        chosen = tuning or Tuning.of(adapter.info)
+        chosen = tuning or Tuning.of(adapter.info, ring)
         try:
             return await cls._create(adapter, config, weights, ring, chosen)
         except GpuWrong:
