@@ -68,7 +68,7 @@ async def _say(lm: Backend, fill: int, frames: Int32) -> list[dict[str, Any]]:
 
 async def _time_fills(lm: Backend, fills: Sequence[int], n_frames: int) -> dict[str, Any]:
     """ms a frame of completed work, and to start its step, for every group of frames, by fill of the ring."""
-    await _Stream(lm, fills[-1]).run(1, at_least_s=WARM_S)
+    await _Stream(lm, fills[-1]).run(N_TOGETHER, at_least_s=WARM_S)
     frame_ms, start_ms = {}, []
     for fill in reversed(fills):
         stream = _Stream(lm, fill)

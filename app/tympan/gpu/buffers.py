@@ -114,7 +114,7 @@ class InputBlock:
         starts = np.cumsum([0] + [align(max(array.nbytes, WORD_BYTES), SECTION_BYTES) for array in arrays.values()])
         self._bytes = np.zeros(starts[-1], np.uint8)
         self._buffer = Buffer.new(device, label, self._bytes.nbytes, Usage.STORAGE | Usage.COPY_DST)
-        self._queue = device.handle.queue
+        self._write = device.handle.queue.writeBuffer
         self._outgoing = Uint8Array.new(self._bytes.nbytes)
         self.host: dict[str, NDArray[Any]] = {}
         self.device: dict[str, Buffer] = {}
@@ -127,7 +127,7 @@ class InputBlock:
     def write(self) -> None:
         """Send the host arrays to the device, ahead of all that is submitted later."""
         self._outgoing.assign(self._bytes)
-        self._queue.writeBuffer(self._buffer.handle, 0, self._outgoing)
+        self._write(self._buffer.handle, 0, self._outgoing)
 
 
 class Readback:

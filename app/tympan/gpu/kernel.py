@@ -103,8 +103,9 @@ class Queue:
     """Submits work: one encoder, one compute pass, one command buffer each time."""
 
     def __init__(self, device: Device, label: str) -> None:
-        self._device = device.handle
-        self._encoder = js_object({"label": label})
+        # Looked up once: a method of a JavaScript object is made anew each time that it is asked for.
+        self._new_encoder, self._submit = device.handle.createCommandEncoder, device.handle.queue.submit
+        self._label = js_object({"label": label})
         self._commands = Array.of(None)
 
     def submit(self, dispatches: Sequence[Dispatch], copies: Sequence[Copy] = (), timed: Any = None) -> None:
@@ -112,16 +113,16 @@ class Queue:
 
         timed: a GPUComputePassDescriptor to be used instead of the usual one, with timestampWrites.
         """
-        encoder = self._device.createCommandEncoder(self._encoder)
-        compute = encoder.beginComputePass(timed or self._encoder)
-        # Looked up once: a method of a JavaScript object is made anew each time that it is asked for.
+        encoder = self._new_encoder(self._label)
+        compute = encoder.beginComputePass(timed or self._label)
         set_pipeline, set_bind_group, run = compute.setPipeline, compute.setBindGroup, compute.dispatchWorkgroups
         for dispatch in dispatches:
             set_pipeline(dispatch.pipeline)
             set_bind_group(0, dispatch.bind_group)
             run(dispatch.n_workgroups)
         compute.end()
+        copy_bytes = encoder.copyBufferToBuffer
         for copy in copies:
-            encoder.copyBufferToBuffer(copy.source.handle, 0, copy.target.handle, copy.offset, copy.n_bytes)
+            copy_bytes(copy.source.handle, 0, copy.target.handle, copy.offset, copy.n_bytes)
         self._commands[0] = encoder.finish()
-        self._device.queue.submit(self._commands)
+        self._submit(self._commands)
