@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,22 +35,33 @@ _MODELS = ROOT / "static" / "models"
 _RELEASED = "stt-1b-en_fr"
 
 
-def measure(size: str, backend: str, n_frames: int, browser: str, with_layouts: bool) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Plan:
+    """What is measured."""
+
+    size: str  # "1b" or "demo"
+    backend: str
+    n_frames: int  # at each fill of the ring
+    n_session_frames: int  # of one stream more, whose memory is watched; 0: none
+    with_layouts: bool  # of WebGPU's kernels, time others too
+
+
+def measure(plan: Plan, browser: str) -> dict[str, Any]:
     """Run everything; print a table. Returns what the last line holds. Raises CommandError.
 
-    n_frames: at each fill of the ring. browser: as in `measure_alone`. with_layouts: of WebGPU's kernels,
-    time others too.
+    browser: as in `measure_alone`.
     """
-    config_json = _config_json(size)
+    config_json = _config_json(plan.size)
     context, hidden = int(config_json["context"]), hidden_width(config_json)
     values = {
         "config_json": config_json,
         "hidden": hidden,
-        "backend": backend,
+        "backend": plan.backend,
         "fills": [0, context // 2, context],
-        "n_frames": n_frames,
+        "n_frames": plan.n_frames,
         "n_checked": N_CHECKED,
-        "with_layouts": with_layouts,
+        "n_session_frames": plan.n_session_frames,
+        "with_layouts": plan.with_layouts,
     }
     measured = measure_alone(
         ["random_lm", "lm_webgpu_in_page", "lm_in_page"], "measure", values, browser=browser, timeout_s=TIMEOUT_S
@@ -60,16 +72,17 @@ def measure(size: str, backend: str, n_frames: int, browser: str, with_layouts: 
     error, same_tokens = _compare(config, weights, page["said"])
     frame_ms = {fill: _spread(times_ms) for fill, times_ms in page["frame_ms"].items()}
     lm = {
-        "backend": backend,
-        "size": size,
+        "backend": plan.backend,
+        "size": plan.size,
         "runs_on": page["runs_on"],
-        "checked": bool(same_tokens and error <= TOLERANCES[backend]),
+        "checked": bool(same_tokens and error <= TOLERANCES[plan.backend]),
         "relative_error": float(f"{error:.2g}"),
         "ring_fill": frame_ms,
         "gmac_s": round(n_multiplications(weights) / frame_ms["0"]["median_ms"] / 1e6, 2),
         "heap_over_weights": round(page["heap_bytes"] / _stored_bytes(weights), 3),
         "encode_ms": round(float(np.median(page["start_ms"])), 3),
         "load_s": round(page["load_s"], 2),
+        "session": _rounded(page["session"]),
         **_rounded(page["more"]),
     }
     for name, value in lm.items():
@@ -124,11 +137,11 @@ def _rounded(values: Any) -> Any:
     return float(f"{values:.4g}") if isinstance(values, float) else values
 
 
-def main(size: str, backend: str, n_frames: int, browser: str, with_layouts: bool, as_json: bool) -> bool:
+def main(plan: Plan, browser: str, as_json: bool) -> bool:
     """Measure, print a table and, as_json, one line of JSON after it. Returns whether the outputs were right."""
     if not browser:
         build(DIST)
-    result = measure(size, backend, n_frames, browser, with_layouts)
+    result = measure(plan, browser)
     if as_json:
         print(json.dumps(result))
     return bool(result["lm"]["checked"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import deque
 from collections.abc import Awaitable, Mapping, Sequence
 from time import perf_counter
@@ -29,6 +30,7 @@ async def measure(
     fills: Sequence[int],
     n_frames: int,
     n_checked: int,
+    n_session_frames: int,
     with_layouts: bool,
 ) -> dict[str, Any]:
     """Time a random model, and say what it said for the frames that are checked."""
@@ -48,7 +50,9 @@ async def measure(
             else {}
         )
         heap_bytes = _heap_bytes() - before_bytes
-        return {"runs_on": lm.runs_on, "load_s": load_s, "heap_bytes": heap_bytes, "said": said, "more": more, **timed}
+        session = await _session(lm, n_session_frames) if n_session_frames else {}
+        ready = {"runs_on": lm.runs_on, "load_s": load_s, "heap_bytes": heap_bytes}
+        return {**ready, "said": said, "more": more, "session": session, **timed}
     finally:
         lm.close()
 
@@ -79,10 +83,35 @@ async def _time_fills(lm: Backend, fills: Sequence[int], n_frames: int) -> dict[
     return {"frame_ms": {fill: frame_ms[fill] for fill in fills}, "start_ms": start_ms}
 
 
-class _Stream:
-    """Frames as a file has them: some are on their way while the next is started. The ring stays as full as it is."""
+async def _session(lm: Backend, n_frames: int) -> dict[str, Any]:
+    """One stream of so many frames, and by how much Python's memory grew after the first hundredth of them."""
+    stream, n_part = _Stream(lm, None), -(-n_frames // 100)
+    await stream.run(n_part)
+    before_bytes, n_objects, begun_s = _heap_bytes(), _n_objects(), perf_counter()
+    for _ in range(99):
+        await stream.run(n_part)
+        stream.frame_ms.clear()
+        stream.start_ms.clear()
+    return {
+        "n_frames": 100 * n_part,
+        "frame_ms": (perf_counter() - begun_s) * 1000 / (99 * n_part),
+        "heap_growth_bytes": _heap_bytes() - before_bytes,
+        "object_growth": _n_objects() - n_objects,
+    }
 
-    def __init__(self, lm: Backend, fill: int) -> None:
+
+def _n_objects() -> int:
+    gc.collect()
+    return len(gc.get_objects())
+
+
+class _Stream:
+    """Frames as a file has them: some are on their way while the next is started.
+
+    fill: the ring stays as full as this; None: it fills and goes round, as it does when somebody speaks.
+    """
+
+    def __init__(self, lm: Backend, fill: int | None) -> None:
         self._lm, self._fill, self._state = lm, fill, lm.new_state()
         self._codes = random_codes(lm.config, 1)[0]
         self.frame_ms: list[float] = []
@@ -94,7 +123,8 @@ class _Stream:
         pending: deque[Awaitable[Step]] = deque()
         while n_done < n_frames or perf_counter() - begun_s < at_least_s:
             while len(pending) < n_group:
-                self._state.position = self._fill
+                if self._fill is not None:
+                    self._state.position = self._fill
                 start_s -= perf_counter()
                 pending.append(self._lm.step(self._state, self._codes))
                 start_s += perf_counter()

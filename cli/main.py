@@ -129,6 +129,7 @@ def _add_bench(command: argparse.ArgumentParser) -> None:
     lm.add_argument("--size", default="1b", choices=("1b", "demo"), help="of the model; default: %(default)s")
     lm.add_argument("--backend", default="webgpu", choices=("webgpu", "simd", "numpy"), help="default: %(default)s")
     lm.add_argument("--frames", type=int, default=200, help="at each fill of the ring; default: %(default)s")
+    lm.add_argument("--session", type=int, default=0, metavar="N", help="also one stream of N frames: what it grows by")
     lm.add_argument("--browser", default="", help="a command that opens {url}, for dist/ as it is")
     lm.add_argument("--layouts", action="store_true", help="of WebGPU's kernels, time others too")
     lm.set_defaults(run=_bench_lm)
@@ -204,9 +205,11 @@ def _bench_mimi(options: argparse.Namespace) -> bool:
 
 
 def _bench_lm(options: argparse.Namespace) -> bool:
+    from bench.lm import Plan
     from bench.lm import main as measure_lm
 
-    return measure_lm(options.size, options.backend, options.frames, options.browser, options.layouts, options.json)
+    plan = Plan(options.size, options.backend, options.frames, options.session, options.layouts)
+    return measure_lm(plan, options.browser, options.json)
 
 
 def _bench_pipeline(options: argparse.Namespace) -> bool:
