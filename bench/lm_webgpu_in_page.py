@@ -46,7 +46,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
 
 # Layouts beside the chosen one: each kernel in several, all of them tried at once.
 _LAYOUTS = {
-    "qkv": [(32, 32), (128, 64), (128, 32)],
+    "qkv": [(32, 32), (64, 64), (128, 32)],
     "out_proj": [(256, 32), (256, 128), (128, 64)],
     "gate_up": [(64, 64), (128, 32), (64, 32)],
     "down": [(128, 128), (256, 128), (64, 64)],

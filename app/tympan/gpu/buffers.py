@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tympan.errors import GpuFault
 from tympan.gpu.device import Device
-from tympan.gpu.webapi import JsException, Uint8Array, js_object
+from tympan.gpu.webapi import JsException, Uint8Array, js_object, method_of
 
 PIECE_BYTES = 1 << 22  # of an upload; whole words
 WORD_BYTES = 4  # of a token or a logit; copies and mappings are in whole words
@@ -138,6 +138,7 @@ class Readback:
         usage = Usage.MAP_READ | Usage.COPY_DST
         self._slots = [Buffer.new(device, f"{label}{i}", n_bytes, usage) for i in range(n_slots)]
         self._free = deque(self._slots)
+        self._map = method_of("GPUBuffer", "mapAsync")
 
     def take(self) -> Buffer:
         """A free slot, to be the target of copies and then to be read. It is a mistake to take more than there are."""
@@ -149,7 +150,7 @@ class Readback:
 
         The slot is free again when the result has been awaited, which raises DeviceLost or GpuFault.
         """
-        return _Reading(self._device, self._free, slot, n_bytes)
+        return _Reading(self._device, self._free, slot, n_bytes, self._map(slot.handle, MAP_READ, 0, n_bytes))
 
     def destroy(self) -> None:
         for slot in self._slots:
@@ -159,9 +160,8 @@ class Readback:
 class _Reading:
     """Bytes on their way to the CPU, from now on and whether somebody waits or not."""
 
-    def __init__(self, device: Device, free: deque[Buffer], slot: Buffer, n_bytes: int) -> None:
-        self._device, self._free, self._slot, self._n_bytes = device, free, slot, n_bytes
-        self._mapping = slot.handle.mapAsync(MAP_READ, 0, n_bytes)
+    def __init__(self, device: Device, free: deque[Buffer], slot: Buffer, n_bytes: int, mapping: Any) -> None:
+        self._device, self._free, self._slot, self._n_bytes, self._mapping = device, free, slot, n_bytes, mapping
 
     def __await__(self) -> Generator[Any, None, NDArray[np.uint8]]:
         return self._content().__await__()

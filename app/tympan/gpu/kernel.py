@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tympan
 from tympan.gpu.buffers import Buffer
 from tympan.gpu.device import Device
-from tympan.gpu.webapi import Array, js_object
+from tympan.gpu.webapi import Array, js_object, method_of
 
 Constant = int | float
 
 
-@dataclass(frozen=True)
-class Dispatch:
+class Dispatch(NamedTuple):
     """A kernel with its buffers: the unit of work of a pass."""
 
     label: str
@@ -103,8 +102,12 @@ class Queue:
     """Submits work: one encoder, one compute pass, one command buffer each time."""
 
     def __init__(self, device: Device, label: str) -> None:
-        # Looked up once: a method of a JavaScript object is made anew each time that it is asked for.
         self._new_encoder, self._submit = device.handle.createCommandEncoder, device.handle.queue.submit
+        self._begin, self._end = (
+            method_of("GPUCommandEncoder", "beginComputePass"),
+            method_of("GPUComputePassEncoder", "end"),
+        )
+        self._copy, self._finish = (method_of("GPUCommandEncoder", name) for name in ("copyBufferToBuffer", "finish"))
         self._label = js_object({"label": label})
         self._commands = Array.of(None)
 
@@ -114,15 +117,14 @@ class Queue:
         timed: a GPUComputePassDescriptor to be used instead of the usual one, with timestampWrites.
         """
         encoder = self._new_encoder(self._label)
-        compute = encoder.beginComputePass(timed or self._label)
+        compute = self._begin(encoder, timed or self._label)
         set_pipeline, set_bind_group, run = compute.setPipeline, compute.setBindGroup, compute.dispatchWorkgroups
-        for dispatch in dispatches:
-            set_pipeline(dispatch.pipeline)
-            set_bind_group(0, dispatch.bind_group)
-            run(dispatch.n_workgroups)
-        compute.end()
-        copy_bytes = encoder.copyBufferToBuffer
+        for _, pipeline, bind_group, n_workgroups in dispatches:
+            set_pipeline(pipeline)
+            set_bind_group(0, bind_group)
+            run(n_workgroups)
+        self._end(compute)
         for copy in copies:
-            copy_bytes(copy.source.handle, 0, copy.target.handle, copy.offset, copy.n_bytes)
-        self._commands[0] = encoder.finish()
+            self._copy(encoder, copy.source.handle, 0, copy.target.handle, copy.offset, copy.n_bytes)
+        self._commands[0] = self._finish(encoder)
         self._submit(self._commands)

@@ -45,7 +45,7 @@ class Tuning:
     has_integers: bool = False  # Q4 is multiplied in integers of 8 bits, else in floats
     # Where rows are few, lanes for a whole row of the 1B: a GPU waits for a round of loads, not for the bytes in it.
     embed: Shape = Shape(64, 64)
-    qkv: Shape = Shape(64, 64)
+    qkv: Shape = Shape(128, 64)
     out_proj: Shape = Shape(256, 64)  # each workgroup puts the attention together
     gate_up: Shape = Shape(32, 32)
     down: Shape = Shape(256, 256)
