@@ -64,7 +64,7 @@ def shown(ms: float) -> str:
 
 def _runs_on(result: Mapping[str, Any]) -> str:
     machine = result["machine"]
-    if result["lm"]["runs_on"] == "CPU" or "software" in result["lm"]["runs_on"]:
+    if result["lm"]["runs_on"].startswith("CPU") or "software" in result["lm"]["runs_on"]:
         return f"{result['lm']['runs_on']}: {machine['n_cpus']} cores of {machine['cpu']}"
     return str(machine.get("gpu", result["lm"]["runs_on"]))
 
