@@ -1,7 +1,7 @@
 // matrix_f32: a part of other kernels. A matrix in float32, read by rows.
 //
-//     quad_of(row, q) = elements 4q .. 4q + 3 of a row; what is past its end means nothing. part_of and product, from it, are
-//     in quads
+//     quad_of(row, q) = elements 4q .. 4q + 3 of a row; what is past its end means nothing
+//     part_of and product, from it, are in quads
 //
 // Bindings
 //     0  values  f32 (n, k)   read

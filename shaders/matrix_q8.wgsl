@@ -1,7 +1,7 @@
 // matrix_q8: a part of other kernels. A matrix of Q8 blocks, read by rows.
 //
-//     quad_of(row, q) = elements 4q .. 4q + 3 of a row; part_of and product, from it,
-//     are in quads
+//     quad_of(row, q) = elements 4q .. 4q + 3 of a row
+//     part_of and product, from it, are in quads
 //
 // Bindings
 //     0  blocks  vec4<u32> (n, n_blocks, 2)   read   32 bytes a block: byte j is element j, signed

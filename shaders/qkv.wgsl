@@ -13,7 +13,7 @@
 //     7  values  pairs (d / D, context, D / 2)    read_write   row `slot` of every head is written
 // Constants   k = d; head_width = D; context
 // Dispatch    one group of lanes for 4 rows
-// Uses        rows, lanes_*, vector, matrix_*, normed, ring_*
+// Uses        rows, lanes_*, vector, matrix_*, normed, ring, ring_*
 // Requires    D even; the angles are the CPU's, for WGSL promises little about sin and cos of large angles
 // Twin        rms_norm, linear and Rotation in numpy; tolerance 1e-5 of the largest result, 1e-3 in half floats
 

@@ -1,6 +1,7 @@
 // rows: a part of other kernels. Four rows of a matrix times a vector, shared by the lanes of a group.
 //
 //     dot_rows(rows, lane) = this lane's share of sum_j w[row, j] * x[j] for four rows
+//     sum_of_lanes(local, mine) = the sum over the lanes of a group, in the first of them
 //
 // Uses        lanes_*, and of matrix_q4 or quads: n_parts, Part, part_of and product
 // Twin        w @ x

@@ -35,6 +35,31 @@ def test_the_software_adapter_is_recognised(pyodide_page: PyodidePage) -> None:
     assert (vendor, is_software) == ("google", True)
 
 
+@pytest.mark.parametrize(
+    ("vendor", "architecture", "has_integer_dot"),
+    [
+        ("nvidia", "", True),
+        ("amd", "rdna-3", True),
+        ("amd", "gcn-4", False),
+        ("intel", "gen-12lp", True),
+        ("intel", "gen-9", False),
+        ("apple", "metal-3", False),
+        ("somebody", "new", True),
+    ],
+)
+def test_integers_are_for_gpus_that_multiply_them_in_hardware(
+    pyodide_page: PyodidePage, vendor: str, architecture: str, has_integer_dot: bool
+) -> None:
+    source = """
+    from types import SimpleNamespace
+    from tympan.gpu.device import AdapterInfo
+
+    info = SimpleNamespace(vendor=vendor, architecture=architecture, description="")
+    AdapterInfo.of(SimpleNamespace(info=info, features=SimpleNamespace(has=lambda name: False))).has_integer_dot
+    """
+    assert pyodide_page.run(source, vendor=vendor, architecture=architecture) is has_integer_dot
+
+
 def test_the_device_has_the_limits_asked_for(pyodide_page: PyodidePage) -> None:
     source = """
     from tympan.gpu.device import Device

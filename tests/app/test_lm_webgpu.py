@@ -15,9 +15,10 @@ from tests.app.golden import golden
 from tests.conftest import PyodidePage
 from tympan.arrays import Float32, Int32
 from tympan.config import LMConfig, TransformerConfig
+from tympan.gpu.device import AdapterInfo
 from tympan.lm.backend import Step
 from tympan.lm.gpu_model import needed_limits
-from tympan.lm.kernels import Tuning
+from tympan.lm.kernels import RingFormat, Tuning
 from tympan.lm.reference import Reference
 from tympan.lm.weights import LayerWeights, LMWeights
 from tympan.weights import q8
@@ -154,6 +155,18 @@ def test_blocks_say_what_numpy_says(pyodide_page: PyodidePage, convert: Callable
     np.testing.assert_allclose(logits_of(steps), logits_of(wanted), atol=LOGIT_TOLERANCE, rtol=0)
     assert [step.token for step in steps] == [step.token for step in wanted]
     np.testing.assert_allclose(heads_of(steps), heads_of(wanted), atol=LOGIT_TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("has_integer_dot", "is_software", "ring", "has_integers"),
+    [(True, False, "f16", True), (True, False, "f32", False), (False, False, "f16", False), (True, True, "f16", False)],
+)
+def test_a_ring_in_float32_rounds_nothing(
+    has_integer_dot: bool, is_software: bool, ring: RingFormat, has_integers: bool
+) -> None:
+    adapter = AdapterInfo("nvidia", "", "", is_software, subgroup_width=32, has_integer_dot=has_integer_dot)
+
+    assert Tuning.of(adapter, ring).has_integers is has_integers
 
 
 LAYOUTS = {

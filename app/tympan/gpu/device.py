@@ -14,7 +14,7 @@ from tympan.gpu.webapi import JsException, create_proxy, js_object, navigator
 SOFTWARE_VENDORS = ("google", "mesa")  # SwiftShader, lavapipe
 SOFTWARE_NAMES = ("swiftshader", "llvmpipe", "lavapipe", "basic render")
 NEWS_S = 0.5
-WITHOUT_INTEGER_DOT = (("apple", ""), ("amd", "gcn-"), ("intel", "gen-"))  # vendor, how its architecture begins
+WITHOUT_INTEGER_DOT = {"apple": ("",), "amd": ("gcn-",), "intel": ("gen-7", "gen-8", "gen-9", "gen-11")}
 SUBGROUPS, TIMESTAMPS = "subgroups", "timestamp-query"
 INTEGER_DOT = "packed_4x8_integer_dot_product"
 OPTIONAL_FEATURES = (SUBGROUPS, TIMESTAMPS)
@@ -57,9 +57,8 @@ class AdapterInfo:
 def _has_integer_dot(info: Any) -> bool:
     """Browsers offer it everywhere, and put it together from other instructions where the GPU has none."""
     features = getattr(navigator.gpu, "wgslLanguageFeatures", None)
-    if features is None or not features.has(INTEGER_DOT):
-        return False
-    return not any(info.vendor == vendor and info.architecture.startswith(old) for vendor, old in WITHOUT_INTEGER_DOT)
+    is_offered = features is not None and bool(features.has(INTEGER_DOT))
+    return is_offered and not info.architecture.startswith(WITHOUT_INTEGER_DOT.get(info.vendor, ()))
 
 
 @dataclass(frozen=True)

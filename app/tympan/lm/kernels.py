@@ -22,15 +22,15 @@ QUAD = 4  # elements of a vector that are written together, rows of a matrix tha
 class Shape:
     """How a kernel is laid out: invocations in a workgroup, and how many of them share four rows of a matrix.
 
-    More lanes than a row has blocks would have nothing to read: `narrowed` takes fewer for narrow matrices.
+    More lanes than a row has parts would have nothing to read: `narrowed` takes fewer for narrow matrices.
     """
 
     n_invocations: int
     n_lanes: int
 
-    def narrowed(self, n_reads: int) -> Shape:
-        """For rows that take so many reads: no more lanes than that, as a power of two."""
-        return Shape(self.n_invocations, min(self.n_lanes, 1 << max(n_reads - 1, 0).bit_length()))
+    def narrowed(self, n_parts: int) -> Shape:
+        """For rows of so many parts: no more lanes than that, as a power of two."""
+        return Shape(self.n_invocations, min(self.n_lanes, 1 << max(n_parts - 1, 0).bit_length()))
 
     def n_workgroups(self, n_groups: int) -> int:
         """The grid for that many groups of lanes."""
@@ -39,7 +39,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What suits one adapter. Every choice computes the same."""
+    """What suits one adapter. Every choice computes the same; integers round the vectors to 16 bits."""
 
     subgroup_width: int = 0  # the least that the adapter may choose; 0: no subgroups
     has_integers: bool = False  # Q4 is multiplied in integers of 8 bits, else in floats
