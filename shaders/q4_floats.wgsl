@@ -2,7 +2,7 @@
 //
 //     product(part, i) = scale * (sum_(j < 32) nibble[j] * x[32i + j] - 8 * sum_j x[32i + j])
 //
-// Uses        matrix_q4, vector; input(i) of the kernel: quad i of x in the order of vector.wgsl
+// Uses        matrix_q4
 // Twin        Q4Matrix.dequantize() @ x; tolerance 1e-5 of the largest result
 
 // A nibble is masked where it stands, which makes it 1, 16, 256 or 4096 times as large, and x as much smaller: powers
@@ -27,16 +27,9 @@ fn product_of_quads(part: Part, q: u32, x_low: vec4<f32>, x_high: vec4<f32>) -> 
 }
 
 fn product(part: Part, i: u32) -> vec4<f32> {
-    let x0 = input(i);
-    let x1 = input(n_blocks + i);
-    let x2 = input(2 * n_blocks + i);
-    let x3 = input(3 * n_blocks + i);
-    let x4 = input(4 * n_blocks + i);
-    let x5 = input(5 * n_blocks + i);
-    let x6 = input(6 * n_blocks + i);
-    let x7 = input(7 * n_blocks + i);
-    let total = dot(x0 + x1 + x2 + x3 + x4 + x5 + x6 + x7, vec4<f32>(1.0));
-    let sum = product_of_quads(part, 0, x0, x4) + product_of_quads(part, 1, x1, x5)
-        + product_of_quads(part, 2, x2, x6) + product_of_quads(part, 3, x3, x7);
+    let x = block_of_x(i);
+    let total = dot(x[0] + x[1] + x[2] + x[3] + x[4] + x[5] + x[6] + x[7], vec4<f32>(1.0));
+    let sum = product_of_quads(part, 0, x[0], x[4]) + product_of_quads(part, 1, x[1], x[5])
+        + product_of_quads(part, 2, x[2], x[6]) + product_of_quads(part, 3, x[3], x[7]);
     return part.scales * (sum - 8.0 * total);
 }

@@ -5,7 +5,7 @@
 //
 // y has 16 bits: an upper byte and a lower one, both signed, and each of them is multiplied on its own.
 //
-// Uses        matrix_q4, vector; input(i) of the kernel: quad i of x in the order of vector.wgsl
+// Uses        matrix_q4
 // Requires    packed_4x8_integer_dot_product, and a GPU that has it in hardware for it to be worth its while
 // Twin        Q4Matrix.dequantize() @ x; tolerance 1e-4 of the largest result
 
@@ -56,26 +56,20 @@ fn dot_block(words: vec4<u32>, y: Rounded) -> f32 {
 }
 
 fn product(part: Part, i: u32) -> vec4<f32> {
-    let x0 = input(i);
-    let x1 = input(n_blocks + i);
-    let x2 = input(2 * n_blocks + i);
-    let x3 = input(3 * n_blocks + i);
-    let x4 = input(4 * n_blocks + i);
-    let x5 = input(5 * n_blocks + i);
-    let x6 = input(6 * n_blocks + i);
-    let x7 = input(7 * n_blocks + i);
+    let x = block_of_x(i);
     let largest = max(
-        max(max(abs(x0), abs(x1)), max(abs(x2), abs(x3))), max(max(abs(x4), abs(x5)), max(abs(x6), abs(x7)))
+        max(max(abs(x[0]), abs(x[1])), max(abs(x[2]), abs(x[3]))), max(max(abs(x[4]), abs(x[5])), max(abs(x[6]), abs(x[7])))
     );
     let range = max(max(max(largest.x, largest.y), max(largest.z, largest.w)), SMALLEST);
-    let y0 = bytes_of(x0, HIGHEST / range);
-    let y1 = bytes_of(x1, HIGHEST / range);
-    let y2 = bytes_of(x2, HIGHEST / range);
-    let y3 = bytes_of(x3, HIGHEST / range);
-    let y4 = bytes_of(x4, HIGHEST / range);
-    let y5 = bytes_of(x5, HIGHEST / range);
-    let y6 = bytes_of(x6, HIGHEST / range);
-    let y7 = bytes_of(x7, HIGHEST / range);
+    let inverse_step = HIGHEST / range;
+    let y0 = bytes_of(x[0], inverse_step);
+    let y1 = bytes_of(x[1], inverse_step);
+    let y2 = bytes_of(x[2], inverse_step);
+    let y3 = bytes_of(x[3], inverse_step);
+    let y4 = bytes_of(x[4], inverse_step);
+    let y5 = bytes_of(x[5], inverse_step);
+    let y6 = bytes_of(x[6], inverse_step);
+    let y7 = bytes_of(x[7], inverse_step);
     let y = Rounded(
         array(vec4<u32>(y0.upper, y1.upper, y2.upper, y3.upper), vec4<u32>(y4.upper, y5.upper, y6.upper, y7.upper)),
         array(vec4<u32>(y0.lower, y1.lower, y2.lower, y3.lower), vec4<u32>(y4.lower, y5.lower, y6.lower, y7.lower)),
