@@ -15,8 +15,9 @@ _SETS = {
 _CARD = """# Tympan demo, English
 
 Streaming speech-to-text for trying Tympan's page without a download. Kyutai's architecture in miniature: a Mimi encoder
-of {mimi} in 16 bits, {codebooks} codebooks of {codebook_size}, and a delayed-streams transformer of {lm} in 4 bits,
-text {delay_s:.2f} s behind the voice. It writes English in small letters, without punctuation, numbers as words.
+of {mimi} in 16 bits, {codebooks} codebooks of {codebook_size}, and a delayed-streams transformer of {lm} in 4 bits, its
+tables in 8, text {delay_s:.2f} s behind the voice. It writes English in small letters, without punctuation, numbers as
+words.
 
 ## What it was trained on
 
@@ -27,7 +28,7 @@ versions and hours, is `train/` of the repository.
 
 ## How well it does
 
-Words wrong, greedy and streaming, with weights as trained (the page's figures for the 4-bit weights are in
+Words wrong, greedy and streaming, with weights as trained (the page's figures for the quantized weights are in
 `bench/results/wer.json`):
 
 | test set | words wrong | words | utterances |

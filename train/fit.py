@@ -10,7 +10,7 @@ The schedule is a share of `--minutes` of training time, summed over all runs th
 | `QUANTIZE` | the same through the quantizer (straight-through gradient, moving-average codebooks) |
 | `LM` | Mimi and the LM together: the LM reads projected quantized vectors, so its loss reaches the encoder |
 | `FREEZE` | the LM alone: Mimi and its codebooks stay, the projections become the official embedding tables |
-| `ROUND` | the same with its matrices rounded to 4 bits in every step (not yet in the runs of README.md) |
+| `ROUND` | the same with its matrices rounded to 4 bits in every step (run 3 of README.md) |
 
 Every batch is drawn and roughened anew and is encoded on the fly: the LM never sees the same codes twice.
 """
