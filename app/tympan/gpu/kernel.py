@@ -102,12 +102,11 @@ class Queue:
     """Submits work: one encoder, one compute pass, one command buffer each time."""
 
     def __init__(self, device: Device, label: str) -> None:
-        self._new_encoder, self._submit = device.handle.createCommandEncoder, device.handle.queue.submit
-        self._begin, self._end = (
-            method_of("GPUCommandEncoder", "beginComputePass"),
-            method_of("GPUComputePassEncoder", "end"),
-        )
-        self._copy, self._finish = (method_of("GPUCommandEncoder", name) for name in ("copyBufferToBuffer", "finish"))
+        self._device, self._submit = device.handle, device.handle.queue.submit
+        self._begin = method_of("GPUCommandEncoder", "beginComputePass")
+        self._end = method_of("GPUComputePassEncoder", "end")
+        self._copy = method_of("GPUCommandEncoder", "copyBufferToBuffer")
+        self._finish = method_of("GPUCommandEncoder", "finish")
         self._label = js_object({"label": label})
         self._commands = Array.of(None)
 
@@ -116,7 +115,7 @@ class Queue:
 
         timed: a GPUComputePassDescriptor to be used instead of the usual one, with timestampWrites.
         """
-        encoder = self._new_encoder(self._label)
+        encoder = self._device.createCommandEncoder(self._label)
         compute = self._begin(encoder, timed or self._label)
         set_pipeline, set_bind_group, run = compute.setPipeline, compute.setBindGroup, compute.dispatchWorkgroups
         for _, pipeline, bind_group, n_workgroups in dispatches:
