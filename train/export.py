@@ -3,8 +3,8 @@ tokenizer.model, with a model card (README.md) and the metrics it quotes.
 
     python -m train.export CHECKPOINT TOKENIZER DEST
 
-CHECKPOINT holds the metrics.json of its evaluation too. Weights are f16, codebooks f32 (a rounded centroid would
-choose other codes). `python -m quantize.demo DEST` makes the site's demo model of it.
+CHECKPOINT holds the metrics.json of its evaluation too. Weights are f16, all but the centroids' counts: then 2 codes of
+1,000 change, all in the last five codebooks. `python -m quantize.demo DEST` makes the site's demo model of it.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def official(module: torch.nn.Module) -> dict[str, Tensor]:
     out = {}
     for name, tensor in module.state_dict().items():
         if not name.startswith("train_"):
-            out[name] = tensor.float().cpu() if "_codebook" in name else tensor.to(torch.float16).cpu()
+            out[name] = tensor.to(torch.float32 if "cluster_usage" in name else torch.float16).cpu()
     return out
 
 
