@@ -419,7 +419,7 @@ result = counts.created, after[0] - before[0], after[1] - before[1], state.posit
     assert position == (1 << 40) + 2400
     assert n_created == 0
     assert n_heap_bytes == 0
-    assert n_objects < 50
+    assert n_objects < 200, "a step that kept one thing would leave 2,000; some are on their way at any time"
 
 
 def test_a_lost_device_is_reported_by_every_later_step(pyodide_page: PyodidePage) -> None:
