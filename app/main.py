@@ -70,16 +70,17 @@ class Page:
         self.view.show_state("idle", "starting_engine")
         asyncio.create_task(ask_for_newest())
         asyncio.create_task(self.models.show_catalogue(f"{self.page_url}models/catalogue.json"))
-        if not await self.sessions.load():  # PyScript will hardly start the engine: it waits for a database, too
-            self.fail_to_start(StorageRefused())
+        asyncio.create_task(self.show_sessions())
         await self.engine.start()
         await self.load(self.query.get("model") or "")
         await keep_site()
 
-    def fail_to_start(self, error):
-        """Say why nothing comes, to scripts too."""
-        self.trouble.show(error)
-        window.tympan.open(failure(error), None, None, None)
+    async def show_sessions(self):
+        """List what was kept. Where nothing can be, say why nothing comes, to scripts too."""
+        if not await self.sessions.load():  # PyScript will hardly start the engine: it waits for a database, too
+            error = StorageRefused()
+            self.trouble.show(error)
+            window.tympan.open(failure(error), None, None, None)
 
     async def load(self, model, agreed=False):
         """Load a model in place of the one before. agreed: a person has read what would be downloaded."""
