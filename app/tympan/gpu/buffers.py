@@ -66,9 +66,9 @@ class Buffer:
         self.handle.destroy()
 
 
-def align(n_bytes: int, multiple: int) -> int:
-    """`n_bytes` rounded up to a multiple."""
-    return -(-n_bytes // multiple) * multiple
+def align(n: int, multiple: int) -> int:
+    """n rounded up to a multiple."""
+    return -(-n // multiple) * multiple
 
 
 def upload(device: Device, label: str, arrays: Sequence[NDArray[Any]], usage: Usage = Usage.STORAGE) -> Buffer:

@@ -15,7 +15,7 @@ from tympan.gpu.buffers import WORD_BYTES, Buffer, Usage, align, upload, upload_
 from tympan.gpu.device import Device
 from tympan.gpu.kernel import Dispatch, Kernel
 from tympan.lm import kernels
-from tympan.lm.kernels import F32_BYTES, QUAD, Kernels, RingFormat, Tuning, in_quads, padded
+from tympan.lm.kernels import F32_BYTES, QUAD, Kernels, RingFormat, Tuning, padded
 from tympan.lm.weights import LMWeights
 from tympan.weights.blocks import BlockMatrix
 from tympan.weights.matrix import Matrix, MatrixFormat
@@ -135,7 +135,7 @@ class Vectors:
             "logits": config.text_card,
             "head_logits": config.n_extra_heads * config.extra_head_width,
         }
-        n_bytes = {name: max(1, F32_BYTES * in_quads(n)) for name, n in sizes.items()}
+        n_bytes = {name: max(1, F32_BYTES * align(n, QUAD)) for name, n in sizes.items()}
         usage = Usage.STORAGE | Usage.COPY_SRC
         return cls(**{name: Buffer.new(device, f"lm.{name}", n, usage) for name, n in n_bytes.items()})
 
@@ -263,5 +263,5 @@ def _ring_bytes(config: LMConfig, ring: RingFormat) -> tuple[int, int]:
     """Of the keys and of the values of a layer."""
     sizes, pair_bytes = config.transformer, PAIR_BYTES[ring]
     n_pairs = sizes.head_width // 2
-    keys = sizes.n_heads * n_pairs * in_quads(sizes.context)
-    return pair_bytes * keys, pair_bytes * sizes.n_heads * sizes.context * in_quads(n_pairs)
+    keys = sizes.n_heads * n_pairs * align(sizes.context, QUAD)
+    return pair_bytes * keys, pair_bytes * sizes.n_heads * sizes.context * align(n_pairs, QUAD)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from tympan.config import TransformerConfig
+from tympan.gpu.buffers import align
 from tympan.gpu.device import AdapterInfo
 from tympan.gpu.kernel import Compiler, Constant, Kernel
 from tympan.weights.blocks import BLOCK
@@ -186,9 +187,4 @@ def needed_limits(tuning: Tuning, sizes: TransformerConfig, h: int, text_card: i
 
 def padded(n: int) -> int:
     """The elements of a vector of n, filled up to whole blocks."""
-    return BLOCK * -(-n // BLOCK)
-
-
-def in_quads(n: int) -> int:
-    """n elements, filled up to whole quads."""
-    return QUAD * -(-n // QUAD)
+    return align(n, BLOCK)

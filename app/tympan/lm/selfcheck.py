@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from tympan.arrays import Float32, Int32
 from tympan.errors import GpuWrong
-from tympan.gpu.buffers import Buffer, Readback
+from tympan.gpu.buffers import Buffer, Readback, align
 from tympan.gpu.kernel import Copy
-from tympan.lm.kernels import QUAD, in_quads
+from tympan.lm.kernels import QUAD
 from tympan.lm.reference import attention, rms_norm, silu
 from tympan.lm.weights import LMWeights
 from tympan.rope import Rotation
@@ -76,9 +76,9 @@ async def _attended(probe: _Probe, in_proj: Matrix, normed: Float32) -> Float32:
     n_heads, width, context = sizes.n_heads, sizes.head_width, sizes.context
     n_pairs, dtype = width // 2, np.float16 if probe.backend.ring == "f16" else np.float32
     query = (await probe.read(probe.backend.model.vectors.query))[: sizes.d] * np.float32(np.sqrt(width))
-    pairs = (await probe.read(ring.keys, dtype)).astype(np.float32).reshape(n_heads, n_pairs, in_quads(context), 2)
+    pairs = (await probe.read(ring.keys, dtype)).astype(np.float32).reshape(n_heads, n_pairs, align(context, QUAD), 2)
     keys = pairs[:, :, :context].transpose(2, 0, 1, 3).reshape(context, sizes.d)
-    pairs = (await probe.read(ring.values, dtype)).astype(np.float32).reshape(n_heads, context, in_quads(n_pairs), 2)
+    pairs = (await probe.read(ring.values, dtype)).astype(np.float32).reshape(n_heads, context, align(n_pairs, QUAD), 2)
     values = pairs[:, :, :n_pairs].swapaxes(0, 1).reshape(context, sizes.d)
 
     rows, slot, rotation = _some(sizes.d), POSITION % context, Rotation.at(POSITION, 1, width, sizes.max_period)
