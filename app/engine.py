@@ -16,15 +16,15 @@ from js import Object, postMessage
 from pyodide.ffi import JsProxy, to_js
 from pyodide_js import _module
 
+from tympan.endpointing import Turn
 from tympan.errors import BadOption, TympanError
-from tympan.lm.choice import Reason
+from tympan.lm.backend_selection import Reason
 from tympan.loading import Loaded, load
-from tympan.session import Heard, Session
-from tympan.simd import module
+from tympan.session import Session, TranscriptUpdate
 from tympan.text.captions import WRITERS
 from tympan.text.words import Word
 from tympan.transcript import Trace
-from tympan.turns import Turn
+from tympan.wasm import module
 from tympan.weights.catalogue import CATALOGUE_NAME
 from tympan.weights.download import Downloader
 from tympan.weights.progress import Progress
@@ -170,11 +170,11 @@ async def begin(rate_hz: int, live: bool, trace: str) -> None:
     if trace not in [known.value for known in Trace]:
         raise BadOption("trace", trace, tuple(known.value for known in Trace if known.value))
     session = Session(
-        model.transcriber, rate_hz, live=live, trace=Trace(trace), on_heard=_tell_heard, on_turn=_tell_turn
+        model.transcriber, rate_hz, live=live, trace=Trace(trace), on_update=_tell_heard, on_turn=_tell_turn
     )
 
 
-def _tell_heard(heard: Heard) -> None:
+def _tell_heard(heard: TranscriptUpdate) -> None:
     global runs_on
     assert model is not None and session is not None
     if runs_on != model.transcriber.lm.runs_on:

@@ -7,7 +7,9 @@ from pyscript import window
 
 from tympan.browser.announcer import Announcer
 from tympan.browser.engine import Engine, EngineError
+from tympan.browser.error_banner import ErrorBanner, failure, removed, success
 from tympan.browser.files import RATE_HZ, decode, read
+from tympan.browser.job_queue import JobQueue
 from tympan.browser.language import language
 from tympan.browser.microphone import Microphone
 from tympan.browser.models import Models
@@ -18,9 +20,7 @@ from tympan.browser.recording_view import RecordingView
 from tympan.browser.sessions import Sessions
 from tympan.browser.sources import Sources, last_name, source_name
 from tympan.browser.storage import ask_to_persist, used_bytes
-from tympan.browser.trouble import Trouble, failure, removed, success
 from tympan.browser.view import View
-from tympan.browser.waiting import Waiting
 from tympan.browser.wake_lock import WakeLock
 from tympan.errors import StorageRefused
 
@@ -36,7 +36,7 @@ class Page:
         self.query = window.URLSearchParams.new(window.location.search)
         self.trace = self.query.get("trace") or ""
         self.engine = Engine(on_message=self.receive)
-        self.announcer, self.waiting, self.wake_lock = Announcer(), Waiting(), WakeLock()
+        self.announcer, self.waiting, self.wake_lock = Announcer(), JobQueue(), WakeLock()
         self.view = View(
             self.announcer,
             on_listen=lambda: self.press(Microphone.open, "microphone_name"),
@@ -44,7 +44,7 @@ class Page:
             on_sample=lambda: self.take(f"{self.page_url}{SAMPLE}", language.text("sample_name")),
             on_cancel=lambda: asyncio.create_task(self.engine.call("cancel")),
         )
-        self.trouble = Trouble(self.view, on_delete=self.press_delete)
+        self.trouble = ErrorBanner(self.view, on_delete=self.press_delete)
         self.models = Models(
             on_choice=lambda model, agreed: asyncio.create_task(self.load(model, agreed)),
             on_delete=self.press_delete,

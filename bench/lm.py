@@ -21,7 +21,7 @@ from bench.machine import machine
 from bench.random_lm import hidden_width, random_codes, random_lm
 from cli.site import DIST, ROOT, build
 from tympan.config import LMConfig
-from tympan.lm.choice import multiplied, n_multiplications
+from tympan.lm.backend_selection import multiplied, n_multiplications
 from tympan.lm.reference import Reference
 from tympan.lm.weights import LMWeights
 from tympan.weights.matrix import n_bytes_of

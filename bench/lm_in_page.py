@@ -16,7 +16,7 @@ from bench.random_lm import random_codes, random_lm
 from tympan.arrays import Int32
 from tympan.config import LMConfig
 from tympan.lm.backend import Backend, Step
-from tympan.lm.webgpu import WebGPUBackend
+from tympan.lm.webgpu.backend import WebGPUBackend
 from tympan.loading import open_backend
 
 N_TOGETHER = 8  # frames that are on their way together

@@ -14,9 +14,9 @@ from tympan.gpu.buffers import Buffer, Readback, Usage
 from tympan.gpu.device import TIMESTAMPS, Device
 from tympan.gpu.kernel import Compiler, Dispatch, Queue, compile_source
 from tympan.gpu.webapi import Array, js_object
-from tympan.lm.gpu_model import Vectors
-from tympan.lm.kernels import Kernels, Shape, Tuning
-from tympan.lm.webgpu import State, WebGPUBackend
+from tympan.lm.webgpu.backend import State, WebGPUBackend
+from tympan.lm.webgpu.kernels import Shape, Tuning, WebGPUKernels
+from tympan.lm.webgpu.model import Vectors
 from tympan.lm.weights import LMWeights
 from tympan.weights.matrix import n_bytes_of
 
@@ -96,7 +96,7 @@ async def _layouts(lm: WebGPUBackend, fill: int) -> list[dict[str, Any]]:
 
 async def _with_layout(lm: WebGPUBackend, tuning: Tuning) -> WebGPUBackend:
     """The same weights on the same device under other kernels."""
-    library = Kernels(Compiler(lm.device), tuning, lm.config.transformer, lm.ring)
+    library = WebGPUKernels(Compiler(lm.device), tuning, lm.config.transformer, lm.ring)
     h = lm.model.layers[0].linear_out.k
     layers = [
         replace(

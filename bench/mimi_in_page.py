@@ -10,7 +10,7 @@ from pyodide.http import pyfetch
 from tympan.config import FRAME_SAMPLES, MimiConfig
 from tympan.mimi.encoder import Mimi, MimiWeights
 from tympan.mimi.matrix import Precision
-from tympan.simd import module
+from tympan.wasm import module
 from tympan.weights.safetensors import SafetensorsFile
 
 mimi: Mimi | None = None  # the encoder that was loaded last

@@ -17,7 +17,7 @@ from cli.chromium import find
 from cli.server import serving
 from cli.site import build
 
-pytest_plugins = ["tympan.testing"]
+pytest_plugins = ["cli.testing"]
 
 HARNESS = Path(__file__).parent / "page"
 WEBGPU_FLAGS = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")

@@ -241,7 +241,7 @@ def roughen(x: Tensor, rng: random.Random) -> Tensor:
     response = response / (1 + (freq / cut).pow(16).clamp(max=1e6))
     ratio = (freq / torch.where(chance(0.4), uniform(60, 320), torch.full((batch, 1), 20.0, device=device))).pow(4)
     response = response * ratio / (1 + ratio)
-    # Room: exponentially decaying noise after the direct sound.
+    # Arena: exponentially decaying noise after the direct sound.
     taps = torch.arange(SAMPLE_RATE // 4, device=device) / SAMPLE_RATE
     tail = torch.randn(batch, len(taps), device=device) * torch.exp(-6.9 * taps / uniform(0.08, 0.6))
     tail = tail * (taps > uniform(0.002, 0.012))

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tympan.embed.transcriber import Transcriber
+    from tympan.endpointing import Turn, TurnKind
     from tympan.errors import TympanError
     from tympan.text.words import Word
     from tympan.transcript import Trace, Transcript
-    from tympan.turns import Turn, TurnKind
 
 __all__ = ["Trace", "Transcriber", "Transcript", "Turn", "TurnKind", "TympanError", "Word"]
 
@@ -16,8 +16,8 @@ _MODULES = {
     "Trace": "tympan.transcript",
     "Transcriber": "tympan.embed.transcriber",
     "Transcript": "tympan.transcript",
-    "Turn": "tympan.turns",
-    "TurnKind": "tympan.turns",
+    "Turn": "tympan.endpointing",
+    "TurnKind": "tympan.endpointing",
     "TympanError": "tympan.errors",
     "Word": "tympan.text.words",
 }

@@ -10,7 +10,7 @@ from tympan.config import LMConfig
 from tympan.errors import BadOption, GpuError
 from tympan.gpu.device import Adapter
 from tympan.lm.backend import Backend
-from tympan.lm.choice import Reason, choose, is_gpu_too_slow
+from tympan.lm.backend_selection import Reason, choose, is_gpu_too_slow
 from tympan.lm.recovery import RecoveringBackend
 from tympan.lm.weights import LMWeights
 from tympan.mimi.encoder import Mimi, MimiWeights
@@ -42,7 +42,7 @@ async def load(source: Source, backend: str = "auto", on_progress: Callable[[Pro
     try:
         return await assemble(await read_model(source, on_progress), backend)
     finally:
-        source.let_go()
+        source.release()
 
 
 async def assemble(files: ModelFiles, backend: str) -> Loaded:
@@ -84,9 +84,9 @@ async def open_backend(kind: str, config: LMConfig, weights: LMWeights) -> Backe
 
         return Reference(config, weights)
     if kind == "simd":
-        from tympan.lm.simd import SimdBackend
+        from tympan.lm.simd.backend import SimdBackend
 
         return await SimdBackend.create(config, weights)
-    from tympan.lm.webgpu import WebGPUBackend
+    from tympan.lm.webgpu.backend import WebGPUBackend
 
     return await WebGPUBackend.create(config, weights)

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 from tympan.arrays import Float32
 from tympan.config import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from tympan.endpointing import Turn, TurnDetector, TurnKind
 from tympan.errors import TooSlow
 from tympan.resample import Resampler
 from tympan.text.words import Word
 from tympan.transcriber import MOST_TOGETHER, Stream, Transcriber
 from tympan.transcript import Trace, Transcript
-from tympan.turns import Turn, TurnDetector, TurnKind
 
 FILE_STEPS_AHEAD = 4
 FILE_BACKLOG_S = 4.0  # a file is handed over no faster than this, to keep it out of memory twice
@@ -31,7 +31,7 @@ SHORTEST_MUTE_S = 30.0  # a context in which a model that says nothing is given 
 
 
 @dataclass(frozen=True)
-class Heard:
+class TranscriptUpdate:
     """What one more piece of audio brought."""
 
     words: Sequence[Word]  # new and complete
@@ -45,7 +45,7 @@ class _Abandoned(Exception):
 
 
 class Session:
-    """Feeds a stream from a queue, tells `on_heard` about every frame, and `on_turn` about turns."""
+    """Feeds a stream from a queue, tells `on_update` about every frame, and `on_turn` about turns."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Session:
         *,
         live: bool = False,
         trace: Trace = Trace.NONE,
-        on_heard: Callable[[Heard], None] = lambda heard: None,
+        on_update: Callable[[TranscriptUpdate], None] = lambda heard: None,
         on_turn: Callable[[Turn], None] = lambda turn: None,
     ) -> None:
         """rate_hz: of what comes in. live: every word as soon as can be, rather than the most frames a second.
@@ -65,7 +65,7 @@ class Session:
         self._turns = TurnDetector(transcriber.lm.config)
         self._is_live, self._is_traced, self._on_turn = live, trace is not Trace.NONE, on_turn
         self._resampler = Resampler(rate_hz, SAMPLE_RATE_HZ) if rate_hz != SAMPLE_RATE_HZ else None
-        self._on_heard, self._rate_hz = on_heard, rate_hz
+        self._on_update, self._rate_hz = on_update, rate_hz
         self._queue: deque[Float32] = deque()
         self._n_queued = 0  # samples at the rate they came in
         self._changed = asyncio.Event()  # something came in or went out
@@ -172,4 +172,4 @@ class Session:
             self._tell(await self._stream.restart())
 
     def _tell(self, words: Sequence[Word]) -> None:
-        self._on_heard(Heard(words, self._stream.partial, self._stream.seconds, self.backlog_s))
+        self._on_update(TranscriptUpdate(words, self._stream.partial, self._stream.seconds, self.backlog_s))

@@ -27,7 +27,7 @@ LONGEST_FLUSH_S = 1.0  # and the most that it gets while it is still speaking
 
 
 @dataclass(frozen=True)
-class Said:
+class FrameResult:
     """What one more frame brought."""
 
     words: list[Word]  # new and complete
@@ -96,7 +96,7 @@ class Stream:
         """Take the next samples, float32 (n,) in [-1, 1] at 24 kHz; return the words that they complete."""
         return [word async for said in self.steps(pcm) for word in said.words]
 
-    async def steps(self, pcm: Float32) -> AsyncIterator[Said]:
+    async def steps(self, pcm: Float32) -> AsyncIterator[FrameResult]:
         """Take the next samples, as `feed` does; yield after every frame what it brought."""
         self._n_samples += len(pcm)
         samples = np.concatenate([self._rest, pcm])
@@ -150,7 +150,7 @@ class Stream:
         """One 80 ms frame, float32 (1920,)."""
         return [word async for said in self._steps(frame[None]) for word in said.words]
 
-    async def _steps(self, frames: Float32) -> AsyncIterator[Said]:
+    async def _steps(self, frames: Float32) -> AsyncIterator[FrameResult]:
         """Frames of 80 ms, float32 (T, 1920): through Mimi, then each through the transformer, to words."""
         if not self._begun:
             await self._begin()
@@ -163,7 +163,7 @@ class Stream:
             words = await self._drain(self._n_ahead)
             self._clock.n_frames += 1
             self._clock.lm_s += perf_counter() - begun_s
-            yield Said(words, frame, self._newest)
+            yield FrameResult(words, frame, self._newest)
 
     def _say(self, codes: Int32 | None) -> None:
         """Start the step of the transformer that reads `codes`."""

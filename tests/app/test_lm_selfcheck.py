@@ -11,8 +11,8 @@ from tests.conftest import PyodidePage
 
 BROKEN = """
 import tympan.gpu.kernel
-from tympan.lm.kernels import Tuning
-from tympan.lm.webgpu import WebGPUBackend
+from tympan.lm.webgpu.kernels import Tuning
+from tympan.lm.webgpu.backend import WebGPUBackend
 
 source_of, suits = tympan.gpu.kernel.source_of, Tuning.of
 

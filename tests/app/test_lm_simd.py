@@ -34,8 +34,8 @@ ROOT = Path(__file__).parents[2]
 
 CREATE = """
 import numpy as np
-from tympan.lm.simd import SimdBackend
-from tympan.simd import module
+from tympan.lm.simd.backend import SimdBackend
+from tympan.wasm import module
 
 assert module.use(level) == level
 backend = await SimdBackend.create(config, weights)
@@ -127,7 +127,7 @@ def test_a_session_moves_over_when_the_gpu_is_lost_for_good(pyodide_page: Pyodid
         """
 from tympan.errors import NoWebGPU
 from tympan.lm.recovery import RecoveringBackend
-from tympan.lm.webgpu import WebGPUBackend
+from tympan.lm.webgpu.backend import WebGPUBackend
 
 devices = []
 

@@ -17,9 +17,9 @@ from tympan.arrays import Float32, Int32
 from tympan.config import LMConfig, TransformerConfig
 from tympan.gpu.device import AdapterInfo
 from tympan.lm.backend import Step
-from tympan.lm.gpu_model import needed_limits
-from tympan.lm.kernels import RingFormat, Tuning
 from tympan.lm.reference import Reference
+from tympan.lm.webgpu.kernels import KVFormat, Tuning
+from tympan.lm.webgpu.model import needed_limits
 from tympan.lm.weights import LayerWeights, LMWeights
 from tympan.weights import q8
 from tympan.weights.matrix import Matrix, dense, format_of
@@ -32,8 +32,8 @@ HALF_TOLERANCE = 2e-3  # of the largest logit, with keys and values in half floa
 
 CREATE = """
 import numpy as np
-from tympan.lm.kernels import Shape, Tuning
-from tympan.lm.webgpu import N_IN_FLIGHT, WebGPUBackend
+from tympan.lm.webgpu.kernels import Shape, Tuning
+from tympan.lm.webgpu.backend import N_IN_FLIGHT, WebGPUBackend
 
 backend = await WebGPUBackend.create(config, weights, ring=ring, tuning=eval(tuning))
 
@@ -162,7 +162,7 @@ def test_blocks_say_what_numpy_says(pyodide_page: PyodidePage, convert: Callable
     [(True, False, "f16", True), (True, False, "f32", False), (False, False, "f16", False), (True, True, "f16", False)],
 )
 def test_a_ring_in_float32_rounds_nothing(
-    has_integer_dot: bool, is_software: bool, ring: RingFormat, has_integers: bool
+    has_integer_dot: bool, is_software: bool, ring: KVFormat, has_integers: bool
 ) -> None:
     adapter = AdapterInfo("nvidia", "", "", is_software, subgroup_width=32, has_integer_dot=has_integer_dot)
 

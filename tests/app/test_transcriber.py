@@ -18,7 +18,7 @@ from tympan.lm.backend import Done
 from tympan.lm.reference import Reference, State
 from tympan.loading import load
 from tympan.resample import Resampler
-from tympan.session import LONGEST_BACKLOG_S, Heard, Session
+from tympan.session import LONGEST_BACKLOG_S, Session, TranscriptUpdate
 from tympan.text.tokenizer import Tokenizer
 from tympan.transcriber import Transcriber
 from tympan.transcript import Trace, Transcript
@@ -105,10 +105,10 @@ def test_an_unknown_backend_is_refused_before_anything_is_read() -> None:
 
 
 def test_a_session_reports_every_frame_and_ends_like_a_stream(whole: Transcript, transcriber: Transcriber) -> None:
-    heard: list[Heard] = []
+    heard: list[TranscriptUpdate] = []
 
     async def session() -> Transcript:
-        recording = Session(transcriber, trace=Trace.TOKENS, on_heard=heard.append)
+        recording = Session(transcriber, trace=Trace.TOKENS, on_update=heard.append)
         await recording.feed(golden().pcm)
         return await recording.finish()
 
@@ -155,10 +155,10 @@ def test_a_voice_that_runs_too_far_ahead_is_an_error_and_not_lost(transcriber: T
 
 
 def test_an_abandoned_session_stops_in_the_middle(transcriber: Transcriber) -> None:
-    heard: list[Heard] = []
+    heard: list[TranscriptUpdate] = []
 
     async def session() -> None:
-        recording = Session(transcriber, on_heard=heard.append)
+        recording = Session(transcriber, on_update=heard.append)
         recording.hear(np.zeros(4 * SAMPLE_RATE_HZ, np.float32))
         while not heard:
             await asyncio.sleep(0)

@@ -26,7 +26,7 @@ LOSE = """
 LOSE_FOR_GOOD = "() => { GPUAdapter.prototype.requestDevice = async () => { throw new Error('it is gone'); }; }"
 PREFER_WEBGPU = """
 from tympan import loading
-from tympan.lm.choice import Choice
+from tympan.lm.backend_selection import Choice
 
 loading.choose = lambda asked, adapter: Choice(("webgpu", "simd"), Reason("gpu"))  # as if there were a GPU behind it
 

@@ -1,9 +1,9 @@
-"""The fixtures of tympan.testing, as docs/testing.md shows them; and window.tympan listening in Tympan's own page."""
+"""The fixtures of cli.testing, as docs/testing.md shows them; and window.tympan listening in Tympan's own page."""
 
 from __future__ import annotations
 
+from cli.testing import OpenPage, word_error_rate
 from tests.page.test_transcribe import SAID, SPEECH
-from tympan.testing import OpenPage, word_error_rate
 
 MAX_WORD_ERROR_RATE = 0.35
 

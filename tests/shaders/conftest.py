@@ -34,10 +34,10 @@ import numpy as np
 from tympan.gpu.buffers import Readback, Usage, upload
 from tympan.gpu.device import Device
 from tympan.gpu.kernel import Compiler, Copy, Queue
-from tympan.lm.kernels import Kernels, Shape, Tuning
+from tympan.lm.webgpu.kernels import WebGPUKernels, Shape, Tuning
 
 device = await Device.request({})
-kernel = await getattr(Kernels(Compiler(device), eval(tuning), sizes, ring), name)(**options)
+kernel = await getattr(WebGPUKernels(Compiler(device), eval(tuning), sizes, ring), name)(**options)
 usage = Usage.STORAGE | Usage.COPY_SRC
 async with device.guard(name):
     bound = [upload(device, f"{name}.{i}", [array], usage) if array is not None else None
@@ -58,7 +58,7 @@ arrays = [array for array in arrays if array is not None]
 def run_kernel(pyodide_page: PyodidePage) -> RunKernel:
     """`run_kernel(name, sizes, *arrays, tuning=, ring=, **options)`: what the buffers hold after one dispatch.
 
-    name: a method of `Kernels`, and options its arguments. arrays: None where a shader has no binding of that number.
+    name: a method of `WebGPUKernels`, and options its arguments. arrays: None where a shader has no such binding.
     """
 
     def run(

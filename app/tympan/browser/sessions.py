@@ -5,9 +5,9 @@ import asyncio
 from pyscript import window
 
 from tympan.browser.elements import button, element, made
-from tympan.browser.keeping import Keeping
 from tympan.browser.language import language
 from tympan.browser.promises import JsError
+from tympan.browser.session_store import SessionStore
 
 OFTEN_MS = 15_000  # between two looks at a recording that goes on
 
@@ -17,7 +17,7 @@ class Sessions:
 
     def __init__(self, on_open, on_trouble):
         """on_open: called with a session and its sound. on_trouble: called where nothing can be kept."""
-        self._keeping, self._on_open, self._on_trouble = Keeping(), on_open, on_trouble
+        self._keeping, self._on_open, self._on_trouble = SessionStore(), on_open, on_trouble
         self._sessions = []  # (number, session)
         self._lock = asyncio.Lock()  # whoever holds it writes
         self._noted_ms = -OFTEN_MS

@@ -11,12 +11,12 @@ from pyodide.ffi import JsProxy
 
 from tympan.embed.page import Page, PageError
 from tympan.embed.report import reported
+from tympan.endpointing import Turn
 from tympan.errors import MICROPHONE_REASONS, MicrophoneDenied, TympanError
-from tympan.session import Heard, Session
+from tympan.session import Session, TranscriptUpdate
 from tympan.text.words import Word
 from tympan.transcriber import Transcriber
 from tympan.transcript import Transcript
-from tympan.turns import Turn
 
 
 class Microphone:
@@ -100,7 +100,7 @@ class _Recording:
         except PageError as error:
             raise MicrophoneDenied(MICROPHONE_REASONS.get(error.name, str(error))) from error
         self._session = Session(
-            self._transcriber, int(rate_hz), live=True, on_heard=self._on_heard, on_turn=self._on_turn
+            self._transcriber, int(rate_hz), live=True, on_update=self._on_update, on_turn=self._on_turn
         )
         self._page.on_samples, self._page.on_end = self._hear, self.stop
         self._page.tell("listen")
@@ -114,7 +114,7 @@ class _Recording:
             self.abandon()
             self._changed.set()
 
-    def _on_heard(self, heard: Heard) -> None:
+    def _on_update(self, heard: TranscriptUpdate) -> None:
         self._words.extend(heard.words)
         self._n_words += len(heard.words)
         self.partial = heard.partial

@@ -12,10 +12,10 @@ from tympan import loading, transcriber
 from tympan.arrays import Float32
 from tympan.config import SAMPLE_RATE_HZ
 from tympan.embed.report import reported
+from tympan.endpointing import Turn
 from tympan.errors import BadAudio, DownloadFailed
 from tympan.session import FILE_BACKLOG_S, Session
 from tympan.transcript import Trace, Transcript
-from tympan.turns import Turn
 from tympan.weights.manifest import Manifest
 from tympan.weights.model import Folder, Source, quiet
 from tympan.weights.progress import Progress

@@ -25,7 +25,7 @@ N_AHEAD = 4  # steps of a replay that are under way together
 
 
 @dataclass
-class Heard:
+class ReplayStep:
     """One step of a stream."""
 
     codes: Int32 | None
@@ -41,7 +41,7 @@ class State:
     position: int  # of the next step
     inner: Any  # the state on the backend
     generation: int  # of the backend that `inner` is on
-    steps: deque[Heard] = field(default_factory=deque)  # the last ones, oldest first
+    steps: deque[ReplayStep] = field(default_factory=deque)  # the last ones, oldest first
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # whoever holds it replays
 
 
@@ -91,7 +91,7 @@ class RecoveringBackend:
     ) -> Awaitable[Step]:
         """See `Backend.step`. Raises, when awaited, the GpuError after which no kind of backend was left."""
         assert text is None, text
-        heard = Heard(codes, want_logits)
+        heard = ReplayStep(codes, want_logits)
         state.steps.append(heard)
         state.position += 1
         if state.generation == self._generation:  # else a replay comes by
@@ -105,7 +105,7 @@ class RecoveringBackend:
     def close(self) -> None:
         self._backend.close()
 
-    async def answer(self, state: State, heard: Heard) -> Step:
+    async def answer(self, state: State, heard: ReplayStep) -> Step:
         """What was said, from whichever backend is there to say it."""
         assert heard.token is None, "awaited twice"
         while True:
@@ -171,7 +171,7 @@ class RecoveringBackend:
 class _Answer:
     """What `step` gives back: unlike a coroutine it may be left alone."""
 
-    def __init__(self, backend: RecoveringBackend, state: State, heard: Heard) -> None:
+    def __init__(self, backend: RecoveringBackend, state: State, heard: ReplayStep) -> None:
         self._answer = partial(backend.answer, state, heard)
 
     def __await__(self) -> Generator[Any, None, Step]:

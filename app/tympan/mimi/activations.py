@@ -8,8 +8,8 @@ import numpy as np
 
 from tympan.arrays import Float32
 from tympan.mimi.erf import erf
-from tympan.simd import module
-from tympan.simd.kernels import Activation
+from tympan.mimi.kernels import Activation
+from tympan.wasm import module
 
 
 def elu(x: Float32) -> Float32:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tympan.arrays import Float32
+from tympan.mimi.kernels import Activation
 from tympan.mimi.matrix import Matrix
-from tympan.simd.kernels import Activation
 from tympan.weights.tensors import Tensors
 
 

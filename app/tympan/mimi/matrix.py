@@ -8,8 +8,8 @@ import numpy as np
 
 from tympan.arrays import Float32
 from tympan.mimi.activations import activate
-from tympan.simd import module
-from tympan.simd.kernels import Activation, Panels
+from tympan.mimi.kernels import Activation, Panels
+from tympan.wasm import module
 
 INT16_LIMIT = np.float32(32767)
 

@@ -12,7 +12,7 @@ import numpy as np
 from tympan.arrays import Float32, Int32
 from tympan.config import MimiConfig
 from tympan.mimi.matrix import Matrix
-from tympan.simd import module
+from tympan.wasm import module
 from tympan.weights.tensors import Tensors
 
 MIN_USAGE = np.float32(1e-5)

@@ -11,7 +11,7 @@ from tympan.arrays import Float32
 from tympan.config import MimiConfig
 from tympan.mimi.activations import elu
 from tympan.mimi.conv import ConvState, ConvWeights, conv
-from tympan.simd.kernels import Activation
+from tympan.mimi.kernels import Activation
 from tympan.weights.tensors import Tensors
 
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from tympan.arrays import Bool, Float32, Int32, softmax
 from tympan.config import TransformerConfig
 from tympan.errors import BadModel
+from tympan.mimi.kernels import Activation, LayerPointers
 from tympan.mimi.matrix import Matrix, Precision
 from tympan.rope import Rotation
-from tympan.simd import module
-from tympan.simd.kernels import Activation, LayerPointers
+from tympan.wasm import module
 from tympan.weights.tensors import Tensors
 
 Int64: TypeAlias = NDArray[np.int64]

@@ -35,7 +35,7 @@ class Source(Protocol):
         """
         ...
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """The model has been read; little will be read again."""
         ...
 
@@ -155,5 +155,5 @@ class Folder:
         progress.add(file.n_bytes)
         return stored
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Nothing is held."""

@@ -62,9 +62,9 @@ class Directory:
         """Download one file, as `Source` says."""
         return await self._downloader.file(self._url(file), file, progress)
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Let go of the files, as `Source` says."""
-        self._downloader.store.let_go()
+        self._downloader.store.release()
 
     def _url(self, file: ModelFile) -> str:
         return self.url + file.path
@@ -118,9 +118,9 @@ class Hub:
             await self._downloader.set_note(self._note, b"")  # the repository may have changed since
             raise
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Let go of the files, as `Source` says."""
-        self._downloader.store.let_go()
+        self._downloader.store.release()
 
     async def _known_manifest(self) -> Manifest | None:
         """What an earlier visit learnt."""

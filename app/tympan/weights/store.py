@@ -20,7 +20,7 @@ from pyodide.ffi import JsException, create_once_callable, to_js
 from pyodide_js import _module
 
 from tympan.errors import CorruptFile, DownloadFailed
-from tympan.simd.library import address
+from tympan.wasm.library import address
 from tympan.weights.file import BytesLike, File
 from tympan.weights.manifest import ModelFile
 
@@ -56,10 +56,10 @@ class Store:
         raise NotImplementedError
 
     async def hold(self, key: str, file: File) -> File:
-        """Make the whole file of that key quick to read until `let_go`."""
+        """Make the whole file of that key quick to read until `release`."""
         return file
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Other tabs may do with the files that are held what they like; they can still be read."""
 
     async def part(self, key: str) -> Part:
@@ -142,7 +142,7 @@ class PrivateFiles(Store):
             self._held.append(file)
         return file
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         for file in self._held:
             file.access.close()
             file.access = None

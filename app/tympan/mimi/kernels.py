@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tympan.arrays import Bool, Float32, Int32
-from tympan.simd.library import Library, address, check
+from tympan.wasm.library import Library, address, check
 
 PANEL = 8  # outputs whose weights lie side by side; mimi.c has the same number
 
@@ -40,7 +40,7 @@ class Activation(IntEnum):
 
 
 class Panels:
-    """A matrix (n, k) packed for `Kernels.product`, with the bias of its outputs."""
+    """A matrix (n, k) packed for `MimiKernels.product`, with the bias of its outputs."""
 
     def __init__(
         self, weights: NDArray[np.float32] | NDArray[np.int16], scale: Float32 | None, bias: Float32 | None, n: int
@@ -52,7 +52,7 @@ class Panels:
 
 
 class LayerPointers:
-    """The weights of a transformer's layer as `Kernels.layer` finds them."""
+    """The weights of a transformer's layer as `MimiKernels.layer` finds them."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Codebooks:
     error: Float32  # (K, n): how much a score can err, for an x of length 1
 
 
-class Kernels:
+class MimiKernels:
     """The kernels of Mimi in an open side module."""
 
     def __init__(self, library: Library) -> None:

@@ -14,7 +14,7 @@ WAYS_OUT.update((kind, CPU) for kind in GPU_TROUBLE)
 PASSING = ("DownloadFailed", "CorruptFile", "Cancelled")  # what may go well the next time
 
 
-class Trouble:
+class ErrorBanner:
     """Shows errors. view: the page's `View`. on_delete: called when a person wants to make room."""
 
     def __init__(self, view, on_delete):

@@ -12,7 +12,7 @@ from tympan.gpu.kernel import Compiler, Constant, Kernel
 from tympan.weights.blocks import BLOCK
 from tympan.weights.matrix import MatrixFormat
 
-RingFormat: TypeAlias = Literal["f16", "f32"]
+KVFormat: TypeAlias = Literal["f16", "f32"]
 
 F32_BYTES = 4
 MOST_BINDINGS = 8  # storage buffers of one kernel
@@ -56,7 +56,7 @@ class Tuning:
     argmax: int = 256  # invocations
 
     @classmethod
-    def of(cls, adapter: AdapterInfo, ring: RingFormat) -> Tuning:
+    def of(cls, adapter: AdapterInfo, ring: KVFormat) -> Tuning:
         """The choice for an adapter. A ring in float32 asks for nothing to be rounded; half floats allow for integers.
 
         Neighbours that read neighbouring blocks suit a GPU. A CPU that plays one reads as well alone, and pays for
@@ -74,10 +74,10 @@ class Tuning:
         return self.embed, self.qkv, self.out_proj, self.gate_up, self.down, self.head
 
 
-class Kernels:
+class WebGPUKernels:
     """Compiles the transformer's kernels as they suit an adapter. Every method raises GpuFault."""
 
-    def __init__(self, compiler: Compiler, tuning: Tuning, sizes: TransformerConfig, ring: RingFormat) -> None:
+    def __init__(self, compiler: Compiler, tuning: Tuning, sizes: TransformerConfig, ring: KVFormat) -> None:
         self._compiler, self.tuning, self._sizes, self._ring = compiler, tuning, sizes, ring
 
     async def embed(self, matrix: MatrixFormat, n_tables: int, text_row: int, accumulate: bool) -> Kernel:
@@ -137,7 +137,7 @@ class Kernels:
 
     @property
     def _ring_shaders(self) -> tuple[str, str]:
-        return "ring", f"ring_{self._ring}"
+        return "kv_cache", f"kv_cache_{self._ring}"
 
     def _matrix_shaders(self, matrix: MatrixFormat) -> tuple[str, str]:
         """How a matrix is read, and how it is multiplied."""

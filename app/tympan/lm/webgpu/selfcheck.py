@@ -15,14 +15,14 @@ from tympan.arrays import Float32, Int32
 from tympan.errors import GpuWrong
 from tympan.gpu.buffers import Buffer, Readback, align
 from tympan.gpu.kernel import Copy
-from tympan.lm.kernels import QUAD
 from tympan.lm.reference import attention, rms_norm, silu
+from tympan.lm.webgpu.kernels import QUAD
 from tympan.lm.weights import LMWeights
 from tympan.rope import Rotation
 from tympan.weights.matrix import Matrix, rows_of
 
 if TYPE_CHECKING:
-    from tympan.lm.webgpu import WebGPUBackend
+    from tympan.lm.webgpu.backend import WebGPUBackend
 
 N_ROWS = 16
 POSITION = 1  # the second step: its attention has two keys to choose from

@@ -7,11 +7,11 @@ import pytest
 from tests.app.golden import golden
 from tests.awaiting import run
 from tympan.gpu.device import AdapterInfo
-from tympan.lm import choice
+from tympan.lm import backend_selection
 from tympan.lm.backend import Done
-from tympan.lm.choice import choose, is_gpu_too_slow, n_multiplications
+from tympan.lm.backend_selection import choose, is_gpu_too_slow, n_multiplications
 from tympan.lm.reference import Reference
-from tympan.simd import module
+from tympan.wasm import module
 
 GPU = AdapterInfo("nvidia", "ampere", "", is_software=False, subgroup_width=32, has_integer_dot=True)
 SWIFTSHADER = AdapterInfo("google", "swiftshader", "", is_software=True, subgroup_width=4, has_integer_dot=True)
@@ -66,8 +66,8 @@ def test_a_gpu_that_does_not_keep_up_gives_way(
             now_s[0] += gpu_ms / 1000
             return super().step(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(choice, "perf_counter", lambda: now_s[0])
-    monkeypatch.setattr(choice, "_multiplications_a_ms", lambda kernels: n_multiplications(weights) / cpu_ms)
+    monkeypatch.setattr(backend_selection, "perf_counter", lambda: now_s[0])
+    monkeypatch.setattr(backend_selection, "_multiplications_a_ms", lambda kernels: n_multiplications(weights) / cpu_ms)
     too_slow = run(is_gpu_too_slow(Gpu(golden().lm_config, weights), weights))
     assert str(too_slow or "").endswith(why)
     assert bool(too_slow) == bool(why)

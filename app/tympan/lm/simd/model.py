@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 
 from tympan.arrays import Float32, Int32
 from tympan.config import LMConfig
+from tympan.lm.simd.kernels import Call, KVCache, Q4Panels, SimdKernels
 from tympan.lm.weights import LayerWeights, LMWeights
-from tympan.simd.lm_kernels import Call, LMKernels, Q4Panels, Ring
 from tympan.weights.blocks import BlockMatrix, n_blocks_of
 from tympan.weights.matrix import BLOCKS, Matrix, dense
 from tympan.weights.q4 import Q4Matrix
 
-Linear: TypeAlias = Q4Panels | Float32  # a matrix as `LMKernels.matvec` takes it
+Linear: TypeAlias = Q4Panels | Float32  # a matrix as `SimdKernels.matvec` takes it
 
 ALIGNMENT = 64  # bytes
 READING = 2.0  # times a matrix's bytes: what reading it from a file takes for a moment
 
 
-class Room:
+class Arena:
     """Memory for all matrices of a model that are in blocks, asked for at once.
 
     A WebAssembly memory that has to grow for one matrix after the other takes up to 96 MB more than it needs. What
@@ -36,7 +36,7 @@ class Room:
         matrices = [matrix for matrix in _matrices(weights) if isinstance(matrix, BlockMatrix)]
         largest = max((sum(matrix.n_bytes) for matrix in matrices), default=0)
         for_reading = np.empty(int(READING * largest), np.uint8)
-        n_bytes = sum(LMKernels.packed_bytes(matrix) + 2 * ALIGNMENT for matrix in matrices)
+        n_bytes = sum(SimdKernels.packed_bytes(matrix) + 2 * ALIGNMENT for matrix in matrices)
         self._memory, self._n_taken = np.empty(n_bytes, np.uint8), 0
         del for_reading
 
@@ -58,7 +58,7 @@ class Tables:
     first_text_row: int  # where the text table begins; -1 where it is of another format
 
     @classmethod
-    def load(cls, room: Room, config: LMConfig, weights: LMWeights) -> tuple[Tables, ...]:
+    def load(cls, room: Arena, config: LMConfig, weights: LMWeights) -> tuple[Tables, ...]:
         """One for each group of the weights."""
         groups = []
         for group in weights.table_groups:
@@ -93,7 +93,7 @@ class Layer:
     linear_out: Linear
 
     @classmethod
-    def load(cls, kernels: LMKernels, room: Room, weights: LayerWeights) -> Layer:
+    def load(cls, kernels: SimdKernels, room: Arena, weights: LayerWeights) -> Layer:
         return cls(
             norm1=weights.norm1,
             in_proj=_linear(kernels, room, weights.in_proj),
@@ -135,9 +135,9 @@ class Model:
     extra_heads: Float32  # (n_extra_heads * width, d)
 
     @classmethod
-    async def load(cls, kernels: LMKernels, config: LMConfig, weights: LMWeights) -> Model:
+    async def load(cls, kernels: SimdKernels, config: LMConfig, weights: LMWeights) -> Model:
         """Read the weights, matrix by matrix: of what is read no more is kept than is needed. Raises BadModel."""
-        room, layers = Room(weights), []
+        room, layers = Arena(weights), []
         for layer in weights.layers:
             layers.append(Layer.load(kernels, room, layer))
             await asyncio.sleep(0)  # lets a cancellation in
@@ -160,12 +160,14 @@ class Model:
     def new_outputs(self) -> Outputs:
         return Outputs(np.zeros(self.config.text_card, np.float32), np.zeros(len(self.extra_heads), np.float32))
 
-    def new_rings(self) -> tuple[Ring, ...]:
+    def new_rings(self) -> tuple[KVCache, ...]:
         """One a layer."""
         sizes = self.config.transformer
-        return Ring.several(len(self.layers), sizes.n_heads, sizes.context, sizes.head_width)
+        return KVCache.several(len(self.layers), sizes.n_heads, sizes.context, sizes.head_width)
 
-    def forward(self, kernels: LMKernels, inputs: Inputs, rings: Sequence[Ring], outputs: Outputs) -> Iterator[Call]:
+    def forward(
+        self, kernels: SimdKernels, inputs: Inputs, rings: Sequence[KVCache], outputs: Outputs
+    ) -> Iterator[Call]:
         """One step, kernel by kernel."""
         d = self.config.transformer.d
         x, normed, attended, qkv = (np.zeros(n, np.float32) for n in (d, d, d, 3 * d))
@@ -192,13 +194,13 @@ def _matrices(weights: LMWeights) -> Iterator[Matrix]:
         yield from (layer.in_proj, layer.out_proj, layer.linear_in, layer.linear_out)
 
 
-def _linear(kernels: LMKernels, room: Room, matrix: Matrix) -> Linear:
+def _linear(kernels: SimdKernels, room: Arena, matrix: Matrix) -> Linear:
     if isinstance(matrix, Q4Matrix):
-        return kernels.pack(matrix, room.take(LMKernels.packed_shape(*matrix.shape)))
+        return kernels.pack(matrix, room.take(SimdKernels.packed_shape(*matrix.shape)))
     return dense(matrix)  # Q8 too, which is made for tables
 
 
-def _stack(room: Room, tables: Sequence[Matrix]) -> Matrix:
+def _stack(room: Arena, tables: Sequence[Matrix]) -> Matrix:
     """Tables of one format as one. Each is read when its turn comes."""
     in_blocks = [table for table in tables if isinstance(table, BlockMatrix)]
     if not in_blocks:

@@ -17,9 +17,9 @@ from tympan.gpu.buffers import WORD_BYTES, Buffer, InputBlock, Readback, Usage, 
 from tympan.gpu.device import Adapter, Device
 from tympan.gpu.kernel import Compiler, Copy, Queue
 from tympan.lm.backend import Step
-from tympan.lm.gpu_model import Model, Ring, needed_limits
-from tympan.lm.kernels import Kernels, RingFormat, Tuning
-from tympan.lm.selfcheck import check
+from tympan.lm.webgpu.kernels import KVFormat, Tuning, WebGPUKernels
+from tympan.lm.webgpu.model import KVCache, Model, needed_limits
+from tympan.lm.webgpu.selfcheck import check
 from tympan.lm.weights import LMWeights
 from tympan.rope import Rotation
 
@@ -34,7 +34,7 @@ class State:
         device, config, model = backend.device, backend.config, backend.model
         initial = np.array([config.text_card], np.uint32)
         self.token = upload(device, "lm.token", [initial], Usage.STORAGE | Usage.COPY_SRC)
-        self.rings = [Ring.new(device, config, layer.label, backend.ring) for layer in model.layers]
+        self.rings = [KVCache.new(device, config, layer.label, backend.ring) for layer in model.layers]
         self.dispatches = list(model.forward(backend.inputs.device, self.token, self.rings))
         n_words = 1 + config.n_extra_heads * config.extra_head_width + config.text_card
         self.readback = Readback(device, "lm.said", WORD_BYTES * n_words, N_IN_FLIGHT)
@@ -48,7 +48,7 @@ class WebGPUBackend:
 
     name = "webgpu"
 
-    def __init__(self, config: LMConfig, device: Device, model: Model, tuning: Tuning, ring: RingFormat) -> None:
+    def __init__(self, config: LMConfig, device: Device, model: Model, tuning: Tuning, ring: KVFormat) -> None:
         self.config = config
         self.device = device
         self.model = model
@@ -65,7 +65,7 @@ class WebGPUBackend:
 
     @classmethod
     async def create(
-        cls, config: LMConfig, weights: LMWeights, *, ring: RingFormat = "f16", tuning: Tuning | None = None
+        cls, config: LMConfig, weights: LMWeights, *, ring: KVFormat = "f16", tuning: Tuning | None = None
     ) -> WebGPUBackend:
         """Upload a model to the GPU and check that it computes. The weights may be dropped afterwards.
 
@@ -85,12 +85,12 @@ class WebGPUBackend:
 
     @classmethod
     async def _create(
-        cls, adapter: Adapter, config: LMConfig, weights: LMWeights, ring: RingFormat, tuning: Tuning
+        cls, adapter: Adapter, config: LMConfig, weights: LMWeights, ring: KVFormat, tuning: Tuning
     ) -> WebGPUBackend:
         device = await adapter.device(needed_limits(config, weights, tuning, ring))
         try:
             async with device.guard("the model"):
-                library = Kernels(Compiler(device), tuning, config.transformer, ring)
+                library = WebGPUKernels(Compiler(device), tuning, config.transformer, ring)
                 backend = cls(config, device, await Model.load(device, library, config, weights), tuning, ring)
             await check(backend, weights)
         except BaseException:
@@ -118,7 +118,7 @@ class WebGPUBackend:
         copies = _gather(sources, slot)
         self.queue.submit(state.dispatches, copies)
         state.position += 1
-        return _Saying(config, state.readback.read(slot, copies[-1].offset + copies[-1].n_bytes))
+        return PendingStep(config, state.readback.read(slot, copies[-1].offset + copies[-1].n_bytes))
 
     def close(self) -> None:
         """Give the GPU back, with all its memory."""
@@ -141,7 +141,7 @@ class WebGPUBackend:
         self.inputs.write()
 
 
-class _Saying:
+class PendingStep:
     """A step on its way."""
 
     def __init__(self, config: LMConfig, reading: Awaitable[NDArray[np.uint8]]) -> None:

@@ -1,6 +1,6 @@
 """Compiles the C sources into the two side modules that stand beside them, and locks what they were made of.
 
-    python -m tympan.simd.build
+    python -m tympan.wasm.build
 
 The same compiler gives the same bytes. The modules are committed, so that only a change of the C sources needs clang.
 """
@@ -14,11 +14,12 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tympan.simd.module import module_name
+from tympan.wasm.module import module_name
 
 FOLDER = Path(__file__).parent
-SOURCES = ("mimi.c", "lm.c")
-HEADERS = ("rows.h", "vector.h")
+PACKAGE = FOLDER.parent
+SOURCES = ("mimi/mimi.c", "lm/simd/lm.c")  # below PACKAGE
+HEADERS = ("wasm/rows.h", "wasm/vector.h")
 LOCK = FOLDER / "kernels.lock.json"
 
 COMPILER, LINKER = "clang-19", "wasm-ld-19"
@@ -34,9 +35,9 @@ def build(folder: Path) -> None:
     """Compile every level's module into `folder`. Raises FileNotFoundError or CalledProcessError."""
     for level, flags in FLAGS.items():
         with tempfile.TemporaryDirectory() as scratch:
-            compiled = [str(Path(scratch) / source.replace(".c", ".o")) for source in SOURCES]
+            compiled = [str(Path(scratch) / f"{Path(source).stem}.o") for source in SOURCES]
             for source, target in zip(SOURCES, compiled, strict=True):
-                _run(COMPILER, *COMMON_FLAGS, *flags, "-c", source, "-o", target)
+                _run(COMPILER, *COMMON_FLAGS, *flags, "-I", str(FOLDER), "-c", source, "-o", target)
             _run(LINKER, *LINK_FLAGS, *compiled, "-o", str(folder.resolve() / module_name(level)))
 
 
@@ -50,12 +51,12 @@ def compiler_version() -> str | None:
 
 def hashes(folder: Path) -> dict[str, str]:
     """The sha256 of the sources and of each module in `folder`, by name."""
-    files = [*(FOLDER / name for name in SOURCES + HEADERS), *(folder / module_name(level) for level in FLAGS)]
+    files = [*(PACKAGE / name for name in SOURCES + HEADERS), *(folder / module_name(level) for level in FLAGS)]
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def _run(*command: str) -> None:
-    subprocess.run(command, cwd=FOLDER, check=True)
+    subprocess.run(command, cwd=PACKAGE, check=True)
 
 
 if __name__ == "__main__":

@@ -14,16 +14,16 @@ import sys
 from pathlib import Path
 
 from tympan.errors import BadOption
-from tympan.simd.kernels import Kernels
-from tympan.simd.library import Library
-from tympan.simd.lm_kernels import LMKernels
+from tympan.lm.simd.kernels import SimdKernels
+from tympan.mimi.kernels import MimiKernels
+from tympan.wasm.library import Library
 
 LEVELS = ("relaxed", "simd", "numpy")  # the fastest first
 AUTO = "auto"
 
 _library: Library | None = None
-_kernels: Kernels | None = None
-_lm_kernels: LMKernels | None = None
+_kernels: MimiKernels | None = None
+_lm_kernels: SimdKernels | None = None
 _level = ""
 
 
@@ -39,19 +39,19 @@ def use(level: str = AUTO) -> str:
         _library, _level = _open(candidate), candidate
         if _library is not None:
             break
-    _kernels = None if _library is None else Kernels(_library)
-    _lm_kernels = None if _library is None else LMKernels(_library)
+    _kernels = None if _library is None else MimiKernels(_library)
+    _lm_kernels = None if _library is None else SimdKernels(_library)
     return _level
 
 
-def kernels() -> Kernels | None:
+def kernels() -> MimiKernels | None:
     """The kernels of Mimi on the level in use; None where numpy does the work."""
     if not _level:
         use()
     return _kernels
 
 
-def lm_kernels() -> LMKernels | None:
+def lm_kernels() -> SimdKernels | None:
     """The kernels of the language model on the level in use; None where numpy does the work."""
     if not _level:
         use()

@@ -1,4 +1,4 @@
-"""Pytest fixtures to test pages that listen, with Playwright: `pytest_plugins = ["tympan.testing"]`.
+"""Pytest fixtures to test pages that listen, with Playwright: `pytest_plugins = ["cli.testing"]`.
 
 docs/testing.md shows their use.
 """

@@ -14,9 +14,9 @@ import numpy as np
 
 from tympan.gpu.device import AdapterInfo
 from tympan.lm.backend import Backend
+from tympan.lm.simd.kernels import SimdKernels
 from tympan.lm.weights import LMWeights
-from tympan.simd import module
-from tympan.simd.lm_kernels import LMKernels
+from tympan.wasm import module
 from tympan.weights.blocks import BLOCK
 from tympan.weights.matrix import Matrix
 from tympan.weights.q4 import Q4Matrix
@@ -104,7 +104,7 @@ async def _frame_ms(lm: Backend) -> float:
     return min(times_ms)
 
 
-def _multiplications_a_ms(kernels: LMKernels) -> float:
+def _multiplications_a_ms(kernels: SimdKernels) -> float:
     """How fast the CPU multiplies by Q4 matrices, measured for _TRIED_S."""
     n, k = _TRIED_SHAPE
     matrix = Q4Matrix(np.zeros((n, k // BLOCK, BLOCK // 2), np.uint8), np.ones((n, k // BLOCK), np.float16), k)

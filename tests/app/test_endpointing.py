@@ -15,15 +15,15 @@ from tests.app.golden import GOLDEN, golden
 from tests.awaiting import run
 from tympan.arrays import Float32, Int32
 from tympan.config import FRAME_S, FRAME_SAMPLES, LMConfig
+from tympan.endpointing import END_FRAMES, MUTE_FRAMES, EnergyVAD, Turn, TurnDetector, TurnKind
 from tympan.lm.backend import Done, Step
 from tympan.lm.reference import Reference
 from tympan.mimi.encoder import Mimi
-from tympan.session import LONGEST_CONTEXT_S, Heard, Session
+from tympan.session import LONGEST_CONTEXT_S, Session, TranscriptUpdate
 from tympan.text.tokenizer import Tokenizer
 from tympan.text.words import Word
 from tympan.transcriber import FLUSH_S, Transcriber
 from tympan.transcript import Trace, Transcript
-from tympan.turns import END_FRAMES, MUTE_FRAMES, EnergyGate, Turn, TurnDetector, TurnKind
 
 SPEECH, PAUSE, END, MUTE = TurnKind.SPEECH, TurnKind.PAUSE, TurnKind.END, TurnKind.MUTE
 PAD, BOUNDARY = 3, 0
@@ -103,7 +103,7 @@ def transcriber(
 @dataclass
 class Listened:
     transcript: Transcript
-    heard: list[Heard]
+    heard: list[TranscriptUpdate]
     turns: list[Turn]
 
     @property
@@ -128,9 +128,9 @@ def listen(transcriber: Transcriber, codes: Sequence[int], *, live: bool = True,
     """Hear a recording frame by frame, as fast as it is transcribed."""
 
     async def session() -> Listened:
-        heard: list[Heard] = []
+        heard: list[TranscriptUpdate] = []
         turns: list[Turn] = []
-        recording = Session(transcriber, live=live, on_heard=heard.append, on_turn=turns.append, **options)
+        recording = Session(transcriber, live=live, on_update=heard.append, on_turn=turns.append, **options)
         for frame in sound(codes).reshape(-1, FRAME_SAMPLES):
             await recording.feed(frame)
             while live and recording.backlog_s:
@@ -247,7 +247,7 @@ def test_words_are_out_when_the_end_of_a_turn_is_told() -> None:
         recording = Session(
             transcriber(n_heads=4, heads=heads_of)[0],
             live=True,
-            on_heard=lambda heard: order.extend(word.text for word in heard.words),
+            on_update=lambda heard: order.extend(word.text for word in heard.words),
             on_turn=lambda turn: order.append(turn.kind.value),
         )
         for frame in sound([0] * 12 + sentence(1, 2, n_quiet=8)).reshape(-1, FRAME_SAMPLES):
@@ -327,7 +327,7 @@ def noise(rng: np.random.Generator, level_db: float, n_frames: int) -> list[Floa
 @pytest.mark.parametrize(("room_db", "voice_db"), [(-100, -45), (-70, -35), (-60, -30), (-45, -20), (-30, -8)])
 def test_the_gate_tells_a_voice_from_a_room(room_db: float, voice_db: float) -> None:
     rng = np.random.default_rng(0)
-    gate = EnergyGate()
+    gate = EnergyVAD()
     for frame in noise(rng, room_db, 80):
         gate(frame)
     assert not any(gate(frame) for frame in noise(rng, room_db, 40))
@@ -337,7 +337,7 @@ def test_the_gate_tells_a_voice_from_a_room(room_db: float, voice_db: float) -> 
 
 def test_the_gate_hears_a_voice_in_the_first_frame_and_gets_used_to_a_hum() -> None:
     rng = np.random.default_rng(0)
-    gate = EnergyGate()
+    gate = EnergyVAD()
     assert gate(noise(rng, -30, 1)[0])
     hum = [gate(frame) for frame in noise(rng, -40, 250)]
     assert not any(hum[200:])

@@ -14,8 +14,8 @@ from tympan.config import LMConfig
 from tympan.gpu.buffers import WORD_BYTES, Buffer, Usage, align, upload, upload_stream
 from tympan.gpu.device import Device
 from tympan.gpu.kernel import Dispatch, Kernel
-from tympan.lm import kernels
-from tympan.lm.kernels import F32_BYTES, QUAD, Kernels, RingFormat, Tuning, padded
+from tympan.lm.webgpu import kernels
+from tympan.lm.webgpu.kernels import F32_BYTES, QUAD, KVFormat, Tuning, WebGPUKernels, padded
 from tympan.lm.weights import LMWeights
 from tympan.weights.blocks import BlockMatrix
 from tympan.weights.matrix import Matrix, MatrixFormat
@@ -53,7 +53,9 @@ class Tables:
     first_rows: Int32  # where the table of each of them begins
 
     @classmethod
-    async def load(cls, device: Device, library: Kernels, config: LMConfig, weights: LMWeights) -> tuple[Tables, ...]:
+    async def load(
+        cls, device: Device, library: WebGPUKernels, config: LMConfig, weights: LMWeights
+    ) -> tuple[Tables, ...]:
         """One for each group of the weights."""
         groups: list[Tables] = []
         for group in weights.table_groups:
@@ -87,7 +89,7 @@ class Layer:
     down: Kernel
 
     @classmethod
-    async def load(cls, device: Device, library: Kernels, weights: LMWeights, i: int) -> Layer:
+    async def load(cls, device: Device, library: WebGPUKernels, weights: LMWeights, i: int) -> Layer:
         await device.settle()  # what is mapped and not yet taken over by the GPU is memory of the page
         label, layer = f"lm.layer{i}", weights.layers[i]
         in_proj = DeviceMatrix.upload(device, f"{label}.in_proj", layer.in_proj)
@@ -141,14 +143,14 @@ class Vectors:
 
 
 @dataclass(frozen=True)
-class Ring:
+class KVCache:
     """The keys (H, D / 2, S) and the values (H, S, D / 2) of one layer, in pairs of neighbours, as ring.wgsl says."""
 
     keys: Buffer
     values: Buffer
 
     @classmethod
-    def new(cls, device: Device, config: LMConfig, label: str, ring: RingFormat) -> Ring:
+    def new(cls, device: Device, config: LMConfig, label: str, ring: KVFormat) -> KVCache:
         (keys_bytes, values_bytes), usage = _ring_bytes(config, ring), Usage.STORAGE | Usage.COPY_SRC
         keys = Buffer.new(device, f"{label}.keys", keys_bytes, usage)
         return cls(keys, Buffer.new(device, f"{label}.values", values_bytes, usage))
@@ -170,7 +172,7 @@ class Model:
     vectors: Vectors
 
     @classmethod
-    async def load(cls, device: Device, library: Kernels, config: LMConfig, weights: LMWeights) -> Model:
+    async def load(cls, device: Device, library: WebGPUKernels, config: LMConfig, weights: LMWeights) -> Model:
         """Upload the weights and compile the kernels. Raises GpuFault."""
         tables = await Tables.load(device, library, config, weights)
         layers = tuple([await Layer.load(device, library, weights, i) for i in range(len(weights.layers))])
@@ -190,7 +192,7 @@ class Model:
             vectors=Vectors.new(device, config, weights.hidden, library.n_splits),
         )
 
-    def forward(self, inputs: Mapping[str, Buffer], token: Buffer, rings: Sequence[Ring]) -> Iterator[Dispatch]:
+    def forward(self, inputs: Mapping[str, Buffer], token: Buffer, rings: Sequence[KVCache]) -> Iterator[Dispatch]:
         """One step, kernel by kernel.
 
         inputs: `step` and, for each group of tables, its label -> rows. token: u32 (1,), the text token of the step
@@ -220,7 +222,7 @@ class Model:
         yield self.argmax.on("lm.argmax", v.logits, token)
 
 
-def needed_limits(config: LMConfig, weights: LMWeights, tuning: Tuning, ring: RingFormat) -> dict[str, int]:
+def needed_limits(config: LMConfig, weights: LMWeights, tuning: Tuning, ring: KVFormat) -> dict[str, int]:
     """The WebGPU limits, by name, that a device must reach to hold this model."""
     groups: list[Sequence[Matrix]] = [group.tables for group in weights.table_groups]
     groups += [[weights.text_linear]]
@@ -259,7 +261,7 @@ def _upload_norm(device: Device, label: str, alpha: Float32) -> Buffer:
     return upload(device, label, [np.pad(alpha, (0, -alpha.size % QUAD))])
 
 
-def _ring_bytes(config: LMConfig, ring: RingFormat) -> tuple[int, int]:
+def _ring_bytes(config: LMConfig, ring: KVFormat) -> tuple[int, int]:
     """Of the keys and of the values of a layer."""
     sizes, pair_bytes = config.transformer, PAIR_BYTES[ring]
     n_pairs = sizes.head_width // 2

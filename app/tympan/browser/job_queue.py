@@ -4,7 +4,7 @@ from tympan.browser.elements import button, element, made
 from tympan.browser.language import language
 
 
-class Waiting:
+class JobQueue:
     """The list of what waits. Who joined asks with `leave` whether it is still wanted."""
 
     def __init__(self):

@@ -9,11 +9,11 @@ import numpy as np
 from tympan.arrays import Int32, softmax
 from tympan.config import LMConfig
 from tympan.lm.backend import Done, Step
-from tympan.lm.simd_model import Model
+from tympan.lm.simd.kernels import Call, SimdKernels
+from tympan.lm.simd.model import Model
 from tympan.lm.weights import LMWeights
 from tympan.rope import Rotation
-from tympan.simd import module
-from tympan.simd.lm_kernels import Call, LMKernels
+from tympan.wasm import module
 
 SHOWN = {"relaxed": "CPU (relaxed SIMD)", "simd": "CPU (SIMD)"}
 
@@ -24,7 +24,7 @@ class State:
     The rings are made at the first step, so that the stream before, whose place this one takes, is gone by then.
     """
 
-    def __init__(self, kernels: LMKernels, model: Model, position: int) -> None:
+    def __init__(self, kernels: SimdKernels, model: Model, position: int) -> None:
         self._kernels, self._model = kernels, model
         self.position = self.first = position  # the first step takes slot 0 of the rings
         self.token = model.config.text_card
@@ -44,7 +44,7 @@ class SimdBackend:
 
     name = "simd"
 
-    def __init__(self, config: LMConfig, kernels: LMKernels, model: Model) -> None:
+    def __init__(self, config: LMConfig, kernels: SimdKernels, model: Model) -> None:
         self.config, self.runs_on = config, SHOWN[module.level()]
         self._kernels, self._model = kernels, model
 

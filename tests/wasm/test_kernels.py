@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.simd.conftest import Call
+from tests.wasm.conftest import Call
 from tympan.config import TransformerConfig
 from tympan.mimi.activations import activate, elu
+from tympan.mimi.kernels import PANEL, Activation
 from tympan.mimi.matrix import INT16_LIMIT, Matrix, Precision
 from tympan.mimi.quantizer import ResidualQuantizer
 from tympan.mimi.transformer import LayerState, LayerWeights, attention, layer_norm, step_layer
 from tympan.rope import Rotation
-from tympan.simd.kernels import PANEL, Activation
 
 SIZES = [(1, 1, 1), (1, 5, 7), (2, 16, 33), (3, 8, 4), (4, 9, 64), (5, 24, 3), (6, 40, 10), (7, 33, 100), (64, 49, 21)]
 

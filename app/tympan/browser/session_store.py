@@ -14,7 +14,7 @@ VERSION = 1
 SESSIONS, SOUNDS = "sessions", "sounds"
 
 
-class Keeping:
+class SessionStore:
     """Reads and writes sessions: dicts of name, date, seconds, words, languages and has_sound."""
 
     def __init__(self):

@@ -14,9 +14,9 @@ Call: TypeAlias = Callable[..., Any]
 
 MISALIGNED = """
 import numpy as np
-from tympan.simd import module
-from tympan.simd.kernels import Activation, LayerPointers
-from tympan.simd.lm_kernels import Ring
+from tympan.wasm import module
+from tympan.mimi.kernels import Activation, LayerPointers
+from tympan.lm.simd.kernels import KVCache
 from tympan.weights.blocks import BlockMatrix
 
 def misaligned(array):
@@ -46,7 +46,7 @@ def call(request: pytest.FixtureRequest, pyodide_page: PyodidePage) -> Iterator[
         return pyodide_page.run(MISALIGNED, level=request.param, expression=expression, values=values)
 
     yield run
-    pyodide_page.run("from tympan.simd import module; module.use()", level=request.param)
+    pyodide_page.run("from tympan.wasm import module; module.use()", level=request.param)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ import numpy as np
 from tympan.config import MimiConfig
 from tympan.mimi.encoder import Mimi, MimiWeights
 from tympan.mimi.matrix import Precision
-from tympan.simd import module
+from tympan.wasm import module
 
 assert module.use(level) == level
 config = MimiConfig.from_json(json.loads(config), n_codebooks)
@@ -42,7 +42,7 @@ def run(page: PyodidePage, source: str, level: str = "relaxed", precision: str =
     try:
         return page.run(OPEN + source, level=level, precision=precision, tensors=tensors, **names, **values)
     finally:
-        page.run("from tympan.simd import module; module.use()")
+        page.run("from tympan.wasm import module; module.use()")
 
 
 def stream(page: PyodidePage, frames: NDArray[np.float32], n_together: int = 1, **options: str) -> Int32:
@@ -115,10 +115,10 @@ def test_ten_thousand_frames_of_extreme_sound(pyodide_page: PyodidePage) -> None
 def test_a_level_that_does_not_run_gives_way(pyodide_page: PyodidePage) -> None:
     """Under CPython none of the modules can be opened, and numpy does the work."""
     from tympan.errors import BadOption
-    from tympan.simd import module
+    from tympan.wasm import module
 
     assert module.use("relaxed") == "numpy"
     assert module.use() == "numpy"
     with pytest.raises(BadOption, match="auto, relaxed, simd, numpy"):
         module.use("sse2")
-    assert pyodide_page.run("from tympan.simd import module; module.use()") == "relaxed"
+    assert pyodide_page.run("from tympan.wasm import module; module.use()") == "relaxed"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.simd.conftest import Call
+from tests.wasm.conftest import Call
 from tympan.arrays import Float32
 from tympan.lm.reference import attention, rms_norm, silu
 from tympan.rope import Rotation
@@ -121,7 +121,7 @@ ATTEND = """
     [place.__setitem__(slice(None), (step % n_slots, min(step + 1, n_slots))),
      lm.attention(out, qkv, ring, place, cos, sin)()]
     for step, (out, qkv, cos, sin) in enumerate(zip(outs, qkvs, coss, sins))
-] and outs)(Ring.several(2, n_heads, n_slots, width)[1], np.zeros(2, np.int32), outs)
+] and outs)(KVCache.several(2, n_heads, n_slots, width)[1], np.zeros(2, np.int32), outs)
 """
 
 

@@ -51,7 +51,7 @@ class Turn:
     seconds: float
 
 
-class EnergyGate:
+class EnergyVAD:
     """Tells a voice from a room by how loud it is, over a noise floor that it learns."""
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class TurnDetector:
     def __init__(self, config: LMConfig) -> None:
         self._has_heads = config.n_extra_heads > PAUSE_HEAD
         self._silent_ids = (WORD_BOUNDARY_ID, config.padding_id)
-        self._hears_voice = EnergyGate()
+        self._hears_voice = EnergyVAD()
         self._n_frames = 0
         self._n_voice = 0  # frames of voice without a break
         self._n_quiet = 0  # frames since the last voice

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tympan.arrays import Float32, Int32
-from tympan.simd.library import Library, address, check
+from tympan.wasm.library import Library, address, check
 from tympan.weights.blocks import BLOCK, SCALE_BYTES, BlockMatrix, n_blocks_of
 from tympan.weights.matrix import Matrix
 from tympan.weights.q4 import Q4Matrix
@@ -46,7 +46,7 @@ class Q4Panels:
 
 
 @dataclass(frozen=True)
-class Ring:
+class KVCache:
     """The last S keys and values of H heads, D wide, in int16 with a scale each. S and D are filled up with zeros."""
 
     keys: NDArray[np.int16]  # (H, S, D)
@@ -56,7 +56,7 @@ class Ring:
     width: int  # D, before it was filled up
 
     @classmethod
-    def several(cls, n: int, n_heads: int, n_slots: int, width: int) -> tuple[Ring, ...]:
+    def several(cls, n: int, n_heads: int, n_slots: int, width: int) -> tuple[KVCache, ...]:
         """n empty rings, in one piece of memory."""
         slots = (n_heads, -(-n_slots // SLOT_STEP) * SLOT_STEP)
         keys, values = np.zeros((2, n, *slots, -(-width // WIDTH_STEP) * WIDTH_STEP), np.int16)
@@ -81,7 +81,7 @@ class Call:
         self.function(*self.arguments)
 
 
-class LMKernels:
+class SimdKernels:
     """The kernels of the language model in an open side module."""
 
     def __init__(self, library: Library) -> None:
@@ -143,7 +143,7 @@ class LMKernels:
         _check_vectors((out, len(out)), (inner, 2 * len(out)))
         return Call.bind(self._c.gated_silu_f32, out, inner, len(out))
 
-    def attention(self, out: Float32, qkv: Float32, ring: Ring, place: Int32, cos: Float32, sin: Float32) -> Call:
+    def attention(self, out: Float32, qkv: Float32, ring: KVCache, place: Int32, cos: Float32, sin: Float32) -> Call:
         """Rotate the queries and keys of qkv (3d,) by cos and sin (D / 2,), keep keys and values, and attend: out (d,).
 
         place: int32 (2,), the slot of the ring that takes this key and value, and how many hold one then.
