@@ -9,6 +9,7 @@ from pyodide.http import pyfetch
 
 from tympan.config import FRAME_SAMPLES, MimiConfig
 from tympan.mimi.encoder import Mimi, MimiWeights
+from tympan.mimi.kernels import mimi_kernels
 from tympan.mimi.matrix import Precision
 from tympan.wasm import module
 from tympan.weights.safetensors import SafetensorsFile
@@ -67,7 +68,7 @@ async def run(samples, n_together):
 
 async def ceilings():
     """What the kernels reach when nothing is in their way: GFLOP/s in the cache, GB/s out of it."""
-    kernels = module.kernels()
+    kernels = mimi_kernels()
     assert kernels is not None
     x, small = np.ones((64, 256), np.float32), kernels.pack(np.ones((256, 256), np.float32))
     one, large = np.ones((1, 4096), np.float32), kernels.pack(np.ones((4096, 4096), np.float32))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +63,12 @@ class LMWeights:
     def hidden(self) -> int:
         """h, from the tensors: the configs of the official implementations do not agree about it."""
         return self.layers[0].linear_in.shape[0] // 2
+
+    def matrices(self) -> Iterator[Matrix]:
+        """Every matrix: the embedding tables, the output projection, and those of each layer."""
+        yield from (*self.embeddings, self.text_embedding, self.text_linear)
+        for layer in self.layers:
+            yield from (layer.in_proj, layer.out_proj, layer.linear_in, layer.linear_out)
 
     @property
     def table_groups(self) -> tuple[TableGroup, ...]:
