@@ -19,7 +19,7 @@ from tympan.endpointing import END_FRAMES, MUTE_FRAMES, EnergyVAD, Turn, TurnDet
 from tympan.lm.backend import Done, Step
 from tympan.lm.reference import Reference
 from tympan.mimi.encoder import Mimi
-from tympan.session import LONGEST_CONTEXT_S, Session, TranscriptUpdate
+from tympan.session import MAX_CONTEXT_S, Session, TranscriptUpdate
 from tympan.text.tokenizer import Tokenizer
 from tympan.text.words import Word
 from tympan.transcriber import FLUSH_S, Transcriber
@@ -266,8 +266,8 @@ def test_a_live_voice_that_is_behind_is_not_flushed() -> None:
 
     async def session() -> Transcript:
         recording = Session(fake, live=True)
-        recording.hear(sound(THREE_SENTENCES))
-        recording.hear(sound([0] * 8))
+        recording.push(sound(THREE_SENTENCES))
+        recording.push(sound([0] * 8))
         return await recording.finish()
 
     plain = run(transcriber()[0].transcribe(sound(THREE_SENTENCES)))
@@ -281,12 +281,12 @@ def test_a_live_voice_that_is_behind_is_not_flushed() -> None:
 @pytest.mark.parametrize("live", [True, False])
 def test_a_long_recording_begins_anew_in_its_pauses(live: bool) -> None:
     codes = [0] * 5
-    while len(codes) * FRAME_S < 3.5 * LONGEST_CONTEXT_S:
+    while len(codes) * FRAME_S < 3.5 * MAX_CONTEXT_S:
         codes += sentence(*range(1, 20), n_quiet=20)
     fake, lm = transcriber()
     listened = listen(fake, codes, live=live)
     assert len(lm.states) == 4
-    assert lm.longest * FRAME_S < 1.2 * LONGEST_CONTEXT_S
+    assert lm.longest * FRAME_S < 1.2 * MAX_CONTEXT_S
     starts = [i * FRAME_S for i, code in enumerate(codes) if code > VOICE]
     assert [word.start for word in listened.transcript.words] == pytest.approx(starts)
     assert listened.told == [word.text for word in listened.transcript.words]

@@ -18,7 +18,7 @@ from tympan.lm.backend import Done
 from tympan.lm.reference import Reference, State
 from tympan.loading import load
 from tympan.resample import Resampler
-from tympan.session import LONGEST_BACKLOG_S, Session, TranscriptUpdate
+from tympan.session import MAX_BACKLOG_S, Session, TranscriptUpdate
 from tympan.text.tokenizer import Tokenizer
 from tympan.transcriber import Transcriber
 from tympan.transcript import Trace, Transcript
@@ -123,7 +123,7 @@ def test_a_session_reports_every_frame_and_ends_like_a_stream(whole: Transcript,
 def test_a_session_resamples_what_comes_at_another_rate(transcriber: Transcriber) -> None:
     async def session() -> Transcript:
         recording = Session(transcriber, 48_000)
-        recording.hear(np.zeros(48_000, np.float32))
+        recording.push(np.zeros(48_000, np.float32))
         return await recording.finish()
 
     assert run(session()).seconds == pytest.approx(1.0, abs=0.01)
@@ -140,15 +140,15 @@ def test_a_file_is_taken_no_faster_than_it_is_transcribed(transcriber: Transcrib
 
 
 def test_a_voice_that_runs_too_far_ahead_is_an_error_and_not_lost(transcriber: Transcriber) -> None:
-    n_seconds = int(LONGEST_BACKLOG_S) + 1
+    n_seconds = int(MAX_BACKLOG_S) + 1
 
     async def session() -> None:
         recording = Session(transcriber)
         for _ in range(n_seconds):
-            recording.hear(np.zeros(SAMPLE_RATE_HZ, np.float32))
+            recording.push(np.zeros(SAMPLE_RATE_HZ, np.float32))
         assert recording.backlog_s == n_seconds, "all of it is kept"
         with pytest.raises(TooSlow):
-            recording.hear(np.zeros(SAMPLE_RATE_HZ, np.float32))
+            recording.push(np.zeros(SAMPLE_RATE_HZ, np.float32))
         recording.abandon()
 
     run(session())
@@ -159,11 +159,11 @@ def test_an_abandoned_session_stops_in_the_middle(transcriber: Transcriber) -> N
 
     async def session() -> None:
         recording = Session(transcriber, on_update=heard.append)
-        recording.hear(np.zeros(4 * SAMPLE_RATE_HZ, np.float32))
+        recording.push(np.zeros(4 * SAMPLE_RATE_HZ, np.float32))
         while not heard:
             await asyncio.sleep(0)
         recording.abandon()
-        await recording._pump
+        await recording._worker
 
     run(session())
     assert len(heard) < 5
@@ -187,7 +187,7 @@ def test_what_ends_a_session_reaches_whoever_feeds_it(transcriber: Transcriber) 
 
     async def finish() -> None:
         session = Session(broken)
-        session.hear(sound)
+        session.push(sound)
         await session.finish()
 
     for failing in (feed, finish):

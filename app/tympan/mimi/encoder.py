@@ -40,7 +40,7 @@ class MimiWeights:
         """
         first_linear = tensors.get("encoder_transformer.transformer.layers.0.linear1.weight")
         if first_linear is None:
-            raise BadModel("the Mimi file has no encoder transformer under the official tensor names")
+            raise BadModel("the Mimi file has no encoder transformer under the official names")
         named, d = Tensors(tensors), config.transformer.d
         return cls(
             seanet=SeanetWeights.from_tensors(config, named),
