@@ -33,7 +33,7 @@ class Arena:
     """
 
     def __init__(self, weights: LMWeights) -> None:
-        matrices = [matrix for matrix in weights.matrices() if isinstance(matrix, BlockMatrix)]
+        matrices = [matrix for matrix in (*weights.tables, *weights.matrices()) if isinstance(matrix, BlockMatrix)]
         largest = max((sum(matrix.n_bytes) for matrix in matrices), default=0)
         reserved = np.empty(int(READ_OVERHEAD * largest), np.uint8)
         n_bytes = sum(SimdKernels.packed_bytes(matrix) + 2 * ALIGNMENT for matrix in matrices)
