@@ -33,7 +33,7 @@ class Arena:
     """
 
     def __init__(self, weights: LMWeights) -> None:
-        matrices = [matrix for matrix in _matrices(weights) if isinstance(matrix, BlockMatrix)]
+        matrices = [matrix for matrix in (*weights.tables, *weights.matrices()) if isinstance(matrix, BlockMatrix)]
         largest = max((sum(matrix.n_bytes) for matrix in matrices), default=0)
         for_reading = np.empty(int(READING * largest), np.uint8)
         n_bytes = sum(SimdKernels.packed_bytes(matrix) + 2 * ALIGNMENT for matrix in matrices)
@@ -186,12 +186,6 @@ class Model:
         yield kernels.rms_norm(normed, x, self.out_norm)
         yield kernels.matvec(outputs.logits, self.text_linear, normed)
         yield kernels.matvec(outputs.head_logits, self.extra_heads, normed)
-
-
-def _matrices(weights: LMWeights) -> Iterator[Matrix]:
-    yield from (*weights.embeddings, weights.text_embedding, weights.text_linear)
-    for layer in weights.layers:
-        yield from (layer.in_proj, layer.out_proj, layer.linear_in, layer.linear_out)
 
 
 def _linear(kernels: SimdKernels, room: Arena, matrix: Matrix) -> Linear:
