@@ -60,7 +60,7 @@ class Kernel:
 
 
 class Compiler:
-    """Compiles the library's shaders, each combination of variables and constants once."""
+    """Compiles the library's shaders, each composed text with each set of constants once."""
 
     def __init__(self, device: Device) -> None:
         self.device = device
@@ -77,11 +77,12 @@ class Compiler:
         Raises GpuFault with the driver's messages, in lines of the source files.
         """
         shader_key = (name, tuple(sorted(variables.items())))
-        key = (shader_key, n_workgroups, tuple(sorted(constants.items())))
+        if shader_key not in self._shaders:
+            self._shaders[shader_key] = compose(name, variables)
+        shader = self._shaders[shader_key]
+        key = (shader, n_workgroups, tuple(sorted(constants.items())))
         if key not in self._kernels:
-            if shader_key not in self._shaders:
-                self._shaders[shader_key] = compose(name, variables)
-            self._kernels[key] = await compile_shader(self.device, self._shaders[shader_key], n_workgroups, constants)
+            self._kernels[key] = await compile_shader(self.device, shader, n_workgroups, constants)
         return self._kernels[key]
 
 
