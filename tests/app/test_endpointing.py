@@ -16,7 +16,7 @@ from tests.awaiting import run
 from tympan.arrays import Float32, Int32
 from tympan.config import FRAME_S, FRAME_SAMPLES, LMConfig
 from tympan.endpointing import END_FRAMES, MUTE_FRAMES, EnergyVAD, Turn, TurnDetector, TurnKind
-from tympan.lm.backend import Done, Step
+from tympan.lm.backend import CompletedStep, Step
 from tympan.lm.reference import Reference
 from tympan.mimi.encoder import Mimi
 from tympan.session import MAX_CONTEXT_S, Session, TranscriptUpdate
@@ -72,7 +72,7 @@ class Oracle:
 
     def step(
         self, state: list[int], codes: Int32 | None, *, text: int | None = None, want_logits: bool = False
-    ) -> Done:
+    ) -> CompletedStep:
         if codes is not None:
             state.append(int(codes[0]))
         self.longest = max(self.longest, len(state))
@@ -80,7 +80,7 @@ class Oracle:
         due = len(state) + 1 - n_late_frames  # the frame whose word is emitted next
         boundary, piece = (state[frame] if frame >= 0 else 0 for frame in (due, due - 1))
         token = PAD if self.is_mute else BOUNDARY if boundary > VOICE else PIECES[piece] if piece > VOICE else PAD
-        return Done(Step(token, extra_heads=self.heads(state) if self.heads else None))
+        return CompletedStep(Step(token, extra_heads=self.heads(state) if self.heads else None))
 
     def close(self) -> None:
         """Does nothing."""

@@ -14,8 +14,8 @@ from tests.awaiting import run
 from tympan.arrays import Float32, Int32
 from tympan.config import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from tympan.errors import BadOption, DeviceLost, TooSlow
-from tympan.lm.backend import Done
-from tympan.lm.reference import Reference, State
+from tympan.lm.backend import CompletedStep
+from tympan.lm.reference import Reference, ReferenceState
 from tympan.loading import load
 from tympan.resample import Resampler
 from tympan.session import MAX_BACKLOG_S, Session, TranscriptUpdate
@@ -170,7 +170,9 @@ def test_an_abandoned_session_stops_in_the_middle(transcriber: Transcriber) -> N
 class Failing(Reference):
     """A backend that fails after a second."""
 
-    def step(self, state: State, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False) -> Done:
+    def step(
+        self, state: ReferenceState, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False
+    ) -> CompletedStep:
         if state.position == 12:
             raise DeviceLost("unplugged")
         return super().step(state, codes, text=text, want_logits=want_logits)

@@ -8,7 +8,7 @@ import numpy as np
 
 from tympan.arrays import Int32, softmax
 from tympan.config import LMConfig
-from tympan.lm.backend import Done, Step
+from tympan.lm.backend import CompletedStep, Step
 from tympan.lm.simd.kernels import Call, SimdKernels, simd_kernels
 from tympan.lm.simd.model import Model
 from tympan.lm.weights import LMWeights
@@ -60,7 +60,7 @@ class SimdBackend:
 
     def step(
         self, state: SimdState, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False
-    ) -> Done:
+    ) -> CompletedStep:
         """See `Backend.step`."""
         config = self.config
         if codes is None:
@@ -76,7 +76,7 @@ class SimdBackend:
         logits, head_logits = state.outputs.logits, state.outputs.head_logits
         state.token = int(logits.argmax())
         heads = softmax(head_logits.reshape(config.n_extra_heads, -1)) if config.n_extra_heads else None
-        return Done(Step(state.token, logits.copy() if want_logits else None, heads))
+        return CompletedStep(Step(state.token, logits.copy() if want_logits else None, heads))
 
     def close(self) -> None:
         """Does nothing: Python frees the memory with the object."""
