@@ -17,8 +17,8 @@ from tympan.mimi.encoder import Mimi, MimiWeights
 from tympan.text.tokenizer import Tokenizer
 from tympan.transcriber import Transcriber
 from tympan.weights.manifest import Manifest
-from tympan.weights.model import ModelFiles, Source, quiet, read_model
-from tympan.weights.progress import Progress
+from tympan.weights.model import ModelFiles, Source, read_model
+from tympan.weights.progress import Progress, ignore_progress
 
 BACKENDS = ("auto", "webgpu", "simd", "numpy")
 
@@ -30,7 +30,9 @@ class Loaded:
     why: Reason | GpuError  # the transformer runs where it does
 
 
-async def load(source: Source, backend: str = "auto", on_progress: Callable[[Progress], None] = quiet) -> Loaded:
+async def load(
+    source: Source, backend: str = "auto", on_progress: Callable[[Progress], None] = ignore_progress
+) -> Loaded:
     """Read a model from `source` and make it ready.
 
     backend: one of BACKENDS; `auto` is what suits this machine. on_progress: called as files come and as tensors are
