@@ -90,17 +90,7 @@ async def find_source(name: str, page_url: str) -> Directory | Hub:
 async def offer(name: str, page_url: str) -> dict[str, Any]:
     """Tell what loading a model would mean, and whether a person has to agree first."""
     found = await (await find_source(name, page_url)).offer()
-    return {
-        "title": found.title,
-        "languages": found.languages,
-        "licence": found.licence,
-        "source": found.source,
-        "notes": found.notes,
-        "bytes": found.n_bytes,
-        "missing": found.missing_bytes,
-        "host": found.host,
-        "must_ask": found.must_ask(page_url),
-    }
+    return {**found.to_json(), "must_ask": found.must_ask(page_url)}
 
 
 @answers
@@ -118,10 +108,7 @@ async def open_model(name: str, backend: str, simd: str, page_url: str) -> dict[
     model, runs_on = loaded, loaded.transcriber.lm.runs_on
     manifest = model.manifest
     return {
-        "title": manifest.title,
-        "languages": manifest.languages,
-        "licence": manifest.licence,
-        "notes": manifest.notes,
+        **manifest.to_json(),
         "bytes": manifest.n_bytes,
         "host": source.host,
         "simd": module.level(),

@@ -14,7 +14,7 @@ from tympan.arrays import Float32, Int32
 from tympan.config import LMConfig
 from tympan.lm.weights import LayerWeights, LMWeights
 from tympan.weights.blocks import BLOCK
-from tympan.weights.q4 import StoredQ4Matrix
+from tympan.weights.q4 import LazyQ4Matrix
 
 SEED = 17
 NIBBLE_DEVIATION = 4.6  # standard deviation of 0 .. 15, uniformly distributed
@@ -61,13 +61,13 @@ def random_codes(config: LMConfig, n_frames: int) -> Int32:
     return _rng("codes").integers(0, config.card, (n_frames, config.n_codebooks)).astype(np.int32)
 
 
-def _matrix(name: str, n: int, k: int, deviation: float = 1.0) -> StoredQ4Matrix:
+def _matrix(name: str, n: int, k: int, deviation: float = 1.0) -> LazyQ4Matrix:
     """deviation: of the dot product of a row and an input whose elements have deviation 1."""
     scale = deviation / (NIBBLE_DEVIATION * np.sqrt(k))
-    return StoredQ4Matrix(n, k, partial(_part, name, (n, -(-k // BLOCK)), scale))
+    return LazyQ4Matrix(n, k, partial(_part, name, (n, -(-k // BLOCK)), scale))
 
 
-def _table(name: str, n: int, d: int) -> StoredQ4Matrix:
+def _table(name: str, n: int, d: int) -> LazyQ4Matrix:
     return _matrix(name, n, d, EMBEDDING_DEVIATION * np.sqrt(d))
 
 

@@ -17,8 +17,8 @@ from tympan.mimi.encoder import Mimi, MimiWeights
 from tympan.text.tokenizer import Tokenizer
 from tympan.transcriber import Transcriber
 from tympan.weights.manifest import Manifest
-from tympan.weights.model import ModelFiles, Source, quiet, read_model
-from tympan.weights.progress import Progress
+from tympan.weights.model import ModelFiles, Source, read_model
+from tympan.weights.progress import Progress, ignore_progress
 
 BACKENDS = ("auto", "webgpu", "simd", "numpy")
 
@@ -32,7 +32,9 @@ class Loaded:
     why: Reason | GpuError  # the backend was selected, or the error of a preferred one
 
 
-async def load(source: Source, backend: str = "auto", on_progress: Callable[[Progress], None] = quiet) -> Loaded:
+async def load(
+    source: Source, backend: str = "auto", on_progress: Callable[[Progress], None] = ignore_progress
+) -> Loaded:
     """Load a model from `source`.
 
     backend: one of BACKENDS; `auto` selects the fastest. on_progress: called while files are downloaded and tensors are

@@ -25,7 +25,7 @@ from tympan.lm.weights import LayerWeights, LMWeights
 from tympan.weights import q8
 from tympan.weights.matrix import Matrix, dense, format_of
 from tympan.weights.q4 import quantize
-from tympan.weights.q8 import StoredQ8Matrix
+from tympan.weights.q8 import LazyQ8Matrix
 
 LOGIT_TOLERANCE = 1e-4
 INTEGER_TOLERANCE = 5e-4  # of the largest logit, with Q4 multiplied in integers
@@ -455,8 +455,8 @@ def test_needed_limits_do_not_read_the_tables() -> None:
     def unread(part: str) -> NDArray[Any]:
         raise AssertionError(part)
 
-    tables = tuple(StoredQ8Matrix(10_000, k, unread) for _ in weights.embeddings)
-    text_table = StoredQ8Matrix(20_000, k, unread)
+    tables = tuple(LazyQ8Matrix(10_000, k, unread) for _ in weights.embeddings)
+    text_table = LazyQ8Matrix(20_000, k, unread)
     large = replace(weights, embeddings=tables, text_embedding=text_table)
     limits = needed_limits(config, large, Tuning(), "f16")
     assert limits["maxBufferSize"] == (10_000 * len(tables) + 20_000) * k

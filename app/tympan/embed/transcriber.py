@@ -17,8 +17,8 @@ from tympan.errors import BadAudio, DownloadFailed
 from tympan.session import FILE_BACKLOG_S, Session
 from tympan.transcript import Trace, Transcript
 from tympan.weights.manifest import Manifest
-from tympan.weights.model import Folder, Source, quiet
-from tympan.weights.progress import Progress
+from tympan.weights.model import Folder, Source
+from tympan.weights.progress import Progress, ignore_progress
 
 if TYPE_CHECKING:
     from tympan.embed.microphone import Microphone
@@ -31,7 +31,7 @@ class Transcriber(transcriber.Transcriber):
 
     @classmethod
     async def load(
-        cls, model: str | Path = "", *, backend: str = "auto", on_progress: Callable[[Progress], None] = quiet
+        cls, model: str | Path = "", *, backend: str = "auto", on_progress: Callable[[Progress], None] = ignore_progress
     ) -> Transcriber:
         """Load a model.
 

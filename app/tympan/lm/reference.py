@@ -15,7 +15,7 @@ from tympan.config import LMConfig
 from tympan.lm.backend import CompletedStep, Step
 from tympan.lm.weights import LayerWeights, LMWeights
 from tympan.rope import Rotation
-from tympan.weights.matrix import dense, loaded, rows_of
+from tympan.weights.matrix import dense, in_memory, rows_of
 
 NORM_EPSILON = np.float32(1e-8)
 
@@ -61,8 +61,8 @@ class Reference:
 
     def __init__(self, config: LMConfig, weights: LMWeights) -> None:
         self.config = config
-        self.embeddings = [loaded(table) for table in weights.embeddings]
-        self.text_embedding = loaded(weights.text_embedding)
+        self.embeddings = [in_memory(table) for table in weights.embeddings]
+        self.text_embedding = in_memory(weights.text_embedding)
         self.layers = [DenseLayer.from_weights(layer) for layer in weights.layers]
         self.out_norm = weights.out_norm
         self.text_linear = dense(weights.text_linear)
