@@ -13,7 +13,7 @@ from typing import Any
 
 from playwright.sync_api import BrowserContext
 
-from bench.machine import machine
+from bench.provenance import provenance
 from cli.browser import opened
 from cli.server import serving
 from cli.site import DIST, build
@@ -49,7 +49,7 @@ def measure() -> dict[str, Any]:
     start |= {f"cold_{name}": round(value) for name, value in cold.items()}
     print(f"cold   usable {start['cold_usable_ms']:6} ms   ready {start['cold_ready_ms']:6} ms")
     print(f"warm   usable {start['usable_ms']:6} ms   ready {start['ready_ms']:6} ms   median of {N_WARM}")
-    return {"start": start, "machine": machine(version)}
+    return {"start": start, **provenance(version)}
 
 
 def _visit(context: BrowserContext, url: str) -> dict[str, float]:
