@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from bench import checkpoint
-from bench.provenance import provenance
 from bench.page import BenchPage, bench_page
+from bench.provenance import provenance
 from tympan.arrays import Float32
 from tympan.config import FRAME_SAMPLES
 

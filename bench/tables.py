@@ -187,6 +187,7 @@ def _machine(result: Mapping[str, Any]) -> str:
 
 
 def _ms(ms: float) -> str:
+    ms += 1e-9  # rounds ties up, so that no time looks shorter than it is
     return f"{ms:,.0f} ms" if ms >= 100 else f"{ms:.3g} ms"
 
 
