@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from bench.alone import measure_alone
-from bench.machine import machine
+from bench.provenance import provenance
 from bench.random_lm import hidden_width, random_codes, random_lm
 from cli.site import DIST, ROOT, build
 from tympan.config import LMConfig
@@ -87,7 +87,7 @@ def measure(plan: Plan, browser: str) -> dict[str, Any]:
     }
     for name, value in lm.items():
         print(f"{name:20} {value}")
-    return {"lm": lm, "machine": machine(measured.browser)}
+    return {"lm": lm, **provenance(measured.browser)}
 
 
 def _config_json(size: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import numpy as np
 from playwright.sync_api import Page
 
 from bench import checkpoint
-from bench.machine import machine
+from bench.provenance import provenance
 from cli.browser import opened
 from cli.server import serving
 from cli.site import DIST, ROOT, build
@@ -71,7 +71,7 @@ def measure() -> dict[str, Any]:
     slowest = max(result["seconds"] for result in loaded.values())
     peaks = [result["peak_over_weights"] for result in loaded.values()]
     load = {"size": "1b", "weight_bytes": n_weight_bytes, **loaded, "seconds": slowest}
-    return {"load": load | {"peak_over_weights": None if None in peaks else max(peaks)}, "machine": machine(version)}
+    return {"load": load | {"peak_over_weights": None if None in peaks else max(peaks)}, **provenance(version)}
 
 
 def _load(page: Page, n_weight_bytes: int) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from bench import checkpoint
-from bench.machine import machine
 from bench.page import BenchPage, bench_page
+from bench.provenance import provenance
 from tympan.arrays import Float32
 from tympan.config import FRAME_SAMPLES
 
@@ -39,7 +39,7 @@ def measure() -> dict[str, Any]:
             browser = page.browser
         result["pytorch_median_ms"] = _pytorch_median_ms(audio) if find_spec("moshi") else None
     _print_table(result)
-    return {"mimi": result, "machine": machine(browser)}
+    return {"mimi": result, **provenance(browser)}
 
 
 def _in_page(page: BenchPage, audio: Float32, n_stored_bytes: int) -> dict[str, Any]:

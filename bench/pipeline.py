@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bench.load import write_random
-from bench.machine import machine
+from bench.provenance import provenance
 from cli.site import ROOT
 from cli.transcribe import Options, opened_page, transcribe_file
 from tympan.config import SAMPLE_RATE_HZ
@@ -54,7 +54,7 @@ def measure(size: str, backend: str) -> dict[str, Any]:
     }
     for name, value in pipeline.items():
         print(f"{name:10} {value}")
-    return {"pipeline": pipeline, "machine": machine(version)}
+    return {"pipeline": pipeline, **provenance(version)}
 
 
 def _write_audio(path: Path) -> None:

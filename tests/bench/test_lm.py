@@ -1,4 +1,4 @@
-"""The random models of the benchmark, and the chart of its results."""
+"""Random models for benchmarks, and the chart of the results."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_random_model_is_reproducible_and_has_varied_logits() -> None:
     assert 0.3 < logits().std() < 3
 
 
-def test_every_result_file_was_checked_and_is_in_the_chart() -> None:
+def test_every_recorded_result_was_checked_and_is_in_the_chart() -> None:
     results = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("lm-*.json"))]
     assert results
     chart = "".join(ElementTree.fromstring(draw(results)).itertext())
