@@ -190,10 +190,8 @@ def install_compiler() -> None:
     reason = "not root" if os.name == "posix" and os.geteuid() else "no apt-get"
     if _may_install():
         try:
-            options = ["--no-install-recommends"]  # which include all of LLVM
-            _install_system_packages(
-                missing, reason="for the test that rebuilds the WebAssembly modules", options=options
-            )
+            purpose = "for the test that rebuilds the WebAssembly modules"
+            _install_system_packages(missing, purpose, ["--no-install-recommends"])  # which are all of LLVM
             return
         except CommandError as error:
             reason = str(error).rstrip(".")
