@@ -10,7 +10,9 @@ MAX_WORD_ERROR_RATE = 0.35
 LISTEN = """
     () => {
         window.events = { word: [], partial: [], turn: [] };
-        for (const kind of Object.keys(events)) tympan.addEventListener(kind, ({ detail }) => events[kind].push(detail));
+        for (const [kind, details] of Object.entries(events)) {
+            tympan.addEventListener(kind, ({ detail }) => details.push(detail));
+        }
         window.result = tympan.listen();
     }
 """
