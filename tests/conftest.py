@@ -19,7 +19,21 @@ from cli.server import serving
 pytest_plugins = ["cli.testing"]
 
 BROWSER_FIXTURE = "tympan_chromium"  # every test that starts a browser depends on it
-LONGEST_FILES: tuple[str, ...] = ()
+LONGEST_FILES = (  # those of a minute or more on two busy cores; the other files follow, browser tests first
+    "app/test_lm_webgpu.py",
+    "page/test_models.py",
+    "page/test_errors.py",
+    "shaders/test_attention.py",
+    "page/test_listening.py",
+    "page/test_speech_recognition.py",
+    "page/test_author_pages.py",
+    "page/test_transcribe.py",
+    "page/test_backends.py",
+    "page/test_language.py",
+    "page/test_reading.py",
+    "cli/test_golden.py",
+    "cli/test_main.py",
+)
 HARNESS = Path(__file__).parent / "page"
 WEBGPU_FLAGS = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
 QUIET_FLAGS = (

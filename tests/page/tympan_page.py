@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,16 @@ class TympanPage:
 
     def transcribe(self, content: bytes) -> dict[str, Any]:
         """Call window.tympan.transcribe with a Blob. Raises Playwright's Error with the page's message."""
-        return dict(self.page.evaluate("bytes => tympan.transcribe(new Blob([new Uint8Array(bytes)]))", list(content)))
+        encoded = base64.b64encode(content).decode()  # Playwright takes seconds for a list of a million numbers
+        return dict(
+            self.page.evaluate(
+                """(encoded) => {
+                    const bytes = Uint8Array.from(atob(encoded), (character) => character.charCodeAt(0));
+                    return tympan.transcribe(new Blob([bytes]));
+                }""",
+                encoded,
+            )
+        )
 
     def close(self) -> None:
         self.page.context.close()
