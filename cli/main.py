@@ -143,6 +143,11 @@ def _add_bench(command: argparse.ArgumentParser) -> None:
     pipeline.set_defaults(run=_bench_pipeline)
     start = benches.add_parser("start", help="from opening the page to its first use")
     start.set_defaults(run=_bench_start)
+    long = benches.add_parser("long", help="the page on recordings of hours: time and memory for every 100 s of audio")
+    long.add_argument("--hours", type=float, nargs="+", default=[1, 3], help="lengths to transcribe; default: 1 3")
+    long.add_argument("--backend", default="auto", choices=BACKENDS, help="default: %(default)s")
+    long.add_argument("--json", action="store_true", help="keep the result in bench/results/long.json")
+    long.set_defaults(run=_bench_long)
     for bench in (load, mimi, lm, wer, pipeline, start):
         bench.add_argument("--json", action="store_true", help="after the table, the same as one line of JSON")
 
@@ -222,6 +227,12 @@ def _bench_wer(options: argparse.Namespace) -> bool:
     from bench.wer import main as measure_wer
 
     return measure_wer(options.model, options.backend, options.json)
+
+
+def _bench_long(options: argparse.Namespace) -> bool:
+    from bench.long import main as measure_long
+
+    return measure_long(options.hours, options.backend, options.json)
 
 
 def _bench_start(options: argparse.Namespace) -> bool:

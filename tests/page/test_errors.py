@@ -136,7 +136,7 @@ def test_a_browser_that_may_keep_next_to_nothing(chromium: Browser, site: str) -
     expect(tympan.page.locator("#microphone")).to_have_text("Écouter")
     tympan.choose("speech.wav", SPEECH.read_bytes())
     assert "meeting" in tympan.transcript
-    expect(tympan.page.locator("#status")).to_have_text("Le navigateur n’a pas pu garder cette session.")
+    expect(tympan.page.locator("#status")).to_have_text("Le navigateur n’a pas pu enregistrer cette session.")
     tympan.close()
 
 

@@ -147,9 +147,9 @@ def test_gguf_says_the_same_as_safetensors_and_nothing_comes_unasked(
     expect(tympan.page.locator("#model p").first).to_have_text(re.compile(r"^a · \d"))
     assert transcribed(tympan) == from_gguf
 
-    assert "MB on your device" in tympan.page.inner_text("#stored")
+    assert "MB of storage on your device" in tympan.page.inner_text("#stored")
     tympan.page.click("#delete-models")
-    expect(tympan.page.locator("#stored")).to_contain_text("keeps 0 MB")
+    expect(tympan.page.locator("#stored")).to_contain_text("uses 0 MB")
     tympan.page.reload()
     expect(tympan.page.locator("#download")).to_be_visible(timeout=BOOT_MS)
 

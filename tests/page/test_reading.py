@@ -126,7 +126,7 @@ def test_the_text_is_copied(tympan: TympanPage) -> None:
 def test_the_transcript_is_saved(tympan: TympanPage, kind: str) -> None:
     with tympan.page.expect_download() as download:
         tympan.page.click(f"#save-{kind}")
-    assert download.value.suggested_filename == f"The sample.{kind}"
+    assert download.value.suggested_filename == f"Sample.{kind}"
     text = Path(download.value.path()).read_text("utf-8")
     words = tympan.transcript.split()
     if kind == "json":
@@ -143,13 +143,13 @@ def test_the_panel_tells_what_happened(page: Page) -> None:
     page.click("#panel summary")
     names, figures = page.locator("#figures dt").all_inner_texts(), page.locator("#figures dd").all_inner_texts()
     told = dict(zip(names, figures, strict=True))
-    for name in ("Mimi, a frame of 80 ms", "Transformer, a frame"):
+    for name in ("Mimi encoder per 80 ms frame", "Transformer per frame"):
         assert told[name].endswith(" ms")
         assert float(told[name].removesuffix(" ms")) > 0
-    assert "speech" in told["Real-time factor"]
-    assert told["Memory of Python"].endswith(" MB")
-    assert told["Transformer on"] == "numpy"
-    assert told["Sound that waits"] == "0.0 s"
+    assert "real time" in told["Real-time factor"]
+    assert told["Python memory"].endswith(" MB")
+    assert told["Transformer backend"] == "numpy"
+    assert told["Backlog"] == "0.0 s"
 
 
 def test_the_page_is_in_french_when_asked_and_stays_so(page: Page) -> None:
@@ -157,7 +157,7 @@ def test_the_page_is_in_french_when_asked_and_stays_so(page: Page) -> None:
     assert page.evaluate("document.documentElement.lang") == "fr"
     assert page.get_attribute("#transcript", "lang") == "en", "what was said stays in its own language"
     assert page.inner_text("#microphone") == "Écouter"
-    assert page.inner_text("#figures dt >> nth=0") == "Mimi, par trame de 80 ms"
+    assert page.inner_text("#figures dt >> nth=0") == "Encodeur Mimi par trame de 80 ms"
     assert page.inner_text("#session-list .rename") == "Renommer"
     another = page.context.new_page()
     another.goto(page.url)
@@ -180,7 +180,7 @@ def test_sessions_are_kept_renamed_opened_and_deleted(tympan: TympanPage, site: 
     entries = page.locator("#session-list li")
     expect(entries).to_have_count(2)
     expect(entries.first.locator(".name")).to_have_text("kept.wav")
-    assert "6 s · with sound" in entries.first.locator(".facts").inner_text()
+    assert "6 s · with audio" in entries.first.locator(".facts").inner_text()
 
     entries.first.locator(".rename").click()
     page.keyboard.type("A meeting")
@@ -194,7 +194,7 @@ def test_sessions_are_kept_renamed_opened_and_deleted(tympan: TympanPage, site: 
     page.locator(".word").nth(3).click()
     page.wait_for_selector(".word.playing")
     entries.last.locator(".name").click()
-    expect(page.locator("#recording-name")).to_have_text("The sample")
+    expect(page.locator("#recording-name")).to_have_text("Sample")
     assert page.is_hidden("#playback"), "its sound was not kept"
 
     entries.first.locator(".delete").click()
@@ -247,7 +247,7 @@ def test_files_are_dropped_and_pasted_and_wait_their_turn(tympan: TympanPage) ->
     page.evaluate(DROP, ["drop", "unwanted.wav"])
     expect(page.locator("#recording-name")).to_have_text("dropped.wav")
     assert page.locator("#queue-list li").count() == 2
-    page.get_by_role("button", name="Do not transcribe unwanted.wav").click()
+    page.get_by_role("button", name="Remove unwanted.wav from the queue").click()
     page.click("#microphone")  # Stop
     expect(page.locator("#recording-name")).to_have_text("pasted.wav", timeout=TRANSCRIBE_MS)
     page.click("#microphone")
