@@ -320,7 +320,7 @@ class Page:
 
 
 async def start():
-    gc.threshold(GC_THRESHOLD_BYTES)
+    gc.threshold(GC_THRESHOLD_BYTES)  # type: ignore[attr-defined]  # of MicroPython
     await language.recall()
     await Page().open()
 
