@@ -1,6 +1,7 @@
 """The page's own thread (MicroPython): buttons to engine, engine to transcript. Wiring only."""
 
 import asyncio
+import gc
 import json
 
 from pyscript import window
@@ -26,6 +27,9 @@ from tympan.errors import StorageRefused
 
 CHUNK_SAMPLES = 2 * RATE_HZ  # of a file, handed to the engine at once
 SAMPLE = "sample.wav"
+# Allocations between two garbage collections. MicroPython's 16 KiB would mean one for every few updates, each of which
+# takes longer the more words there are.
+GC_THRESHOLD_BYTES = 512 * 1024
 
 
 class Page:
@@ -54,7 +58,7 @@ class Page:
             on_copied=lambda is_copied: self.say("copied" if is_copied else "not_copied"),
             write_captions=lambda words, kind: self.engine.call("captions", words, kind),
         )
-        self.sessions = Sessions(on_open=self.reopen, on_trouble=lambda: self.view.show_status("not_kept"))
+        self.sessions = Sessions(on_open=self.reopen, on_error=lambda: self.view.show_status("not_kept"))
         self.sources = Sources(
             on_file=lambda file: self.take(file, str(file.name)),
             on_address=lambda address: self.take(address, last_name(address)),
@@ -316,6 +320,7 @@ class Page:
 
 
 async def start():
+    gc.threshold(GC_THRESHOLD_BYTES)  # type: ignore[attr-defined]  # of MicroPython
     await language.recall()
     await Page().open()
 

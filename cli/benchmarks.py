@@ -101,6 +101,20 @@ def _start(options: argparse.Namespace) -> bool:
     return main(options.json)
 
 
+def _add_long(benchmarks: Benchmarks) -> argparse.ArgumentParser:
+    command = benchmarks.add_parser("long", help="recordings of hours: time and memory for every 100 s of audio")
+    command.add_argument("--hours", type=float, nargs="+", default=[1, 3], help="lengths (default: 1 3)")
+    command.add_argument("--backend", default="auto", choices=BACKENDS, help="default: %(default)s")
+    command.set_defaults(run=_long)
+    return command
+
+
+def _long(options: argparse.Namespace) -> bool:
+    from bench.long import main
+
+    return main(options.hours, options.backend, options.json)
+
+
 BENCHMARKS: tuple[Callable[[Benchmarks], argparse.ArgumentParser], ...] = (
     _add_load,
     _add_mimi,
@@ -108,4 +122,5 @@ BENCHMARKS: tuple[Callable[[Benchmarks], argparse.ArgumentParser], ...] = (
     _add_wer,
     _add_pipeline,
     _add_start,
+    _add_long,
 )

@@ -68,5 +68,5 @@ def test_the_cpu_takes_over_from_a_gpu_that_stays_away_and_the_page_says_so(chro
     assert disturbed["text"] == undisturbed["text"]
     expect(tympan.page.locator("#model")).to_contain_text("(the GPU was lost on the way)")
     tympan.page.click("#panel summary")
-    assert tympan.page.locator("#figures dt", has_text="Transformer on").locator("+ dd").inner_text() == "simd"
+    assert tympan.page.locator("#figures dt", has_text="Transformer backend").locator("+ dd").inner_text() == "simd"
     tympan.close()

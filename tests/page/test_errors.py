@@ -1,4 +1,4 @@
-"""What goes wrong outside of the page: it says so in a sentence, and can be used afterwards."""
+"""External errors: the page shows a message and remains usable."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ for kind, name in ((CacheStorage, "open"), (LockManager, "request"), (StorageMan
 
 
 def failed_to_load(tympan: TympanPage) -> str:
-    """The message on the screen; scripts are told the same."""
+    """The message on the page, which scripts get too."""
     assert tympan.state == "error"
     with pytest.raises(Error) as failure:
         tympan.page.evaluate("tympan.ready")
@@ -47,20 +47,20 @@ def failed_to_load(tympan: TympanPage) -> str:
     return tympan.error
 
 
-def follow_way_out(tympan: TympanPage) -> None:
-    """Press the link in the message, and transcribe."""
+def follow_link(tympan: TympanPage) -> None:
+    """Follow the link in the message and transcribe."""
     tympan.page.click("#error a")
     tympan.wait_for("ready", timeout_ms=BOOT_MS)
     tympan.choose("speech.wav", SPEECH.read_bytes())
     assert "meeting" in tympan.transcript
 
 
-def test_an_unknown_model(chromium: Browser, site: str) -> None:
+def test_unknown_model(chromium: Browser, site: str) -> None:
     tympan = TympanPage.open(chromium, f"{site}/?model=babel&backend=numpy")
     message = failed_to_load(tympan)
     assert "“babel”" in message
     assert "demo" in message
-    follow_way_out(tympan)
+    follow_link(tympan)
     tympan.close()
 
 
@@ -80,7 +80,7 @@ def cut_short(route: Route) -> None:
     ("damage", "message"),
     [(flip_one_byte, "sha256"), (cut_short, "bytes"), (lambda route: route.abort(), "Could not download")],
 )
-def test_a_damaged_model(chromium: Browser, site: str, damage: Callable[[Route], None], message: str) -> None:
+def test_damaged_model(chromium: Browser, site: str, damage: Callable[[Route], None], message: str) -> None:
     context = chromium.new_context(service_workers="block")
     context.route("**/lm-00001.safetensors", damage)
     tympan = TympanPage(context.new_page())
@@ -98,23 +98,23 @@ def test_a_damaged_model(chromium: Browser, site: str, damage: Callable[[Route],
 @pytest.mark.parametrize(
     ("query", "message"), [("backend=abacus", "auto, webgpu, simd, numpy"), ("model=ftp://x", "ftp://x")]
 )
-def test_an_address_that_means_nothing(chromium: Browser, site: str, query: str, message: str) -> None:
+def test_invalid_query_parameter(chromium: Browser, site: str, query: str, message: str) -> None:
     tympan = TympanPage.open(chromium, f"{site}/?{query}")
     assert message in failed_to_load(tympan)
     tympan.close()
 
 
 def test_no_webgpu(chromium: Browser, site: str) -> None:
-    """Where nothing else will do, a browser started without it says so, and offers the CPU."""
+    """With backend=webgpu, a browser without WebGPU shows an error with a link to the CPU."""
     browser = chromium.browser_type.launch(**chromium_options(webgpu=False))
     tympan = TympanPage.open(browser, f"{site}/?backend=webgpu")
     assert "no WebGPU" in failed_to_load(tympan)
-    follow_way_out(tympan)
+    follow_link(tympan)
     browser.close()
 
 
-def test_a_refused_microphone(chromium: Browser, site: str) -> None:
-    """Headless Chromium refuses what nobody has granted."""
+def test_microphone_permission_denied(chromium: Browser, site: str) -> None:
+    """Headless Chromium denies permissions that were not granted."""
     tympan = TympanPage.open(chromium, f"{site}/?backend=numpy")
     tympan.page.click("#microphone")
     tympan.wait_for("error")
@@ -125,7 +125,7 @@ def test_a_refused_microphone(chromium: Browser, site: str) -> None:
     tympan.close()
 
 
-def test_a_browser_that_may_keep_next_to_nothing(chromium: Browser, site: str) -> None:
+def test_storage_apis_denied(chromium: Browser, site: str) -> None:
     context = chromium.new_context(service_workers="block")
     context.add_init_script(FORBID_IN_PAGE)
     change_engine(context, before=FORBID_IN_WORKER)
@@ -136,12 +136,12 @@ def test_a_browser_that_may_keep_next_to_nothing(chromium: Browser, site: str) -
     expect(tympan.page.locator("#microphone")).to_have_text("Écouter")
     tympan.choose("speech.wav", SPEECH.read_bytes())
     assert "meeting" in tympan.transcript
-    expect(tympan.page.locator("#status")).to_have_text("Le navigateur n’a pas pu garder cette session.")
+    expect(tympan.page.locator("#status")).to_have_text("Le navigateur n’a pas pu enregistrer cette session.")
     tympan.close()
 
 
-def test_a_browser_that_may_keep_nothing_at_all(chromium: Browser, site: str, tmp_path: Path) -> None:
-    """As a person forbids it in the settings, for every site."""
+def test_all_site_data_blocked(chromium: Browser, site: str, tmp_path: Path) -> None:
+    """As with cookies blocked for all sites in the browser's settings."""
     (tmp_path / "Default").mkdir()
     settings = {"profile": {"default_content_setting_values": {"cookies": 2}}}
     (tmp_path / "Default" / "Preferences").write_text(json.dumps(settings))

@@ -1,4 +1,4 @@
-"""What went wrong: the sentence for the screen, a way out where there is one, and the answer that scripts get."""
+"""Errors: the message on the page, an action that may help, and the result that scripts get."""
 
 import json
 
@@ -8,47 +8,48 @@ from tympan.browser.language import language
 
 CPU = ("backend", "simd", "use_cpu")
 DEMO = ("model", "", "use_demo")
-GPU_TROUBLE = ("NoWebGPU", "GpuLimit", "GpuFault", "GpuWrong", "DeviceLost")
-WAYS_OUT = {"UnknownModel": DEMO, "BadModel": DEMO}
-WAYS_OUT.update((kind, CPU) for kind in GPU_TROUBLE)
-PASSING = ("DownloadFailed", "CorruptFile", "Cancelled")  # what may go well the next time
+GPU_ERRORS = ("NoWebGPU", "GpuLimit", "GpuFault", "GpuWrong", "DeviceLost")
+LINKS = {"UnknownModel": DEMO, "BadModel": DEMO}
+LINKS.update((kind, CPU) for kind in GPU_ERRORS)
+TRANSIENT = ("DownloadFailed", "CorruptFile", "Cancelled")  # a retry may succeed
 
 
 class ErrorBanner:
-    """Shows errors. view: the page's `View`. on_delete: called when a person wants to make room."""
+    """Shows errors with an action: a link to other settings, a retry, or deleting downloads."""
 
     def __init__(self, view, on_delete):
+        """view: the page's `View`. on_delete: called to delete downloaded models."""
         self._view, self._on_delete = view, on_delete
 
     def show(self, error, on_retry=None):
-        """Say what went wrong. on_retry: does the same again."""
+        """Show an error. on_retry: called to repeat what failed."""
         kind, message = getattr(error, "kind", ""), language.error(error)
         view = self._view
         view.hide_progress()
         view.show_state("error", "failed")
-        if kind in WAYS_OUT:
-            key, value, text = WAYS_OUT[kind]
+        if kind in LINKS:
+            key, value, text = LINKS[kind]
             query = window.URLSearchParams.new(window.location.search)
             query.set(key, value)
             view.show_error(message, language.text(text), href=f"?{query.toString()}")
         elif kind == "StorageFull":
             view.show_error(message, language.text("delete_models_now"), on_press=self._on_delete)
-        elif kind in PASSING and on_retry:
+        elif kind in TRANSIENT and on_retry:
             view.show_error(message, language.text("try_again"), on_press=on_retry)
         else:
             view.show_error(message)
 
 
 def removed():
-    """What a script gets whose recording a person has taken out of the queue, as JSON."""
+    """The result for a script whose recording was removed from the queue, as JSON."""
     return json.dumps({"error": {"kind": "Removed", "message": language.text("removed")}})
 
 
 def success(value):
-    """What a script gets, as JSON."""
+    """The result for a script, as JSON."""
     return json.dumps({"value": value})
 
 
 def failure(error):
-    """What a script gets instead, as JSON: the sentence that is on the screen."""
+    """The result for a script after an error, as JSON: the message on the page."""
     return json.dumps({"error": {"kind": getattr(error, "kind", "Bug"), "message": language.error(error)}})
