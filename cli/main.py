@@ -10,6 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import NoReturn
 
+from cli import shader
 from cli.errors import CommandError
 from cli.server import DEFAULT_PORT, serve_forever
 from cli.site import DIST, build
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("model", metavar="MODEL", type=Path, help="a model directory, a safetensors or a GGUF file")
     command.set_defaults(run=_inspect)
 
+    shader.add_arguments(commands.add_parser("shader", help="print a composed WGSL shader with its source lines"))
     _add_bench(commands.add_parser("bench", help="measure how fast a part runs in a headless browser"))
     return parser
 
