@@ -45,8 +45,11 @@ function pathOf(request) {
   return Object.hasOwn(FILES, path) ? path : undefined;
 }
 
+// The kept response is answered under the address that was asked for. Its own address has lost the query, and a module
+// reads its options from `import.meta.url`, which is the response's address where it has one.
 async function answer(request, path) {
-  return (await (await caches.open(NAME)).match(key(path))) ?? fetch(request);
+  const kept = await (await caches.open(NAME)).match(key(path));
+  return kept ? new Response(kept.body, { status: kept.status, headers: kept.headers }) : fetch(request);
 }
 
 // A page that has just been opened, or whose button was pressed, asks for the new version. It gets it if no other one
