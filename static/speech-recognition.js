@@ -2,12 +2,12 @@
 //
 //   import { SpeechRecognition } from "https://example.org/tympan/speech-recognition.js";
 //
-// Importing it also puts it in place of the browser's own. `?model=` and `?backend=` after the address choose what
-// runs. Beyond the standard, every alternative has its `words`, each { text, start, end } in seconds since
+// Importing it also replaces the browser's own. `?model=` and `?backend=` after the address choose what runs. Beyond the standard, every alternative has its `words`, each { text, start, end } in seconds since
 // `audiostart`, and every result its `speechStartTime` and `speechEndTime`.
-import { Engine, HOME } from "./embed/engine.js";
+import { AudioSource } from "./bridge/audio_source.js";
+import { EngineClient, HOME } from "./bridge/engine_client.js";
 
-const NO_SPEECH_MS = 8000; // after which a recognition that is not continuous gives up
+const NO_SPEECH_MS = 8000; // after which a recognition that is not continuous ends with the error "no-speech"
 const KINDS = ["start", "audiostart", "soundstart", "speechstart", "result", "nomatch", "speechend", "soundend",
   "audioend", "error", "end"];
 const ERRORS = {
@@ -21,7 +21,7 @@ const ERRORS = {
   CorruptFile: "network",
 };
 
-const engine = Engine.of(new URL(import.meta.url).searchParams);
+const engine = EngineClient.of(new URL(import.meta.url).searchParams);
 
 export class SpeechRecognition extends EventTarget {
   lang = "";
@@ -29,7 +29,7 @@ export class SpeechRecognition extends EventTarget {
   interimResults = false;
   maxAlternatives = 1; // the model offers one
   processLocally = false; // it always does
-  grammars = null; // no longer of the standard, and without effect
+  grammars = null; // removed from the standard; has no effect
   #phrases = [];
   #session;
 
@@ -44,7 +44,7 @@ export class SpeechRecognition extends EventTarget {
 
   start(audioTrack = undefined) {
     if (audioTrack && (audioTrack.kind !== "audio" || audioTrack.readyState !== "live")) {
-      throw new DOMException("The track is not one of live sound.", "InvalidStateError");
+      throw new DOMException("The track is not a live audio track.", "InvalidStateError");
     }
     if (this.#session) throw new DOMException("The recognition has already started.", "InvalidStateError");
     this.#session = new Session(this, audioTrack);
@@ -64,9 +64,9 @@ export class SpeechRecognition extends EventTarget {
 
   static async available({ langs, processLocally = false }) {
     if (!(await supports(langs))) return "unavailable";
-    if (engine.isLoaded || !processLocally) return "available";
+    if (engine.info || !processLocally) return "available";
     if (engine.isLoading) return "downloading";
-    const { missing } = await engine.call("offer", engine.model, HOME);
+    const { missing } = await engine.offer();
     return missing ? "downloadable" : "available";
   }
 
@@ -95,18 +95,18 @@ for (const kind of KINDS) {
   });
 }
 
-// From `start` to `end`.
+// One recognition, from `start` to `end`.
 class Session {
   #recognition;
   #track;
-  #stopped = Promise.withResolvers(); // with whether everything is to be thrown away
+  #stopped = Promise.withResolvers(); // with whether everything is to be discarded
   #isDropped = false;
-  #begun = []; // kinds of the events whose end is still to be told
+  #open = []; // kinds of the start events whose end event is still to come
   #finals = []; // results
-  #words = []; // of the turn that goes on
+  #words = []; // of the current turn
   #partial = "";
-  #patience; // a timer
-  #silence; // the failure when it has run out
+  #noSpeechTimer;
+  #noSpeech; // the error after that timer
 
   constructor(recognition, track) {
     this.#recognition = recognition;
@@ -119,80 +119,85 @@ class Session {
   }
 
   async run() {
-    let failure;
+    let error;
     try {
       await this.#checkLanguage();
-      await engine.listen(this.#stopped.promise, {
+      const { words } = await engine.listen(() => this.#openSource(), this.#stopped.promise, {
         onstart: () => this.#onStart(),
-        onheard: (heard) => this.#onHeard(heard),
+        onupdate: (update) => this.#onUpdate(update),
         onturn: ({ turn }) => this.#onTurn(turn),
-      }, this.#track).then((transcript) => this.#finish(transcript));
-    } catch (error) {
-      failure = error;
+      });
+      this.#finish(words);
+    } catch (reason) {
+      error = reason;
     }
-    clearTimeout(this.#patience);
-    this.#close();
-    if (failure) this.#fail(failure);
+    clearTimeout(this.#noSpeechTimer);
+    for (const kind of this.#open.reverse()) this.#emit(new Event(`${kind}end`));
+    if (error) this.#fail(error);
+  }
+
+  #openSource() {
+    return this.#track ? AudioSource.openTrack(this.#track) : AudioSource.openMicrophone();
   }
 
   async #checkLanguage() {
     const lang = this.#recognition.lang || document.documentElement.lang;
     if (!lang || (await supports([lang]))) return;
-    throw failed("language-not-supported", `The model does not know “${lang}”.`);
+    throw newError("language-not-supported", `The model does not know “${lang}”.`);
   }
 
   #onStart() {
-    this.#tell(new Event("start"));
-    this.#begin("audio");
+    this.#emit(new Event("start"));
+    this.#start("audio");
     if (this.#recognition.continuous) return;
-    this.#patience = setTimeout(() => {
-      this.#silence = failed("no-speech", "Nobody said anything.");
+    this.#noSpeechTimer = setTimeout(() => {
+      this.#noSpeech = newError("no-speech", "No speech was detected.");
       this.stop(true);
     }, NO_SPEECH_MS);
   }
 
-  #onHeard({ words, partial }) {
+  #onUpdate({ words, partial }) {
     if (this.#isDropped || (!words.length && partial === this.#partial)) return;
     this.#onSpeech();
-    this.#words.push(...words.map(({ text, start, end }) => ({ text, start, end })));
+    this.#words.push(...words);
     this.#partial = partial;
-    if (this.#recognition.interimResults) this.#tellResults(this.#interim());
+    if (this.#recognition.interimResults) this.#emitResults(this.#interim());
   }
 
   #onTurn(turn) {
     if (this.#isDropped) return;
     if (turn === "speech") this.#onSpeech();
-    if (turn !== "end" || !this.#begun.includes("speech")) return;
+    if (turn !== "end" || !this.#open.includes("speech")) return;
     if (this.#words.length) this.#finishTurn();
     if (!this.#recognition.continuous) this.stop(false);
   }
 
   #onSpeech() {
-    clearTimeout(this.#patience);
-    if (this.#begun.includes("speech")) return;
-    this.#begin("sound");
-    this.#begin("speech");
+    clearTimeout(this.#noSpeechTimer);
+    if (this.#open.includes("speech")) return;
+    this.#start("sound");
+    this.#start("speech");
   }
 
-  // What the end of the recording has brought out.
-  #finish({ words }) {
-    const n_told = this.#finals.reduce((n, result) => n + result[0].words.length, 0);
-    this.#words = words.slice(n_told);
+  // The recording is over. All of its words have come as updates; only now are their ends final.
+  #finish(words) {
     this.#partial = "";
-    if (this.#words.length) this.#finishTurn();
-    else if (!this.#finals.length && this.#begun.includes("speech")) {
-      this.#tell(new SpeechRecognitionEvent("nomatch", { results: resultList([]) }));
+    if (this.#words.length) {
+      this.#words = words.slice(-this.#words.length);
+      this.#finishTurn();
+    } else if (!this.#finals.length && this.#open.includes("speech")) {
+      this.#emit(new SpeechRecognitionEvent("nomatch", { results: resultList([]) }));
     }
   }
 
-  // One final result of a recognition that is not continuous; one for every turn otherwise.
+  // A continuous recognition has one final result for every turn, another one has one in all.
   #finishTurn() {
     if (!this.#recognition.continuous && this.#finals.length) return;
     const index = this.#finals.length;
     this.#onSpeech();
     this.#finals.push(this.#result(this.#words, "", true));
     this.#words = [];
-    this.#tellResults([], index);
+    this.#emitResults([], index);
   }
 
   #interim() {
@@ -203,32 +208,27 @@ class Session {
 
   #result(words, partial, isFinal) {
     const text = [...words.map((word) => word.text), ...(partial ? [partial] : [])].join(" ");
-    const transcript = this.#finals.length ? ` ${text}` : text; // so that results can be put together as they are
+    const transcript = this.#finals.length ? ` ${text}` : text; // so that results can be concatenated
     return new SpeechRecognitionResult([new SpeechRecognitionAlternative(transcript, [...words])], isFinal);
   }
 
-  #tellResults(interim, resultIndex = this.#finals.length) {
+  #emitResults(interim, resultIndex = this.#finals.length) {
     const results = resultList([...this.#finals, ...interim]);
-    this.#tell(new SpeechRecognitionEvent("result", { resultIndex, results }));
+    this.#emit(new SpeechRecognitionEvent("result", { resultIndex, results }));
   }
 
-  #begin(kind) {
-    this.#begun.push(kind);
-    this.#tell(new Event(`${kind}start`));
+  #start(kind) {
+    this.#open.push(kind);
+    this.#emit(new Event(`${kind}start`));
   }
 
-  #close() {
-    for (const kind of this.#begun.reverse()) this.#tell(new Event(`${kind}end`));
-    this.#begun = [];
+  #fail(reason) {
+    const cause = this.#noSpeech ?? reason;
+    const error = cause.error ?? ERRORS[cause.fields?.cause ?? cause.name] ?? "service-not-allowed";
+    this.#emit(new SpeechRecognitionErrorEvent("error", { error, message: cause.message }));
   }
 
-  #fail(failure) {
-    const cause = this.#silence ?? failure;
-    const error = cause.error ?? ERRORS[cause.name] ?? "service-not-allowed";
-    this.#tell(new SpeechRecognitionErrorEvent("error", { error, message: cause.message }));
-  }
-
-  #tell(event) {
+  #emit(event) {
     this.#recognition.dispatchEvent(event);
   }
 }
@@ -249,7 +249,7 @@ export class SpeechRecognitionErrorEvent extends Event {
   }
 }
 
-// A list by index, with `length` and `item`, and to be iterated over.
+// An array-like, iterable list with `length` and `item`.
 class List {
   constructor(items, more = {}) {
     Object.assign(this, items);
@@ -269,7 +269,7 @@ class List {
 }
 
 export class SpeechRecognitionAlternative {
-  // The model tells no confidence.
+  // The model gives no confidence.
   constructor(transcript, words) {
     Object.assign(this, { transcript, confidence: 1, words });
     Object.freeze(this);
@@ -307,20 +307,20 @@ function checkTag(lang) {
   try {
     new Intl.Locale(lang);
   } catch {
-    throw new DOMException(`“${lang}” is no language tag.`, "SyntaxError");
+    throw new DOMException(`“${lang}” is not a language tag.`, "SyntaxError");
   }
 }
 
-// Those of the model: of what is loaded, else as the catalogue says; undefined where only loading it could tell, none
-// where its author did not say.
+// The languages of the model that is loaded, else those that the catalogue lists for it; undefined where only loading
+// would show them, empty where the model states none.
 async function languages() {
-  if (engine.isLoaded) return (await engine.load()).languages;
+  if (engine.info) return engine.info.languages;
   const { models } = await (await fetch(`${HOME}models/catalogue.json`)).json();
   return (engine.model ? models.find(({ id }) => id === engine.model) : models[0])?.languages;
 }
 
 // error: a code of the standard.
-function failed(error, message) {
+function newError(error, message) {
   return Object.assign(new Error(message), { error });
 }
 

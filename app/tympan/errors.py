@@ -92,13 +92,6 @@ class BadAudio(AudioError):
         super().__init__(f"“{name}” cannot be transcribed: {reason}.")
 
 
-MICROPHONE_REASONS = {  # by the name of the browser's own error
-    "NotAllowedError": "permission was refused. Allow it in the address bar and try again",
-    "NotFoundError": "there is none",
-    "NotReadableError": "another program holds it",
-}
-
-
 class MicrophoneDenied(AudioError):
     def __init__(self, reason: str) -> None:
         self.reason = reason

@@ -1,6 +1,4 @@
-"""What went wrong: the sentence for the screen, a way out where there is one, and the answer that scripts get."""
-
-import json
+"""What went wrong: the sentence for the screen and a way out where there is one."""
 
 from pyscript import window
 
@@ -37,18 +35,3 @@ class ErrorBanner:
             view.show_error(message, language.text("try_again"), on_press=on_retry)
         else:
             view.show_error(message)
-
-
-def removed():
-    """What a script gets whose recording a person has taken out of the queue, as JSON."""
-    return json.dumps({"error": {"kind": "Removed", "message": language.text("removed")}})
-
-
-def success(value):
-    """What a script gets, as JSON."""
-    return json.dumps({"value": value})
-
-
-def failure(error):
-    """What a script gets instead, as JSON: the sentence that is on the screen."""
-    return json.dumps({"error": {"kind": getattr(error, "kind", "Bug"), "message": language.error(error)}})

@@ -110,7 +110,13 @@ FRENCH = {
     "use_demo": "Charger le modèle de démonstration.",
     "try_again": "Réessayer.",
     "delete_models_now": "Supprimer les modèles téléchargés.",
-    # why sound cannot be used
+    # units
+    "seconds": "{n} s",
+    "minutes": "{n} min",
+    "minutes_seconds": "{minutes} min {seconds} s",
+    "milliseconds": "{n} ms",
+    "megabytes": "{n} Mo",
+    # why audio cannot be used
     "denied": "l’autorisation a été refusée. Accordez-la dans la barre d’adresse et réessayez",
     "no_microphone": "il n’y en a pas",
     "microphone_busy": "un autre programme l’occupe",
@@ -118,17 +124,11 @@ FRENCH = {
     "no_tab_sound": "aucun son n’a été partagé. Choisissez un onglet et cochez « Partager aussi l’audio de l’onglet »",
     "no_tab_support": "ce navigateur ne sait pas partager le son d’un onglet",
     "empty": "il est vide",
-    "unreadable": "il ne peut pas être lu ({reason})",
+    "unreadable": "il ne peut pas être lu ({detail})",
     "no_sound": "le navigateur n’y trouve aucun son qu’il sache décoder",
     "too_short": "il dure {seconds}, trop peu pour un mot",
     "no_answer": "cette adresse ne répond pas, ou ne se laisse pas lire par d’autres sites",
     "bad_answer": "le serveur a répondu {status}",
-    # units
-    "seconds": "{n} s",
-    "minutes": "{n} min",
-    "minutes_seconds": "{minutes} min {seconds} s",
-    "milliseconds": "{n} ms",
-    "megabytes": "{n} Mo",
 }
 
 FRENCH_SENTENCES = {

@@ -6,8 +6,8 @@ Drawn when something changes, from a list of levels; a hidden tab draws nothing 
 from pyscript import document, window
 
 from tympan.browser.elements import element, on
+from tympan.protocol import FRAME_S
 
-FRAME_S = 0.08
 BAR_PX, GAP_PX = 3, 1
 OFTEN_MS = 80  # between two drawings
 QUIETEST = 0.02  # a bar is never lower: a line where nothing is heard
