@@ -78,7 +78,8 @@ export class EngineClient extends EventTarget {
       stopped?.then(() => { isStopped = true; });
       return this.#record(SAMPLE_RATE_HZ, false, trace, listener, async (recording) => {
         for (let start = 0; start < samples.length && !isStopped; start += CHUNK_SAMPLES) {
-          await this.request("feed", { recording, samples: samples.slice(start, start + CHUNK_SAMPLES) });
+          const chunk = samples.slice(start, start + CHUNK_SAMPLES);
+          await this.request("feed", { recording, samples: chunk });
         }
       });
     });
