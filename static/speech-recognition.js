@@ -2,8 +2,9 @@
 //
 //   import { SpeechRecognition } from "https://example.org/tympan/speech-recognition.js";
 //
-// Importing it also replaces the browser's own. `?model=` and `?backend=` after the address choose what runs. Beyond the standard, every alternative has its `words`, each { text, start, end } in seconds since
-// `audiostart`, and every result its `speechStartTime` and `speechEndTime`.
+// Importing it also replaces the browser's own. `?model=` and `?backend=` after the address choose what runs. Beyond
+// the standard, every alternative has its `words`, each { text, start, end } in seconds since `audiostart`, and every
+// result its `speechStartTime` and `speechEndTime`.
 import { AudioSource } from "./bridge/audio_source.js";
 import { EngineClient, HOME } from "./bridge/engine_client.js";
 
@@ -31,7 +32,25 @@ export class SpeechRecognition extends EventTarget {
   processLocally = false; // it always does
   grammars = null; // removed from the standard; has no effect
   #phrases = [];
+  #handlers = {}; // by kind of event
   #session;
+
+  constructor() {
+    super();
+    for (const kind of KINDS) this.addEventListener(kind, (event) => this.#handlers[kind]?.call(this, event));
+  }
+
+  // Handlers as attributes: onresult and the others.
+  static {
+    for (const kind of KINDS) {
+      Object.defineProperty(this.prototype, `on${kind}`, {
+        enumerable: true,
+        configurable: true,
+        get() { return this.#handlers[kind] ?? null; },
+        set(handler) { this.#handlers[kind] = typeof handler === "function" ? handler : null; },
+      });
+    }
+  }
 
   get phrases() {
     return this.#phrases;
@@ -75,30 +94,8 @@ export class SpeechRecognition extends EventTarget {
   }
 }
 
-// Handlers as attributes: onresult and the others.
-for (const kind of KINDS) {
-  const handlers = new WeakMap();
-  Object.defineProperty(SpeechRecognition.prototype, `on${kind}`, {
-    enumerable: true,
-    configurable: true,
-    get() {
-      return handlers.get(this)?.handler ?? null;
-    },
-    set(handler) {
-      this.removeEventListener(kind, handlers.get(this)?.listener);
-      handlers.delete(this);
-      if (typeof handler !== "function") return;
-      const listener = (event) => handler.call(this, event);
-      handlers.set(this, { handler, listener });
-      this.addEventListener(kind, listener);
-    },
-  });
-}
-
 // One recognition, from `start` to `end`.
 class Session {
-  #recognition;
-  #track;
   #stopped = Promise.withResolvers(); // with whether everything is to be discarded
   #isDropped = false;
   #open = []; // kinds of the start events whose end event is still to come
@@ -109,8 +106,7 @@ class Session {
   #noSpeech; // the error after that timer
 
   constructor(recognition, track) {
-    this.#recognition = recognition;
-    this.#track = track;
+    Object.assign(this, { recognition, track });
   }
 
   stop(isDropped) {
@@ -120,9 +116,10 @@ class Session {
 
   async run() {
     let error;
+    const open = () => (this.track ? AudioSource.openTrack(this.track) : AudioSource.openMicrophone());
     try {
       await this.#checkLanguage();
-      const { words } = await engine.listen(() => this.#openSource(), this.#stopped.promise, {
+      const { words } = await engine.listen(open, this.#stopped.promise, {
         onstart: () => this.#onStart(),
         onupdate: (update) => this.#onUpdate(update),
         onturn: ({ turn }) => this.#onTurn(turn),
@@ -136,12 +133,8 @@ class Session {
     if (error) this.#fail(error);
   }
 
-  #openSource() {
-    return this.#track ? AudioSource.openTrack(this.#track) : AudioSource.openMicrophone();
-  }
-
   async #checkLanguage() {
-    const lang = this.#recognition.lang || document.documentElement.lang;
+    const lang = this.recognition.lang || document.documentElement.lang;
     if (!lang || (await supports([lang]))) return;
     throw newError("language-not-supported", `The model does not know “${lang}”.`);
   }
@@ -149,7 +142,7 @@ class Session {
   #onStart() {
     this.#emit(new Event("start"));
     this.#start("audio");
-    if (this.#recognition.continuous) return;
+    if (this.recognition.continuous) return;
     this.#noSpeechTimer = setTimeout(() => {
       this.#noSpeech = newError("no-speech", "No speech was detected.");
       this.stop(true);
@@ -161,7 +154,7 @@ class Session {
     this.#onSpeech();
     this.#words.push(...words);
     this.#partial = partial;
-    if (this.#recognition.interimResults) this.#emitResults(this.#interim());
+    if (this.recognition.interimResults) this.#emitResults(this.#interim());
   }
 
   #onTurn(turn) {
@@ -169,7 +162,7 @@ class Session {
     if (turn === "speech") this.#onSpeech();
     if (turn !== "end" || !this.#open.includes("speech")) return;
     if (this.#words.length) this.#finishTurn();
-    if (!this.#recognition.continuous) this.stop(false);
+    if (!this.recognition.continuous) this.stop(false);
   }
 
   #onSpeech() {
@@ -186,13 +179,13 @@ class Session {
       this.#words = words.slice(-this.#words.length);
       this.#finishTurn();
     } else if (!this.#finals.length && this.#open.includes("speech")) {
-      this.#emit(new SpeechRecognitionEvent("nomatch", { results: resultList([]) }));
+      this.#emit(new SpeechRecognitionEvent("nomatch", { results: SpeechRecognitionResultList.frozen([]) }));
     }
   }
 
   // A continuous recognition has one final result for every turn, another one has one in all.
   #finishTurn() {
-    if (!this.#recognition.continuous && this.#finals.length) return;
+    if (!this.recognition.continuous && this.#finals.length) return;
     const index = this.#finals.length;
     this.#onSpeech();
     this.#finals.push(this.#result(this.#words, "", true));
@@ -201,7 +194,7 @@ class Session {
   }
 
   #interim() {
-    const isOver = !this.#recognition.continuous && this.#finals.length > 0;
+    const isOver = !this.recognition.continuous && this.#finals.length > 0;
     const isEmpty = !this.#words.length && !this.#partial;
     return isOver || isEmpty ? [] : [this.#result(this.#words, this.#partial, false)];
   }
@@ -209,11 +202,11 @@ class Session {
   #result(words, partial, isFinal) {
     const text = [...words.map((word) => word.text), ...(partial ? [partial] : [])].join(" ");
     const transcript = this.#finals.length ? ` ${text}` : text; // so that results can be concatenated
-    return new SpeechRecognitionResult([new SpeechRecognitionAlternative(transcript, [...words])], isFinal);
+    return SpeechRecognitionResult.frozen([new SpeechRecognitionAlternative(transcript, [...words])], { isFinal });
   }
 
   #emitResults(interim, resultIndex = this.#finals.length) {
-    const results = resultList([...this.#finals, ...interim]);
+    const results = SpeechRecognitionResultList.frozen([...this.#finals, ...interim]);
     this.#emit(new SpeechRecognitionEvent("result", { resultIndex, results }));
   }
 
@@ -229,58 +222,43 @@ class Session {
   }
 
   #emit(event) {
-    this.#recognition.dispatchEvent(event);
+    this.recognition.dispatchEvent(event);
   }
 }
 
 export class SpeechRecognitionEvent extends Event {
   constructor(type, { resultIndex = 0, results, ...init }) {
     super(type, init);
-    this.resultIndex = resultIndex;
-    this.results = results;
+    Object.assign(this, { resultIndex, results });
   }
 }
 
 export class SpeechRecognitionErrorEvent extends Event {
   constructor(type, { error, message = "", ...init }) {
     super(type, init);
-    this.error = error;
-    this.message = message;
+    Object.assign(this, { error, message });
   }
 }
 
-// An array-like, iterable list with `length` and `item`.
-class List {
-  constructor(items, more = {}) {
-    Object.assign(this, items);
-    for (const [name, value] of Object.entries({ length: items.length, ...more })) {
-      Object.defineProperty(this, name, { value });
-    }
-    Object.freeze(this);
+class List extends Array {
+  // facts: further properties.
+  static frozen(items, facts = {}) {
+    return Object.freeze(Object.assign(this.from(items), facts));
   }
 
   item(index) {
     return this[index] ?? null;
-  }
-
-  [Symbol.iterator]() {
-    return Array.prototype.values.call(this);
   }
 }
 
 export class SpeechRecognitionAlternative {
   // The model gives no confidence.
   constructor(transcript, words) {
-    Object.assign(this, { transcript, confidence: 1, words });
-    Object.freeze(this);
+    Object.freeze(Object.assign(this, { transcript, confidence: 1, words }));
   }
 }
 
 export class SpeechRecognitionResult extends List {
-  constructor(alternatives, isFinal) {
-    super(alternatives, { isFinal });
-  }
-
   get speechStartTime() {
     return this[0].words[0]?.start;
   }
@@ -291,10 +269,6 @@ export class SpeechRecognitionResult extends List {
 }
 
 export class SpeechRecognitionResultList extends List {}
-
-function resultList(results) {
-  return new SpeechRecognitionResultList(results);
-}
 
 // Whether the model knows all of these languages; a tag without a region stands for all of its regions.
 async function supports(langs) {

@@ -5,15 +5,9 @@
 //   tympan.addEventListener("word", ({ detail }) => console.log(detail.text, detail.start, detail.end))
 //   const { text, words } = await tympan.listen()    // until tympan.stop()
 class Tympan extends EventTarget {
-  #opened = Promise.withResolvers();
+  #opened = newPromise();
   #isSettled = false;
   #actions;
-  #last; // the newest recording, which the next one waits for
-
-  constructor() {
-    super();
-    this.#last = this.ready.catch(() => {}); // no unhandled rejection in a page that never asks
-  }
 
   // Resolves with what is loaded; rejects with the sentence on the screen.
   get ready() {
@@ -22,12 +16,12 @@ class Tympan extends EventTarget {
 
   // Transcribes a Blob, a File or an address; rejects with the sentence on the screen.
   transcribe(blobOrUrl) {
-    return this.#enqueue(() => this.#actions.transcribe(blobOrUrl));
+    return this.#run(() => this.#actions.transcribe(blobOrUrl));
   }
 
   // Transcribes the microphone until `stop`; rejects with the sentence on the screen.
   listen() {
-    return this.#enqueue(() => this.#actions.listen());
+    return this.#run(() => this.#actions.listen());
   }
 
   // Ends what `listen` started.
@@ -37,15 +31,14 @@ class Tympan extends EventTarget {
 
   // For whoever loads models: what is loaded, or an Error. Called again when another model is loaded.
   open(loaded) {
-    if (this.#isSettled) this.#opened = Promise.withResolvers();
+    if (this.#isSettled) this.#opened = newPromise();
     this.#isSettled = true;
-    this.ready.catch(() => {});
     if (loaded instanceof Error) this.#opened.reject(loaded);
     else this.#opened.resolve(loaded);
   }
 
   // For whoever runs the engine: its client, whose events become "word", "partial", "turn" and "backend"; and three
-  // functions, of which the first two give a promise of a transcript, or of an Error.
+  // functions, of which the first two queue a recording and give a promise of its transcript, or of an Error.
   connect(engine, transcribe, listen, stop) {
     this.#actions = { transcribe, listen, stop };
     engine.addEventListener("update", ({ detail: { words, partial, seconds } }) => {
@@ -53,23 +46,26 @@ class Tympan extends EventTarget {
       this.#emit("partial", { text: partial, seconds });
     });
     engine.addEventListener("turn", ({ detail: { turn, seconds } }) => this.#emit("turn", { turn, seconds }));
-    engine.addEventListener("backend", ({ detail: { backend, runs_on, why } }) => {
-      this.#emit("backend", { backend, runs_on, why });
-    });
+    engine.addEventListener("backend", ({ detail }) => this.#emit("backend", detail));
   }
 
   #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
-  #enqueue(action) {
-    const done = this.#last.then(() => this.ready).then(action).then((transcript) => {
-      if (transcript instanceof Error) throw transcript;
-      return transcript;
-    });
-    this.#last = done.catch(() => {});
-    return done;
+  async #run(action) {
+    await this.ready;
+    const transcript = await action();
+    if (transcript instanceof Error) throw transcript;
+    return transcript;
   }
+}
+
+// Its rejection is not reported in a page that never asks.
+function newPromise() {
+  const opened = Promise.withResolvers();
+  opened.promise.catch(() => {});
+  return opened;
 }
 
 window.tympan = new Tympan();

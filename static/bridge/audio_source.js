@@ -11,29 +11,23 @@ export class AudioSource {
   #context;
   #node;
   #flushed = Promise.withResolvers();
-  #ended = Promise.withResolvers();
   #nSamples = 0;
   #startS = Infinity; // when the first sample was spoken
 
   // Asks for the microphone and listens at once. Throws MicrophoneDenied.
-  static async openMicrophone() {
-    const kind = "MicrophoneDenied";
-    if (!navigator.mediaDevices) throw failure(kind, "insecure", { cause: "NotAllowedError" });
-    return AudioSource.#open(navigator.mediaDevices.getUserMedia({ audio: MICROPHONE }), kind);
+  static openMicrophone() {
+    return AudioSource.#open("MicrophoneDenied", (devices) => devices.getUserMedia({ audio: MICROPHONE }));
   }
 
   // Asks for another tab and listens to its audio at once. To be called while a click is handled: browsers refuse it
   // otherwise. Throws TabDenied.
-  static async openTab() {
-    const kind = "TabDenied";
-    if (!navigator.mediaDevices) throw failure(kind, "insecure", { cause: "NotAllowedError" });
-    if (!navigator.mediaDevices.getDisplayMedia) throw failure(kind, "no_tab_support");
+  static openTab() {
     const wanted = { audio: TAB, video: true }; // browsers offer no tab without its picture, which is not used
     if (window.CaptureController) {
       wanted.controller = new CaptureController();
       wanted.controller.setFocusBehavior("no-focus-change"); // a page in the background would start late
     }
-    return AudioSource.#open(navigator.mediaDevices.getDisplayMedia(wanted), kind);
+    return AudioSource.#open("TabDenied", (devices) => devices.getDisplayMedia?.(wanted));
   }
 
   // Listens to a live audio track, which stays its owner's.
@@ -41,7 +35,10 @@ export class AudioSource {
     return AudioSource.#connect(newContext(SAMPLE_RATE_HZ), new MediaStream([track]), []);
   }
 
-  static async #open(asked, kind) {
+  static async #open(kind, ask) {
+    if (!navigator.mediaDevices) throw failure(kind, "insecure", { cause: "NotAllowedError" });
+    const asked = ask(navigator.mediaDevices);
+    if (!asked) throw failure(kind, "no_tab_support");
     const context = newContext(SAMPLE_RATE_HZ); // gets ready while the browser asks, so that no word is lost afterwards
     const stream = await asked.catch(async (error) => {
       await context.close();
@@ -78,12 +75,8 @@ export class AudioSource {
       processorOptions: { frame: Math.round(context.sampleRate * FRAME_S) },
     });
     input.connect(this.#node); // its port keeps all frames until `start`
-    stream.getAudioTracks()[0].addEventListener("ended", () => this.#ended.resolve());
-  }
-
-  // Resolves when the device is gone.
-  get ended() {
-    return this.#ended.promise;
+    // Resolves when the device is gone.
+    this.ended = new Promise((resolve) => stream.getAudioTracks()[0].addEventListener("ended", () => resolve()));
   }
 
   // Calls `onSamples` with a Float32Array for every frame since the source was opened.

@@ -7,11 +7,9 @@ import { EngineClient } from "./engine_client.js";
 import { toError } from "./errors.js";
 import { Recorder } from "./recorder.js";
 
-export { decode, read };
+export { AudioSource, decode, read, toError };
 export const engine = EngineClient.of(new URLSearchParams(location.search));
-export const openMicrophone = () => AudioSource.openMicrophone();
-export const openTab = () => AudioSource.openTab();
-let stopped = Promise.withResolvers();
+let stopped;
 
 engine.start();
 
@@ -21,32 +19,27 @@ export function transcribe(samples, trace) {
   return engine.transcribe(() => samples, {}, { trace, stopped: stopped.promise });
 }
 
-// Transcribes an AudioSource until `stop`. onSamples: called with every frame. onFinish: when the last words are due.
+// Transcribes an AudioSource until `stop`. onsamples: called with every frame. onfinish: when the last words are due.
 // Gives { transcript, error, audio }: one of the first two or both, and the recording as a Blob.
-export async function listen(source, trace, onSamples, onFinish) {
+export async function listen(source, trace, onsamples, onfinish) {
   stopped = Promise.withResolvers();
   const recorder = new Recorder(source.rateHz);
-  const onsamples = (samples) => {
+  const record = (samples) => {
     recorder.push(samples);
-    onSamples(samples);
+    onsamples(samples);
   };
-  const outcome = engine.listen(() => source, stopped.promise, { onsamples, onfinish: onFinish }, trace).then(
+  const outcome = await engine.listen(() => source, stopped.promise, { onsamples: record, onfinish }, trace).then(
     (transcript) => ({ transcript, error: null }),
     (error) => ({ transcript: error.transcript ?? null, error }),
   );
-  return { ...(await outcome), audio: recorder.wav() };
+  return { ...outcome, audio: recorder.wav() };
 }
 
 export function stop() {
-  stopped.resolve();
+  stopped?.resolve();
 }
 
-// Sends words, as JSON, to be written as captions.
+// Writes words, which are JSON, as captions.
 export function captions(words, format) {
   return engine.request("captions", { words: JSON.parse(words), format });
-}
-
-// An Error for scripts.
-export function newError(kind, message) {
-  return toError({ kind, message });
 }

@@ -8,7 +8,7 @@ const channel = new BroadcastChannel(new URL(import.meta.url).searchParams.get("
 let source;
 
 const actions = {
-  decode: (blobOrUrl) => decode(blobOrUrl),
+  decode: (source) => decode(source),
 
   // Opens the microphone, which is recorded from now on. Answers with its rate in Hz.
   async open() {

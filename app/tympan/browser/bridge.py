@@ -3,6 +3,7 @@
 import json
 
 from pyscript import window
+from pyscript.ffi import to_js
 from pyscript.js_modules import bridge
 
 from tympan.browser.language import language
@@ -10,8 +11,17 @@ from tympan.browser.promises import JsError, js_error, settled
 from tympan.protocol import REASONS
 
 engine = bridge.engine
-open_microphone, open_tab = bridge.openMicrophone, bridge.openTab
 read, transcribe, listen, stop, captions = bridge.read, bridge.transcribe, bridge.listen, bridge.stop, bridge.captions
+
+
+def open_microphone():
+    """A promise of the bridge's AudioSource."""
+    return bridge.AudioSource.openMicrophone()
+
+
+def open_tab():
+    """The same for another tab."""
+    return bridge.AudioSource.openTab()
 
 
 class AudioSource:
@@ -56,12 +66,16 @@ def to_python(value):
 
 def failure(error):
     """An error for scripts: a JavaScript Error with the sentence that is on the screen."""
-    return bridge.newError(getattr(error, "kind", "Bug"), language.error(error))
+    return _new_error(getattr(error, "kind", "Bug"), language.error(error))
 
 
 def removed():
     """The error for scripts whose recording a person has removed from the queue."""
-    return bridge.newError("Removed", language.text("removed"))
+    return _new_error("Removed", language.text("removed"))
+
+
+def _new_error(kind, message):
+    return bridge.toError(to_js({"kind": kind, "message": message}))
 
 
 def _translated(error):
