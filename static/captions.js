@@ -40,9 +40,7 @@ export class TympanCaptions extends HTMLElement {
   }
 
   // The text track, to be styled or exported.
-  get track() {
-    return this.#track;
-  }
+  get track() { return this.#track; }
 
   async #play() {
     if (this.#media.currentSrc !== this.#source) this.#reset(this.#media.currentSrc);
@@ -54,7 +52,9 @@ export class TympanCaptions extends HTMLElement {
     } catch (error) {
       if (source !== this.#source) return;
       this.#isInProgress = false;
-      if (!this.#isFile || !NO_FILE.includes(error.name)) return this.#fail(error);
+      if (!this.#isFile || !NO_FILE.includes(error.name)) {
+        return this.dispatchEvent(new ErrorEvent("error", { error, message: error.message }));
+      }
       this.#isFile = false;
       await this.#play();
     }
@@ -64,7 +64,7 @@ export class TympanCaptions extends HTMLElement {
     this.#source = source;
     this.#isFile = source !== "";
     this.#isInProgress = false;
-    this.#clear();
+    for (const cue of [...this.#track.cues]) this.#track.removeCue(cue);
   }
 
   async #captionFile(source) {
@@ -80,78 +80,64 @@ export class TympanCaptions extends HTMLElement {
   async #captionLive() {
     const stream = (this.#media.captureStream ?? this.#media.mozCaptureStream).call(this.#media);
     const [track] = stream.getAudioTracks();
-    if (track) await this.#listen(track);
+    const { promise: over, resolve } = Promise.withResolvers();
+    for (const kind of ["pause", "seeking", "ended", "emptied", "ratechange"]) {
+      this.#media.addEventListener(kind, () => resolve(), { once: true });
+    }
+    this.#removed.signal.addEventListener("abort", () => resolve());
+    let cues;
+    if (track) {
+      await engine.listen(() => AudioSource.openTrack(track), over, {
+        onopen: () => { cues = new Cues(this.#track, this.#media.currentTime); },
+        onupdate: (update) => cues.add(update),
+      });
+    }
     this.#isInProgress = false;
   }
 
-  async #listen(track) {
-    const over = new Promise((resolve) => {
-      for (const kind of ["pause", "seeking", "ended", "emptied", "ratechange"]) {
-        this.#media.addEventListener(kind, () => resolve(), { once: true });
-      }
-      this.#removed.signal.addEventListener("abort", () => resolve());
-    });
-    let cues;
-    await engine.listen(() => AudioSource.openTrack(track), over, {
-      onopen: () => { cues = new Cues(this.#track, this.#media.currentTime); },
-      onupdate: (update) => cues.add(update),
-    });
-  }
-
-  #clear() {
-    for (const cue of [...this.#track.cues]) this.#track.removeCue(cue);
-  }
-
-  #fail(error) {
-    this.dispatchEvent(new ErrorEvent("error", { error, message: error.message }));
-  }
 }
 
-// Cues of a text track, the newest growing as words come. The engine says where they start.
+// Cues of a text track, the newest growing as words come. The engine says where they start. offset: of the media's
+// times against the words', in seconds.
 export class Cues {
-  #track;
-  #offset; // of the media's times against the words', in seconds
-  #cues = []; // each with the number of its words
-  #text = ""; // of the newest
+  #cues = []; // each with the number and the text of its words
 
   constructor(track, offset) {
-    this.#track = track;
-    this.#offset = offset;
+    Object.assign(this, { track, offset });
   }
 
   // Takes an update of the engine.
   add({ words, cue_starts, partial = "", seconds = 0 }) {
     words.forEach((word, i) => {
       if (cue_starts.includes(i)) this.#start(word);
-      this.#cues.at(-1).nWords++;
-      this.#text = this.#text ? `${this.#text} ${word.text}` : word.text;
-      this.#show(this.#text, word.end);
+      const newest = this.#cues.at(-1);
+      newest.text += `${newest.nWords++ ? " " : ""}${word.text}`;
+      show(newest, newest.text, word.end + this.offset);
     });
-    if (partial && this.#cues.length) this.#show(`${this.#text} ${partial}`, seconds);
+    const newest = this.#cues.at(-1);
+    if (partial && newest) show(newest, `${newest.text} ${partial}`, seconds + this.offset);
   }
 
   // Takes all words once more, when their ends are final.
   finish(words) {
     let nWords = 0;
-    for (const cue of this.#cues) {
-      nWords += cue.nWords;
-      cue.cue.endTime = words[nWords - 1].end + this.#offset;
+    for (const { cue, ...shown } of this.#cues) {
+      nWords += shown.nWords;
+      cue.endTime = words[nWords - 1].end + this.offset;
+      show({ cue }, shown.text, cue.endTime);
     }
-    if (this.#cues.length) this.#show(this.#text, 0);
   }
 
   #start({ start, end }) {
-    const cue = new VTTCue(start + this.#offset, end + this.#offset, "");
-    this.#cues.push({ cue, nWords: 0 });
-    this.#text = "";
-    this.#track.addCue(cue);
+    const cue = new VTTCue(start + this.offset, end + this.offset, "");
+    this.#cues.push({ cue, nWords: 0, text: "" });
+    this.track.addCue(cue);
   }
+}
 
-  #show(line, end) {
-    const { cue } = this.#cues.at(-1);
-    cue.endTime = Math.max(end + this.#offset, cue.endTime);
-    cue.text = line.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-  }
+function show({ cue }, text, end) {
+  cue.endTime = Math.max(end, cue.endTime);
+  cue.text = text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
 customElements.define("tympan-captions", TympanCaptions);

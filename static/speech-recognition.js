@@ -12,14 +12,10 @@ const NO_SPEECH_MS = 8000; // after which a recognition that is not continuous e
 const KINDS = ["start", "audiostart", "soundstart", "speechstart", "result", "nomatch", "speechend", "soundend",
   "audioend", "error", "end"];
 const ERRORS = {
-  AbortError: "aborted",
-  TooSlow: "aborted",
-  NotAllowedError: "not-allowed",
-  SecurityError: "not-allowed",
-  NotFoundError: "audio-capture",
-  NotReadableError: "audio-capture",
-  DownloadFailed: "network",
-  CorruptFile: "network",
+  "aborted": ["AbortError", "TooSlow"],
+  "not-allowed": ["NotAllowedError", "SecurityError"],
+  "audio-capture": ["NotFoundError", "NotReadableError"],
+  "network": ["DownloadFailed", "CorruptFile"],
 };
 
 const engine = EngineClient.of(new URL(import.meta.url).searchParams);
@@ -52,9 +48,7 @@ export class SpeechRecognition extends EventTarget {
     }
   }
 
-  get phrases() {
-    return this.#phrases;
-  }
+  get phrases() { return this.#phrases; }
 
   set phrases(phrases) {
     if (phrases.length) throw new SpeechRecognitionErrorEvent("error", { error: "phrases-not-supported" });
@@ -73,13 +67,8 @@ export class SpeechRecognition extends EventTarget {
     });
   }
 
-  stop() {
-    this.#session?.stop(false);
-  }
-
-  abort() {
-    this.#session?.stop(true);
-  }
+  stop() { this.#session?.stop(false); }
+  abort() { this.#session?.stop(true); }
 
   static async available({ langs, processLocally = false }) {
     if (!(await supports(langs))) return "unavailable";
@@ -217,13 +206,13 @@ class Session {
 
   #fail(reason) {
     const cause = this.#noSpeech ?? reason;
-    const error = cause.error ?? ERRORS[cause.fields?.cause ?? cause.name] ?? "service-not-allowed";
+    const name = cause.fields?.cause ?? cause.name;
+    const code = Object.keys(ERRORS).find((key) => ERRORS[key].includes(name));
+    const error = cause.error ?? code ?? "service-not-allowed";
     this.#emit(new SpeechRecognitionErrorEvent("error", { error, message: cause.message }));
   }
 
-  #emit(event) {
-    this.recognition.dispatchEvent(event);
-  }
+  #emit(event) { this.recognition.dispatchEvent(event); }
 }
 
 export class SpeechRecognitionEvent extends Event {
@@ -246,9 +235,7 @@ class List extends Array {
     return Object.freeze(Object.assign(this.from(items), facts));
   }
 
-  item(index) {
-    return this[index] ?? null;
-  }
+  item(index) { return this[index] ?? null; }
 }
 
 export class SpeechRecognitionAlternative {
@@ -259,29 +246,24 @@ export class SpeechRecognitionAlternative {
 }
 
 export class SpeechRecognitionResult extends List {
-  get speechStartTime() {
-    return this[0].words[0]?.start;
-  }
-
-  get speechEndTime() {
-    return this[0].words.at(-1)?.end;
-  }
+  get speechStartTime() { return this[0].words[0]?.start; }
+  get speechEndTime() { return this[0].words.at(-1)?.end; }
 }
 
 export class SpeechRecognitionResultList extends List {}
 
 // Whether the model knows all of these languages; a tag without a region stands for all of its regions.
 async function supports(langs) {
-  for (const lang of langs) checkTag(lang);
+  const wanted = langs.map(languageOf);
   const known = await languages();
-  return langs.length > 0 && (!known?.length || langs.every((lang) => known.includes(new Intl.Locale(lang).language)));
+  return wanted.length > 0 && (!known?.length || wanted.every((language) => known.includes(language)));
 }
 
-function checkTag(lang) {
+function languageOf(tag) {
   try {
-    new Intl.Locale(lang);
+    return new Intl.Locale(tag).language;
   } catch {
-    throw new DOMException(`“${lang}” is not a language tag.`, "SyntaxError");
+    throw new DOMException(`“${tag}” is not a language tag.`, "SyntaxError");
   }
 }
 
@@ -298,12 +280,7 @@ function newError(error, message) {
   return Object.assign(new Error(message), { error });
 }
 
-Object.assign(globalThis, {
-  SpeechRecognition,
-  webkitSpeechRecognition: SpeechRecognition,
-  SpeechRecognitionEvent,
-  SpeechRecognitionErrorEvent,
-  SpeechRecognitionAlternative,
-  SpeechRecognitionResult,
-  SpeechRecognitionResultList,
-});
+const standard = [SpeechRecognition, SpeechRecognitionEvent, SpeechRecognitionErrorEvent,
+  SpeechRecognitionAlternative, SpeechRecognitionResult, SpeechRecognitionResultList];
+for (const item of standard) globalThis[item.name] = item;
+globalThis.webkitSpeechRecognition = SpeechRecognition;

@@ -20,8 +20,7 @@ class Capture extends AudioWorkletProcessor {
   }
 
   send() {
-    const frame = this.frame.slice(0, this.nFilled);
-    this.port.postMessage(frame, [frame.buffer]);
+    this.port.postMessage(this.frame.slice(0, this.nFilled));
     this.nFilled = 0;
   }
 

@@ -1,6 +1,6 @@
 // The page's connection to the engine: a worker with one model, and one recording at a time.
 import { failure, toError } from "./errors.js";
-import { CHUNK_SAMPLES, COMMANDS, EVENTS, REQUESTS, SAMPLE_RATE_HZ } from "./protocol.js";
+import { CHUNK_SAMPLES, SAMPLE_RATE_HZ } from "./protocol.js";
 
 export const HOME = new URL("..", import.meta.url).href;
 
@@ -32,9 +32,7 @@ export class EngineClient extends EventTarget {
     this.info = undefined; // on the model that is loaded
   }
 
-  get isLoading() {
-    return this.#loading !== undefined && !this.info;
-  }
+  get isLoading() { return this.#loading !== undefined && !this.info; }
 
   // Loads the client's model unless that was done or is being done. What failed is tried again by the next call.
   load() {
@@ -60,7 +58,6 @@ export class EngineClient extends EventTarget {
 
   // Rejects with an Error of the worker: its `name` is the kind, its `message` the sentence for the screen.
   request(name, fields = {}) {
-    check(REQUESTS, name, fields);
     const id = this.#nRequests++;
     return new Promise((resolve, reject) => {
       this.#requests.set(id, { resolve, reject });
@@ -98,7 +95,7 @@ export class EngineClient extends EventTarget {
         return await this.#record(source.rateHz, true, trace, listener, async (recording, failed) => {
           source.start((samples) => {
             listener.onsamples?.(samples);
-            this.#push({ recording, samples });
+            this.#post({ name: "push", fields: { recording, samples } });
           });
           listener.onstart?.();
           const isDropped = await Promise.race([stopped, source.ended, failed]);
@@ -130,12 +127,9 @@ export class EngineClient extends EventTarget {
   async #record(rateHz, live, trace, listener, send) {
     const recording = ++this.#nRecordings;
     const failed = Promise.withResolvers();
+    this.#recording = { number: recording, sequence: 0, listener, fail: failed.resolve };
     let error;
-    const fail = (reason) => {
-      error ??= reason;
-      failed.resolve();
-    };
-    this.#recording = { number: recording, sequence: 0, listener, fail };
+    failed.promise.then((reason) => { error = reason; });
     try {
       await this.request("begin", { recording, rate_hz: rateHz, live, trace });
       await send(recording, failed.promise);
@@ -148,11 +142,6 @@ export class EngineClient extends EventTarget {
     } finally {
       this.#recording = undefined;
     }
-  }
-
-  #push(fields) {
-    check(COMMANDS, "push", fields);
-    this.#post({ name: "push", fields });
   }
 
   #post(message) {
@@ -169,19 +158,16 @@ export class EngineClient extends EventTarget {
 
   #receive(message) {
     if ("id" in message) this.#settle(message);
-    else if (this.#isCurrent(message)) this.#dispatch(message);
+    else this.#dispatch(message);
   }
 
-  // Whether an event is neither of another recording nor late. Events without a recording are of the model.
-  #isCurrent({ recording, sequence }) {
-    if (recording === undefined) return true;
-    if (recording !== this.#recording?.number || sequence <= this.#recording.sequence) return false;
-    this.#recording.sequence = sequence;
-    return true;
-  }
-
+  // Drops events of other recordings, and late ones. Those without a recording are of the model.
   #dispatch({ event, ...fields }) {
-    check(EVENTS, event, fields);
+    const { recording, sequence } = fields;
+    if (recording !== undefined) {
+      if (recording !== this.#recording?.number || sequence <= this.#recording.sequence) return;
+      this.#recording.sequence = sequence;
+    }
     if (event === "backend" && this.info) Object.assign(this.info, fields);
     if (event === "failure") this.#recording.fail(toError(fields));
     this.#recording?.listener[`on${event}`]?.(fields);
@@ -194,12 +180,6 @@ export class EngineClient extends EventTarget {
     if (error) reject(toError(error));
     else resolve(value);
   }
-}
-
-// A mistake of our own, never one of the outside world.
-function check(schema, name, fields) {
-  const isKnown = Object.hasOwn(schema, name) && Object.keys(fields).every((field) => schema[name].includes(field));
-  if (!isKnown) throw new TypeError(`protocol.py knows no message ${name} with ${Object.keys(fields)}`);
 }
 
 // A page may not start a worker of another origin, but one of its own that imports it. The Content-Security-Policy of

@@ -75,14 +75,15 @@ def test_the_page_sends_exactly_the_requests_and_commands() -> None:
     sent = {name: fields_of(fields) for name, fields in re.findall(r'\brequest\("(\w+)", \{([^}]*)\}', JAVASCRIPT)}
     sent |= {name: set() for name in re.findall(r'\brequest\("(\w+)"\)', MAIN + JAVASCRIPT)}
     assert sent == {name: set(fields) for name, fields in REQUESTS.items()}
-    pushed = re.findall(r"this\.#push\(\{([^}]*)\}", JAVASCRIPT)
-    assert [fields_of(fields) for fields in pushed] == [set(COMMANDS["push"])]
-    assert list(COMMANDS) == ["push"]
+    commands = re.findall(r'#post\(\{ name: "(\w+)", fields: \{([^}]*)\}', JAVASCRIPT)
+    assert {name: fields_of(fields) for name, fields in commands} == {
+        name: set(fields) for name, fields in COMMANDS.items()
+    }
 
 
 def test_the_page_handles_exactly_the_events() -> None:
     handlers = dict(re.findall(r'\("(\w+)", self\.(show_\w+)\)', MAIN))
-    listened = re.findall(r'engine\.addEventListener\("(\w+)", \(\{ detail: \{([^}]*)\} \}\)', JAVASCRIPT)
+    listened = re.findall(r'engine\.addEventListener\("(\w+)", \(\{ detail(?:: \{([^}]*)\})? \}\)', JAVASCRIPT)
     known = {*handlers, *dict(listened), *re.findall(r'\bevent === "(\w+)"', SCRIPTS["engine_client.js"])}
     assert known == set(EVENTS)
 

@@ -128,17 +128,3 @@ def test_an_error_of_the_worker_has_its_kind_message_and_fields(page: Page) -> N
             return client.load().catch(({ name, message, fields }) => [name, message, fields.reason]);
         }"""
     ) == ["BadModel", "It is bad.", "bad"]
-
-
-def test_unknown_messages_are_refused(page: Page) -> None:
-    refused = """(message) => {
-        try { message(); } catch (error) { return error.name; }
-    }"""
-    assert page.evaluate(f"({refused})(() => client.request('sing', {{}}))") == "TypeError"
-    assert page.evaluate(f"({refused})(() => client.request('begin', {{ loudly: true }}))") == "TypeError"
-    failures: list[str] = []
-    page.on("pageerror", lambda error: failures.append(str(error)))
-    page.evaluate("client.load().then(() => post({ event: 'moved', backend: 'simd' }))")
-    page.wait_for_timeout(50)
-    assert len(failures) == 1
-    assert "moved" in failures[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def page(chromium: Browser, site: str) -> Iterator[Page]:
 
 def lines_of(words: list[Word], starts: list[int]) -> list[list[Word]]:
     """The words of each line."""
-    return [words[start:end] for start, end in zip(starts, [*starts[1:], len(words)], strict=True)]
+    return [words[start:end] for start, end in pairwise([*starts, len(words)])]
 
 
 def starts_of(words: list[Word]) -> list[int]:
