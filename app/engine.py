@@ -164,7 +164,7 @@ class Recording:
         if self._has_failed:
             return
         try:
-            self.session.hear(samples)
+            self.session.push(samples)
         except Exception as error:
             self._has_failed = True
             self._post("failure", **_describe(error))

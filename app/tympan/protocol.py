@@ -80,8 +80,8 @@ PAGE_ERRORS = ("BadAudio", "DownloadFailed", "MicrophoneDenied", "TabDenied")
 # Their reasons by code. The page's tables of texts translate them.
 REASONS = {
     "denied": "permission was refused. Allow it in the address bar and try again",
-    "no_microphone": "there is none",
-    "microphone_busy": "another program holds it",
+    "no_microphone": "none was found",
+    "microphone_busy": "another program is using it",
     "insecure": "this page was not opened over https or from this machine",
     "no_tab_sound": "no sound was shared with it. Choose a tab, and tick “Also share tab audio”",
     "no_tab_support": "this browser cannot share the sound of a tab",
