@@ -2,12 +2,13 @@
 
 dist/
     index.html ...         static/, unchanged
-    pyscript.toml          PyScript configuration of the engine worker
+    bridge/protocol.js     the messages and constants of app/tympan/protocol.py, for JavaScript
+    pyscript.toml          PyScript configuration for authors' pages
     tympan.zip             the package `tympan` with its shaders, unpacked by the engine worker
     app/                   main.py and engine.py, and the modules of the package that MicroPython imports in the page
     vendor/pyodide/        the runtime and the wheels, with the lock file that names them
-    vendor/pyscript/       PyScript's modules
-    vendor/micropython/    the interpreter of the page's own thread
+    vendor/pyscript/       PyScript modules
+    vendor/micropython/    the interpreter of the page thread
     files.js               the list of all files with their SHA-256, for the service worker
 """
 
@@ -20,10 +21,12 @@ import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from inspect import signature
 from io import BytesIO
 from pathlib import Path
 
 from cli.errors import CommandError
+from tympan import errors, protocol
 
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
@@ -32,7 +35,7 @@ ENVIRONMENT_VARIABLE = "TYMPAN_SITE"
 PYODIDE_FILES = ("pyodide.mjs", "pyodide.asm.js", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json")
 MICROPYTHON_FILES = ("micropython.mjs", "micropython.wasm")
 PYSCRIPT_SUFFIXES = (".js", ".css")
-SHARED_MODULES = ("errors.py", "text/cues.py")  # modules of the package that both interpreters import
+SHARED_MODULES = ("errors.py", "protocol.py", "text/cues.py")  # modules of the package that both interpreters import
 
 SERVICE_WORKER, SITE_LIST = "service-worker.js", "files.js"
 
@@ -101,6 +104,7 @@ def _plan(root: Path) -> dict[str, Path | bytes]:
         site[path.relative_to(root).as_posix()] = path
     site["pyscript.toml"] = root / "pyscript.toml"
     site["tympan.zip"] = _library(root)
+    site["bridge/protocol.js"] = protocol_module().encode()
     for name in PYODIDE_FILES:
         site[f"vendor/pyodide/{name}"] = _installed(modules / "pyodide" / name)
     for path in sorted(_installed(wheels).glob("*.whl")):
@@ -113,6 +117,19 @@ def _plan(root: Path) -> dict[str, Path | bytes]:
         site[f"vendor/micropython/{name}"] = _installed(path)
     site[SITE_LIST] = _list(site)
     return site
+
+
+def protocol_module() -> str:
+    """`tympan.protocol` as a JavaScript module, with the sentences of the errors that JavaScript raises."""
+    constants = {name: value for name, value in vars(protocol).items() if name.isupper()}
+    constants["PAGE_ERRORS"] = {kind: _sentence(getattr(errors, kind)) for kind in protocol.PAGE_ERRORS}
+    lines = [f"export const {name} = {json.dumps(value, ensure_ascii=False)};" for name, value in constants.items()]
+    return "\n".join(["// Written by cli/site.py from app/tympan/protocol.py.", *lines, ""])
+
+
+def _sentence(kind: type[errors.TympanError]) -> str:
+    """The sentence of an error, with its fields in braces."""
+    return str(kind(**{name: f"{{{name}}}" for name in signature(kind).parameters}))
 
 
 def _list(site: Mapping[str, Path | bytes]) -> bytes:

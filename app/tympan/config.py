@@ -16,10 +16,9 @@ from math import prod
 from typing import Any
 
 from tympan.errors import BadModel
-
-SAMPLE_RATE_HZ = 24_000
-FRAME_SAMPLES = 1_920
-FRAME_S = FRAME_SAMPLES / SAMPLE_RATE_HZ
+from tympan.protocol import FRAME_S as FRAME_S
+from tympan.protocol import FRAME_SAMPLES as FRAME_SAMPLES
+from tympan.protocol import SAMPLE_RATE_HZ as SAMPLE_RATE_HZ
 
 WORD_BOUNDARY_ID = 0  # "end of padding": the next text token starts a word
 FIRST_TEXT_ID = 4  # lower ids are special: 0 boundary, 1 and 2 unused, 3 padding

@@ -94,13 +94,6 @@ class BadAudio(AudioError):
         super().__init__(f"“{name}” cannot be transcribed: {reason}.")
 
 
-MICROPHONE_REASONS = {  # by the name of the DOMException
-    "NotAllowedError": "permission was refused. Allow it in the address bar and try again",
-    "NotFoundError": "none was found",
-    "NotReadableError": "another program is using it",
-}
-
-
 class MicrophoneDenied(AudioError):
     def __init__(self, reason: str) -> None:
         self.reason = reason

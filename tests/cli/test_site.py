@@ -37,6 +37,7 @@ def sources(tmp_path: Path) -> Path:
         "static/index.html",
         "app/main.py",
         "app/tympan/errors.py",
+        "app/tympan/protocol.py",
         "app/tympan/text/cues.py",
         "shaders/add.wgsl",
         "pyscript.toml",
