@@ -62,6 +62,7 @@ ANSWERS = {
         "title",
         "languages",
         "licence",
+        "source",
         "notes",
         "bytes",
         "host",
