@@ -143,7 +143,7 @@ def test_performance_panel_shows_measured_figures(page: Page) -> None:
     page.click("#panel summary")
     names, figures = page.locator("#figures dt").all_inner_texts(), page.locator("#figures dd").all_inner_texts()
     shown = dict(zip(names, figures, strict=True))
-    for name in ("Mimi encoder per 80 ms frame", "Transformer per frame"):
+    for name in ("Mimi per 80 ms frame", "Transformer per frame"):
         assert shown[name].endswith(" ms")
         assert float(shown[name].removesuffix(" ms")) > 0
     assert "real time" in shown["Real-time factor"]
@@ -157,7 +157,7 @@ def test_french_is_remembered_by_later_visits(page: Page) -> None:
     assert page.evaluate("document.documentElement.lang") == "fr"
     assert page.get_attribute("#transcript", "lang") == "en", "the transcript keeps its language"
     assert page.inner_text("#microphone") == "Écouter"
-    assert page.inner_text("#figures dt >> nth=0") == "Encodeur Mimi par trame de 80 ms"
+    assert page.inner_text("#figures dt >> nth=0") == "Mimi par trame de 80 ms"
     assert page.inner_text("#session-list .rename") == "Renommer"
     another = page.context.new_page()
     another.goto(page.url)

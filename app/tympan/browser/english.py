@@ -79,7 +79,7 @@ ENGLISH = {
     "not_kept": "The browser could not save this session.",
     # performance
     "panel": "Performance",
-    "mimi": "Mimi encoder per 80 ms frame",
+    "mimi": "Mimi per 80 ms frame",
     "transformer": "Transformer per frame",
     "real_time_factor": "Real-time factor",
     "real_time_note": "{factor} ({times}× real time)",

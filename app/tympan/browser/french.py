@@ -77,7 +77,7 @@ FRENCH = {
     "not_kept": "Le navigateur n’a pas pu enregistrer cette session.",
     # performance
     "panel": "Performances",
-    "mimi": "Encodeur Mimi par trame de 80 ms",
+    "mimi": "Mimi par trame de 80 ms",
     "transformer": "Transformeur par trame",
     "real_time_factor": "Facteur temps réel",
     "real_time_note": "{factor} ({times} × le temps réel)",
@@ -85,7 +85,7 @@ FRENCH = {
     "backlog": "Retard",
     "memory": "Mémoire de Python",
     "delay": "Délai entre parole et texte",
-    "backend": "Exécution du transformeur",
+    "backend": "Backend du transformeur",
     "adapter": "Périphérique",
     "kernels": "Noyaux de Mimi",
     "kernels_relaxed": "SIMD relaxé",

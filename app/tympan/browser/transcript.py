@@ -21,7 +21,8 @@ SHORT_PAUSE_S = 0.4
 SENTENCE_ENDS = (".", "!", "?", "…")
 STEPS = {"ArrowRight": 1, "ArrowLeft": -1, "ArrowDown": 12, "ArrowUp": -12}  # words
 NEAR_END_PX = 80  # the transcript follows new words unless it is scrolled up further than this
-DRAW_INTERVAL_MS = 32  # between two drawings of new words
+REST = 4  # times the duration of a drawing pass before the next, so drawing takes at most a fifth of the time
+MAX_REST_MS = 100
 
 
 class Transcript:
@@ -31,7 +32,7 @@ class Transcript:
         """on_play: called with the time in seconds to play from."""
         self._on_play = on_play
         self._timer = None
-        self._drawn_ms = 0.0
+        self._next_ms = 0.0  # no drawing before this time
         self.clear()
         on("transcript", "click", self._click)
         on("transcript", "keydown", self._press)
@@ -61,10 +62,10 @@ class Transcript:
         self._describe()
 
     def add(self, words, partial=""):
-        """Add new words. partial: text of the word in progress. They are drawn now or within DRAW_INTERVAL_MS."""
+        """Add new words. partial: text of the word in progress. They are drawn now or within MAX_REST_MS."""
         self.words += words
         self._partial_text = partial
-        wait_ms = self._drawn_ms + DRAW_INTERVAL_MS - window.performance.now()
+        wait_ms = self._next_ms - window.performance.now()
         if wait_ms <= 0:
             self._draw()
         elif self._timer is None:
@@ -110,6 +111,7 @@ class Transcript:
     def _draw(self):
         """Bring the page up to date with `words` and the word in progress."""
         self._cancel_timer()
+        begun_ms = window.performance.now()
         if self._partial:
             self._partial.remove()
             self._partial = None
@@ -124,7 +126,8 @@ class Transcript:
         if self._follows and not document.hidden:
             box = element("transcript")
             box.scrollTop = box.scrollHeight
-        self._drawn_ms = window.performance.now()
+        ended_ms = window.performance.now()
+        self._next_ms = ended_ms + min(REST * (ended_ms - begun_ms), MAX_REST_MS)
 
     def _append(self, n):
         word = self.words[n]
