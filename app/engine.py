@@ -200,7 +200,7 @@ def _tell_turn(turn: Turn) -> None:
 async def hear(samples: JsProxy) -> None:
     """Take samples of a voice: a Float32Array."""
     assert session is not None
-    session.hear(np.asarray(samples.to_py(), dtype=np.float32))
+    session.push(np.asarray(samples.to_py(), dtype=np.float32))
 
 
 @answers

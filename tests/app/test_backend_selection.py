@@ -11,7 +11,6 @@ from tympan.lm import backend_selection
 from tympan.lm.backend import CompletedStep
 from tympan.lm.backend_selection import choose, is_gpu_too_slow, n_multiplications
 from tympan.lm.reference import Reference
-from tympan.wasm import module
 
 GPU = AdapterInfo("nvidia", "ampere", "", is_software=False, subgroup_width=32, has_integer_dot=True)
 SWIFTSHADER = AdapterInfo("google", "swiftshader", "", is_software=True, subgroup_width=4, has_integer_dot=True)
@@ -20,7 +19,7 @@ SWIFTSHADER = AdapterInfo("google", "swiftshader", "", is_software=True, subgrou
 @pytest.fixture
 def simd(monkeypatch: pytest.MonkeyPatch) -> None:
     """Simulates a browser with WebAssembly SIMD."""
-    monkeypatch.setattr(module, "lm_kernels", object)
+    monkeypatch.setattr(backend_selection, "simd_kernels", object)
 
 
 @pytest.mark.usefixtures("simd")

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tympan.config import FRAME_S
-from tympan.text.cues import LONGEST_CUE_S, LONGEST_LINE, PAUSE_S, Cues
+from tympan.text.cues import MAX_CUE_S, MAX_LINE_CHARACTERS, PAUSE_S, Cues
 from tympan.text.words import Word
 
 LINES = """
@@ -20,7 +20,7 @@ async (words) => {
     return lines.map(({ text }) => text.split(" "));
 }
 """
-HALF_LINE = "a" * (LONGEST_LINE // 2)
+HALF_LINE = "a" * (MAX_LINE_CHARACTERS // 2)
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +48,9 @@ def lines_of(words: list[Word]) -> list[list[str]]:
         ([Word(HALF_LINE, 0, 1), Word(HALF_LINE[1:], 1, 2)], 1),
         ([Word(HALF_LINE, 0, 1), Word(HALF_LINE, 1, 2)], 2),
         ([Word("𝄞" * len(HALF_LINE), 0, 1), Word("𝄞" * (len(HALF_LINE) - 1), 1, 2)], 1),
-        ([Word("a" * (LONGEST_LINE + 1), 0, 1), Word("a", 1, 2)], 2),
-        ([Word("a", 0, 1), Word("a", 1, LONGEST_CUE_S)], 1),
-        ([Word("a", 0, 1), Word("a", 1, LONGEST_CUE_S + 0.01)], 2),
+        ([Word("a" * (MAX_LINE_CHARACTERS + 1), 0, 1), Word("a", 1, 2)], 2),
+        ([Word("a", 0, 1), Word("a", 1, MAX_CUE_S)], 1),
+        ([Word("a", 0, 1), Word("a", 1, MAX_CUE_S + 0.01)], 2),
         ([Word("a", 0, 1), Word("a", 1 + PAUSE_S, 2)], 1),
         ([Word("a", 0, 1), Word("a", 1.01 + PAUSE_S, 2)], 2),
         ([Word(HALF_LINE, 0, 0), Word(HALF_LINE, 0, 0)], 2),

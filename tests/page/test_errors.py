@@ -149,5 +149,5 @@ def test_a_browser_that_may_keep_nothing_at_all(chromium: Browser, site: str, tm
     tympan = TympanPage(context.new_page())
     tympan.page.goto(site)
     tympan.wait_for("error", timeout_ms=BOOT_MS)
-    assert "may keep nothing" in failed_to_load(tympan)
+    assert "does not let this site store data" in failed_to_load(tympan)
     context.close()

@@ -108,7 +108,7 @@ class _Recording:
     def _hear(self, samples: JsProxy) -> None:
         assert self._session is not None
         try:
-            self._session.hear(np.asarray(samples.to_py(), dtype=np.float32))
+            self._session.push(np.asarray(samples.to_py(), dtype=np.float32))
         except TympanError as error:
             self._failure = error
             self.abandon()

@@ -14,9 +14,8 @@ import numpy as np
 
 from tympan.gpu.device import AdapterInfo
 from tympan.lm.backend import Backend
-from tympan.lm.simd.kernels import SimdKernels
+from tympan.lm.simd.kernels import SimdKernels, simd_kernels
 from tympan.lm.weights import LMWeights
-from tympan.wasm import module
 from tympan.weights.blocks import BLOCK
 from tympan.weights.q4 import Q4Matrix
 
@@ -62,11 +61,11 @@ class Choice:
 
 def choose(asked: str, adapter: AdapterInfo | None) -> Choice:
     """Select backends. asked: a backend's name, or `auto`. adapter: the GPU that the browser offers, if any."""
-    if asked == "simd" and module.lm_kernels() is None:
+    if asked == "simd" and simd_kernels() is None:
         return Choice(("numpy",), Reason("no_simd"))
     if asked != "auto":
         return Choice((asked,), Reason("asked"))
-    cpu = "numpy" if module.lm_kernels() is None else "simd"
+    cpu = "numpy" if simd_kernels() is None else "simd"
     if adapter is None:
         return Choice((cpu,), Reason("no_webgpu"))
     if adapter.is_software:
@@ -76,7 +75,7 @@ def choose(asked: str, adapter: AdapterInfo | None) -> Choice:
 
 async def is_gpu_too_slow(lm: Backend, weights: LMWeights) -> Reason | None:
     """Measure whether the GPU backend `lm` is too slow and the CPU would be faster; return the reason if so."""
-    kernels = module.lm_kernels()
+    kernels = simd_kernels()
     if kernels is None or (gpu_ms := await _frame_ms(lm)) <= GPU_FAST_ENOUGH_MS:
         return None
     cpu_ms = n_multiplications(weights) / _multiplications_per_ms(kernels)

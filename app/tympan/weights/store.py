@@ -20,7 +20,7 @@ from pyodide.ffi import JsException, create_once_callable, to_js
 from pyodide_js import _module
 
 from tympan.errors import CorruptFile, DownloadFailed
-from tympan.wasm.library import address
+from tympan.wasm.memory import address
 from tympan.weights.file import BytesLike, File
 from tympan.weights.manifest import ModelFile
 
