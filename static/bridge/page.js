@@ -7,8 +7,10 @@ import { EngineClient } from "./engine_client.js";
 import { toError } from "./errors.js";
 import { Recorder } from "./recorder.js";
 
-export { AudioSource, decode, read, toError };
+export { decode, read, toError };
 export const engine = EngineClient.of(new URLSearchParams(location.search));
+export const openMicrophone = () => AudioSource.openMicrophone(); // MicroPython reaches no static methods
+export const openTab = () => AudioSource.openTab();
 let stopped;
 
 engine.start();

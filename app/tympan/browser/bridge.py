@@ -11,17 +11,8 @@ from tympan.browser.promises import JsError, js_error, settled
 from tympan.protocol import REASONS
 
 engine = bridge.engine
+open_microphone, open_tab = bridge.openMicrophone, bridge.openTab
 read, transcribe, listen, stop, captions = bridge.read, bridge.transcribe, bridge.listen, bridge.stop, bridge.captions
-
-
-def open_microphone():
-    """A promise of the bridge's AudioSource."""
-    return bridge.AudioSource.openMicrophone()
-
-
-def open_tab():
-    """The same for another tab."""
-    return bridge.AudioSource.openTab()
 
 
 class AudioSource:
