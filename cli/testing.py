@@ -1,7 +1,4 @@
-"""Pytest fixtures to test pages that listen, with Playwright: `pytest_plugins = ["cli.testing"]`.
-
-docs/testing.md shows their use.
-"""
+"""Pytest plugin for pages that use the microphone: `pytest_plugins = ["cli.testing"]`. See docs/testing.md."""
 
 from __future__ import annotations
 
@@ -14,37 +11,67 @@ import pytest
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from bench.word_errors import word_error_rate
-from cli import chromium
+from cli import chromium, site
 from cli.server import serving
-from cli.site import build
 
-__all__ = ["OpenBrowser", "OpenPage", "tympan_browser", "tympan_page", "tympan_url", "word_error_rate"]
+__all__ = [
+    "OpenBrowser",
+    "OpenPage",
+    "tympan_browser",
+    "tympan_chromium",
+    "tympan_page",
+    "tympan_site",
+    "tympan_url",
+    "word_error_rate",
+]
 
 URL_VARIABLE = "TYMPAN_URL"
-READY_MS = 180_000  # a machine that tests much at once starts Pyodide slowly
+READY_MS = 180_000  # Pyodide starts slowly when several tests run at once
 
 OpenBrowser: TypeAlias = Callable[..., Browser]
 OpenPage: TypeAlias = Callable[..., Page]
 
 
 @pytest.fixture(scope="session")
-def tympan_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a Tympan site: $TYMPAN_URL, or else this checkout's, built and served for the session."""
+def tympan_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the built site of this checkout: $TYMPAN_SITE, or else built once per test run.
+
+    The workers of pytest-xdist share one build in the temporary directory of the run. Tests must not change it.
+    """
+    if os.environ.get(site.ENVIRONMENT_VARIABLE):
+        return site.prepare()
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / "site"
+    with site.locked(shared):
+        if not folder.exists():
+            site.build(shared / "site.new")
+            (shared / "site.new").rename(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tympan_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a Tympan site: $TYMPAN_URL, or else `tympan_site`, served for the session."""
     if named := os.environ.get(URL_VARIABLE):
         yield named.rstrip("/")
         return
-    folder = tmp_path_factory.mktemp("tympan")
-    build(folder)
-    with serving(folder) as url:
+    with serving(request.getfixturevalue("tympan_site")) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
-def tympan_browser(request: pytest.FixtureRequest) -> Iterator[OpenBrowser]:
-    """A function from a WAV file to a headless Chromium whose microphone it is; one browser for each file.
+def tympan_chromium() -> Path:
+    """The path of the browser. Every fixture and test that starts a browser requests it, directly or indirectly."""
+    return chromium.find()
 
-    Every time that a page opens the microphone, the file is heard once from its beginning, and silence after it. No
-    permission is asked for. Without a file there is no microphone.
+
+@pytest.fixture(scope="session")
+def tympan_browser(request: pytest.FixtureRequest, tympan_chromium: Path) -> Iterator[OpenBrowser]:
+    """A function that returns a headless Chromium whose microphone plays a WAV file; one browser per file.
+
+    Each time a page opens the microphone, it hears the file once from the start, then silence. Permission is granted
+    without a prompt. Without a file there is no microphone.
     """
     browsers: dict[Path | None, Browser] = {}
     playwright = _running_playwright(request)
@@ -52,7 +79,7 @@ def tympan_browser(request: pytest.FixtureRequest) -> Iterator[OpenBrowser]:
     def open_browser(microphone: str | os.PathLike[str] | None = None) -> Browser:
         wav = None if microphone is None else Path(microphone).resolve()
         if wav not in browsers:
-            browsers[wav] = playwright.chromium.launch(executable_path=chromium.find(), args=_flags(wav))
+            browsers[wav] = playwright.chromium.launch(executable_path=tympan_chromium, args=_flags(wav))
         return browsers[wav]
 
     yield open_browser
@@ -62,9 +89,9 @@ def tympan_browser(request: pytest.FixtureRequest) -> Iterator[OpenBrowser]:
 
 @pytest.fixture
 def tympan_page(tympan_url: str, tympan_browser: OpenBrowser) -> Iterator[OpenPage]:
-    """A function that opens the site's page in a fresh profile, and returns it when the model is loaded.
+    """A function that opens Tympan's page in a fresh profile and returns it when the model is loaded.
 
-    microphone: as `tympan_browser` takes it. query: of the address, as in "backend=numpy".
+    microphone: as for `tympan_browser`. query: the query of the URL, such as "backend=numpy".
     """
     pages: list[Page] = []
 
@@ -83,7 +110,7 @@ def tympan_page(tympan_url: str, tympan_browser: OpenBrowser) -> Iterator[OpenPa
 
 
 def _running_playwright(request: pytest.FixtureRequest) -> Playwright:
-    """The one that is running, where there is one: two cannot run beside each other."""
+    """The `playwright` fixture of the project, if it has one, because a process can run only one driver."""
     try:
         running: Playwright = request.getfixturevalue("playwright")
     except pytest.FixtureLookupError:

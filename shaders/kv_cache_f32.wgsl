@@ -1,14 +1,12 @@
-// ring_f32: a part of other kernels. Keys and values as pairs of float32, twice as large and exact.
-//
-// Uses        ring
+// kv_cache_f32 (part of kv_cache): a pair is stored as two float32, exact and twice as large as in half floats.
 
-alias Stored = vec2<f32>;
-alias Four = mat2x4<f32>;
+alias StoredPair = vec2<f32>;
+alias FourStoredPairs = mat2x4<f32>;
 
-fn stored(pair: vec2<f32>) -> Stored {
+fn encode_pair(pair: vec2<f32>) -> StoredPair {
     return pair;
 }
 
-fn pairs_of(four: Four) -> Pairs {
-    return Pairs(four[0].xy, four[0].zw, four[1].xy, four[1].zw);
+fn decode_pairs(four: FourStoredPairs) -> FourPairs {
+    return FourPairs(four[0].xy, four[0].zw, four[1].xy, four[1].zw);
 }

@@ -149,5 +149,5 @@ def test_all_site_data_blocked(chromium: Browser, site: str, tmp_path: Path) -> 
     tympan = TympanPage(context.new_page())
     tympan.page.goto(site)
     tympan.wait_for("error", timeout_ms=BOOT_MS)
-    assert "may keep nothing" in failed_to_load(tympan)
+    assert "does not let this site store data" in failed_to_load(tympan)
     context.close()

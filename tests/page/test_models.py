@@ -239,7 +239,7 @@ def test_storage_quota_exceeded(context: BrowserContext, site: str, rough: Rough
     browser.send("Storage.overrideQuotaForOrigin", {"origin": site, "quotaSize": 1_000_000})
     tympan.page.click("#download")
     tympan.wait_for("error")
-    assert "no room for the model" in tympan.error
+    assert "not enough storage for the model" in tympan.error
     assert "MB are needed" in tympan.error
     assert tympan.page.inner_text("#error button") == "Delete downloaded models."
     browser.send("Storage.overrideQuotaForOrigin", {"origin": site})

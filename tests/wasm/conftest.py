@@ -1,4 +1,4 @@
-"""Calls a kernel in the browser, at every level that needs one."""
+"""Calls a kernel in the browser, at each SIMD level."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ Call: TypeAlias = Callable[..., Any]
 MISALIGNED = """
 import numpy as np
 from tympan.wasm import module
-from tympan.mimi.kernels import Activation, LayerPointers
-from tympan.lm.simd.kernels import KVCache
+from tympan.mimi.kernels import Activation, LayerPointers, mimi_kernels
+from tympan.lm.simd.kernels import KVCache, simd_kernels
 from tympan.weights.blocks import BlockMatrix
 
 def misaligned(array):
-    '''The same array, or a matrix of such, one element further than malloc would put it.'''
+    '''A copy of the array, or of a matrix's arrays, one element past the address that malloc would return.'''
     if isinstance(array, BlockMatrix):
         return type(array)(misaligned(array.blocks), misaligned(array.scale), array.k)
-    room = np.empty(array.size + 1, array.dtype)[1:].reshape(array.shape)
-    room[...] = array
-    return room
+    copy = np.empty(array.size + 1, array.dtype)[1:].reshape(array.shape)
+    copy[...] = array
+    return copy
 
 assert module.use(level) == level
-kernels, lm = module.kernels(), module.lm_kernels()
+kernels, lm = mimi_kernels(), simd_kernels()
 values = {name: misaligned(v) if isinstance(v, (np.ndarray, BlockMatrix)) else v for name, v in values.items()}
 result = eval(expression, {**globals(), **values})
 result
@@ -39,7 +39,7 @@ result
 def call(request: pytest.FixtureRequest, pyodide_page: PyodidePage) -> Iterator[Call]:
     """`call(expression, **values)`: the value of a Python expression over `kernels`, `lm`, `np` and the given values.
 
-    Arrays arrive at addresses that are multiples of their element's size and of nothing more.
+    Arrays are passed at addresses aligned to their element size only.
     """
 
     def run(expression: str, **values: Any) -> Any:

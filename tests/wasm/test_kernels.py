@@ -1,4 +1,4 @@
-"""Every kernel against its definition in numpy, on sizes that fill no vector and no tile."""
+"""Every kernel of Mimi against its numpy definition, at sizes that are not multiples of a vector or a tile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tympan.mimi.activations import activate, elu
 from tympan.mimi.kernels import PANEL, Activation
 from tympan.mimi.matrix import INT16_LIMIT, Matrix, Precision
 from tympan.mimi.quantizer import ResidualQuantizer
-from tympan.mimi.transformer import LayerState, LayerWeights, attention, layer_norm, step_layer
+from tympan.mimi.transformer import KVCache, LayerWeights, attention, layer_norm, step_layer
 from tympan.rope import Rotation
 
 SIZES = [(1, 1, 1), (1, 5, 7), (2, 16, 33), (3, 8, 4), (4, 9, 64), (5, 24, 3), (6, 40, 10), (7, 33, 100), (64, 49, 21)]
@@ -27,7 +27,7 @@ def test_product(call: Call, rng: np.random.Generator, m: int, n: int, k: int) -
 @pytest.mark.parametrize(("m", "n", "k"), SIZES)
 def test_product_of_int16_weights(call: Call, rng: np.random.Generator, m: int, n: int, k: int) -> None:
     x, weight = rng.standard_normal((m, k), np.float32), rng.standard_normal((n, k), np.float32)
-    weight[0] *= 1e6  # each row has a scale of its own
+    weight[0] *= 1e6  # each row has its own scale
     y = call("kernels.product(x, kernels.pack(w, int16=True))", x=x, w=weight)
     wanted, magnitude = Matrix(weight, precision=Precision.INT16).linear(x), np.abs(weight).max(axis=1)
     np.testing.assert_allclose(y / magnitude, wanted / magnitude, rtol=0, atol=1e-5 * np.sqrt(k))
@@ -35,7 +35,7 @@ def test_product_of_int16_weights(call: Call, rng: np.random.Generator, m: int, 
 
 @pytest.mark.parametrize("activation", list(Activation))
 @pytest.mark.parametrize("int16", [False, True])
-def test_product_with_all_that_can_follow(
+def test_product_with_bias_residual_and_activation(
     call: Call, rng: np.random.Generator, activation: Activation, int16: bool
 ) -> None:
     m, n, k = 6, 11, 5
@@ -49,7 +49,7 @@ def test_product_with_all_that_can_follow(
 
 
 @pytest.mark.parametrize(("kernel_size", "stride", "n_channels"), [(7, 1, 1), (8, 4, 3), (3, 1, 5), (4, 2, 2)])
-def test_product_of_windows_that_overlap(
+def test_product_of_overlapping_windows(
     call: Call, rng: np.random.Generator, kernel_size: int, stride: int, n_channels: int
 ) -> None:
     n_windows, width = 9, kernel_size * n_channels
@@ -82,7 +82,7 @@ def test_pack(call: Call, rng: np.random.Generator, n: int, k: int) -> None:
 
 
 @pytest.mark.parametrize("magnitude", [1e-45, 1e-38, 1e30])
-def test_extreme_weights_neither_overflow_nor_vanish_wrongly(call: Call, magnitude: float) -> None:
+def test_extreme_weights_do_not_overflow_or_vanish(call: Call, magnitude: float) -> None:
     weight = np.full((3, 4), magnitude, np.float32)
     y = call(
         "kernels.product(x, kernels.pack(w, int16=True))",
@@ -112,7 +112,7 @@ def test_layer_norm(call: Call, rng: np.random.Generator, m: int, d: int) -> Non
     np.testing.assert_allclose(y, layer_norm(x, weight, bias), atol=2e-5)
 
 
-def test_layer_norm_of_a_constant_is_the_bias(call: Call) -> None:
+def test_layer_norm_of_a_constant_input_is_the_bias(call: Call) -> None:
     x, bias = np.full((2, 6), 7, np.float32), np.arange(6, dtype=np.float32)
     np.testing.assert_allclose(call("kernels.layer_norm(x, b, b)", x=x, b=bias), [bias, bias], atol=1e-5)
 
@@ -123,14 +123,14 @@ def test_attention(call: Call, rng: np.random.Generator, m: int, n: int, n_heads
     keys, values = rng.standard_normal((2, n, n_heads, width), np.float32)
     visible = rng.random((m, n)) < 0.5
     visible[:, rng.integers(n)] = True
-    keys[~visible.any(axis=0)] = values[~visible.any(axis=0)] = 1e30  # must not count
+    keys[~visible.any(axis=0)] = values[~visible.any(axis=0)] = 1e30  # must not be read
     out = call("kernels.attention(q, keys, values, visible)", q=q, keys=keys, values=values, visible=visible)
     keys[~visible.any(axis=0)] = values[~visible.any(axis=0)] = 0
     np.testing.assert_allclose(out, attention(q, keys, values, visible), atol=1e-5)
 
 
-def test_attention_of_huge_scores(call: Call) -> None:
-    """Scores far apart: the winner takes all, and nothing overflows."""
+def test_attention_with_huge_scores(call: Call) -> None:
+    """Softmax of scores far apart selects the largest without overflow."""
     q, keys = np.full((1, 1, 4), 100, np.float32), np.array([[[-100] * 4], [[100] * 4], [[0] * 4]], np.float32)
     values, visible = np.eye(3, 4, dtype=np.float32)[:, None], np.ones((1, 3), bool)
     out = call("kernels.attention(q, keys, values, visible)", q=q, keys=keys, values=values, visible=visible)
@@ -193,7 +193,7 @@ def test_layer(
         **{name: Matrix(matrix, precision=precision) for name, matrix in matrices.items()},
     )
     config = TransformerConfig(d=d, n_layers=1, n_heads=n_heads, context=context, max_period=10_000)
-    wanted = step_layer(config, weights, LayerState(keys, values), rotation, slots, visible, x)
+    wanted = step_layer(config, weights, KVCache(keys, values), rotation, slots, visible, x)
     for found, right in zip(y, (wanted, keys, values), strict=True):
         np.testing.assert_allclose(found, right, rtol=1e-4, atol=1e-4)
 
@@ -207,10 +207,8 @@ def test_residual_codes(call: Call, rng: np.random.Generator, m: int, n_codebook
 
 
 @pytest.mark.parametrize("spread", [0, 1e-6, 1e-3, 1e30])
-def test_codes_of_centroids_that_rounding_cannot_tell_apart(
-    call: Call, rng: np.random.Generator, spread: float
-) -> None:
-    """The search begins in int8, in which most of these are equal; float32 must have the last word."""
+def test_codes_of_centroids_that_int8_cannot_distinguish(call: Call, rng: np.random.Generator, spread: float) -> None:
+    """The search starts in int8, where most of these scores are equal; the float32 scores must decide."""
     x = rng.standard_normal((8, 16), np.float32)
     centroids = np.float32(1 if spread < 1 else 0) + np.float32(spread) * rng.standard_normal((2, 64, 16), np.float32)
     if spread == 1e30:
@@ -218,9 +216,9 @@ def test_codes_of_centroids_that_rounding_cannot_tell_apart(
     codes = call("kernels.residual_codes(x, kernels.round_codebooks(c, h))", x=x, c=centroids, h=_half_norms(centroids))
     scores = x.astype(np.float64) @ centroids[0].astype(np.float64).T - _half_norms(centroids)[0]
     best, chosen = scores.max(axis=1), scores[np.arange(8), codes[:, 0]]
-    assert (best - chosen <= 1e-5 * np.abs(scores).max(axis=1)).all(), "only float32 rounding may decide otherwise"
+    assert (best - chosen <= 1e-5 * np.abs(scores).max(axis=1)).all(), "only float32 rounding may change the code"
     if spread == 0:
-        np.testing.assert_array_equal(codes, 0, "of equals the first wins")
+        np.testing.assert_array_equal(codes, 0, "the first of equal centroids is chosen")
 
 
 def test_codes_of_extreme_vectors(call: Call, rng: np.random.Generator) -> None:

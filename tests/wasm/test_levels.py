@@ -1,4 +1,4 @@
-"""Whole encoders on every level: which one runs changes no code, and nothing that comes in breaks it."""
+"""Whole encoders at every SIMD level: the level changes no code, and extreme input breaks none."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ np.concatenate(codes)
 
 
 def run(page: PyodidePage, source: str, level: str = "relaxed", precision: str = "float32", **values: Any) -> Any:
-    """Run Python in the page with `mimi`, the golden encoder, at a level and precision."""
+    """Run Python in the page with `mimi`, the golden encoder, at a level and a precision."""
     config, tensors = golden_mimi_files()
     names = {"config": (GOLDEN / "mimi_config.json").read_text(), "n_codebooks": config.n_codebooks}
     try:
@@ -51,7 +51,7 @@ def stream(page: PyodidePage, frames: NDArray[np.float32], n_together: int = 1, 
 
 
 @pytest.mark.parametrize("level", ["relaxed", "simd"])
-def test_float32_gives_the_official_codes_and_latents(pyodide_page: PyodidePage, level: str) -> None:
+def test_float32_matches_the_official_codes_and_latents(pyodide_page: PyodidePage, level: str) -> None:
     expected = golden().expected
     np.testing.assert_array_equal(stream(pyodide_page, golden().frames, level=level), expected["mimi_codes_stream"].T)
     source = "state = mimi.new_state()\nnp.concatenate([mimi.stream_latent(state, frame[None]) for frame in frames])"
@@ -60,13 +60,13 @@ def test_float32_gives_the_official_codes_and_latents(pyodide_page: PyodidePage,
 
 
 @pytest.mark.parametrize("level", ["relaxed", "simd"])
-def test_a_whole_clip_gives_the_official_codes(pyodide_page: PyodidePage, level: str) -> None:
+def test_a_whole_clip_matches_the_official_codes(pyodide_page: PyodidePage, level: str) -> None:
     codes = run(pyodide_page, "mimi(pcm)", level=level, pcm=golden().pcm)
     np.testing.assert_array_equal(codes, golden().expected["mimi_codes_batch"].T)
 
 
-def test_the_default_keeps_the_codes(pyodide_page: PyodidePage) -> None:
-    """int16 weights may turn a near-tie around, in 1 code of 1000 at most and never in the first codebook."""
+def test_int16_weights_change_almost_no_code(pyodide_page: PyodidePage) -> None:
+    """The default precision may flip a near-tie: at most 1 code of 1000, and none in the first codebook."""
     official = golden().expected["mimi_codes_stream"].T
     for level in ("relaxed", "simd", "numpy"):
         codes = stream(pyodide_page, golden().frames, level=level, precision="int16")
@@ -75,21 +75,21 @@ def test_the_default_keeps_the_codes(pyodide_page: PyodidePage) -> None:
 
 
 @pytest.mark.parametrize("n_together", [2, 3, 8, 75])
-def test_frames_together_are_frames_one_by_one(pyodide_page: PyodidePage, n_together: int) -> None:
-    """Beyond the end of the transformer's ring, too, which holds 20 frames here."""
-    one_by_one = stream(pyodide_page, golden().frames)
-    np.testing.assert_array_equal(stream(pyodide_page, golden().frames, n_together), one_by_one)
+def test_encoding_several_frames_in_a_call_changes_no_code(pyodide_page: PyodidePage, n_together: int) -> None:
+    """Also after the transformer's KV cache, which holds 20 frames here, has wrapped."""
+    single = stream(pyodide_page, golden().frames)
+    np.testing.assert_array_equal(stream(pyodide_page, golden().frames, n_together), single)
 
 
 LONG = """
 import pyodide_js
 
 rng = np.random.default_rng(0)
-sounds = {
+signals = {
     "noise": lambda n: rng.uniform(-1, 1, n), "silence": np.zeros, "dc": np.ones,
     "clipped": lambda n: np.sign(rng.standard_normal(n)),
 }
-seconds = [sounds[name](n_frames * 1920).astype(np.float32).reshape(n_frames, 1920) for name in sounds]
+seconds = [signals[name](n_frames * 1920).astype(np.float32).reshape(n_frames, 1920) for name in signals]
 state, codes, heap_bytes = mimi.new_state(), [], []
 for i in range(n_rounds):
     codes.append(mimi.encode(state, seconds[i % len(seconds)][: 1 + i % 7]))
@@ -101,8 +101,8 @@ np.concatenate(codes), heap_bytes[len(heap_bytes) // 10], heap_bytes[-1]
 """
 
 
-def test_ten_thousand_frames_of_extreme_sound(pyodide_page: PyodidePage) -> None:
-    """Quarter of an hour: finite, within the codebooks, the same again, and in the memory of the first minute."""
+def test_ten_thousand_frames_of_extreme_audio(pyodide_page: PyodidePage) -> None:
+    """13 minutes: finite latents, valid codes, reproducible, and no memory growth after the first minute."""
     codes, early_bytes, late_bytes = run(pyodide_page, LONG, precision="int16", n_frames=8, n_rounds=840)
     assert len(codes) == 10_080
     assert codes.min() >= 0
@@ -112,8 +112,8 @@ def test_ten_thousand_frames_of_extreme_sound(pyodide_page: PyodidePage) -> None
     np.testing.assert_array_equal(again, codes)
 
 
-def test_a_level_that_does_not_run_gives_way(pyodide_page: PyodidePage) -> None:
-    """Under CPython none of the modules can be opened, and numpy does the work."""
+def test_an_unsupported_level_falls_back_to_the_next(pyodide_page: PyodidePage) -> None:
+    """CPython can load none of the modules, so numpy is used."""
     from tympan.errors import BadOption
     from tympan.wasm import module
 

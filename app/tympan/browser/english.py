@@ -1,6 +1,6 @@
 """Every text of the page in English, including those of index.html. Error messages are those of `tympan.errors`."""
 
-from tympan.errors import MICROPHONE_REASONS
+from tympan.protocol import REASONS
 
 ENGLISH = {
     # the page
@@ -112,19 +112,6 @@ ENGLISH = {
     "use_demo": "Load the demo model instead.",
     "try_again": "Try again.",
     "delete_models_now": "Delete downloaded models.",
-    # why audio cannot be used
-    "denied": MICROPHONE_REASONS["NotAllowedError"],
-    "no_microphone": MICROPHONE_REASONS["NotFoundError"],
-    "microphone_busy": MICROPHONE_REASONS["NotReadableError"],
-    "insecure": "this page was not opened over https or from this machine",
-    "no_tab_sound": "no sound was shared with it. Choose a tab, and tick “Also share tab audio”",
-    "no_tab_support": "this browser cannot share the sound of a tab",
-    "empty": "it is empty",
-    "unreadable": "it cannot be read ({reason})",
-    "no_sound": "the browser finds no sound in it that it can decode",
-    "too_short": "it is {seconds} long, too short for a word",
-    "no_answer": "there is no answer from that address, or it does not let other sites read it",
-    "bad_answer": "the server answered {status}",
     # units
     "seconds": "{n} s",
     "minutes": "{n} min",
@@ -132,3 +119,6 @@ ENGLISH = {
     "milliseconds": "{n} ms",
     "megabytes": "{n} MB",
 }
+
+# why audio cannot be used
+ENGLISH.update(REASONS)

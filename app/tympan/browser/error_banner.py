@@ -1,6 +1,4 @@
-"""Errors: the message on the page, an action that may help, and the result that scripts get."""
-
-import json
+"""Errors: the message on the page, and an action that may help."""
 
 from pyscript import window
 
@@ -38,18 +36,3 @@ class ErrorBanner:
             view.show_error(message, language.text("try_again"), on_press=on_retry)
         else:
             view.show_error(message)
-
-
-def removed():
-    """The result for a script whose recording was removed from the queue, as JSON."""
-    return json.dumps({"error": {"kind": "Removed", "message": language.text("removed")}})
-
-
-def success(value):
-    """The result for a script, as JSON."""
-    return json.dumps({"value": value})
-
-
-def failure(error):
-    """The result for a script after an error, as JSON: the message on the page."""
-    return json.dumps({"error": {"kind": getattr(error, "kind", "Bug"), "message": language.error(error)}})

@@ -110,6 +110,12 @@ FRENCH = {
     "use_demo": "Charger le modèle de démonstration.",
     "try_again": "Réessayer.",
     "delete_models_now": "Supprimer les modèles téléchargés.",
+    # units
+    "seconds": "{n} s",
+    "minutes": "{n} min",
+    "minutes_seconds": "{minutes} min {seconds} s",
+    "milliseconds": "{n} ms",
+    "megabytes": "{n} Mo",
     # why audio cannot be used
     "denied": "l’autorisation a été refusée. Accordez-la dans la barre d’adresse et réessayez",
     "no_microphone": "aucun n’est disponible",
@@ -118,17 +124,11 @@ FRENCH = {
     "no_tab_sound": "aucun son n’a été partagé. Choisissez un onglet et cochez « Partager aussi l’audio de l’onglet »",
     "no_tab_support": "ce navigateur ne permet pas de partager l’audio d’un onglet",
     "empty": "il est vide",
-    "unreadable": "la lecture a échoué ({reason})",
+    "unreadable": "la lecture a échoué ({detail})",
     "no_sound": "le navigateur n’y trouve aucune piste audio qu’il puisse décoder",
     "too_short": "il dure {seconds}, ce qui est trop court pour contenir un mot",
     "no_answer": "le serveur ne répond pas, ou n’autorise pas l’accès depuis d’autres sites",
     "bad_answer": "le serveur a répondu {status}",
-    # units
-    "seconds": "{n} s",
-    "minutes": "{n} min",
-    "minutes_seconds": "{minutes} min {seconds} s",
-    "milliseconds": "{n} ms",
-    "megabytes": "{n} Mo",
 }
 
 FRENCH_SENTENCES = {

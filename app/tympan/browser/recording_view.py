@@ -3,14 +3,15 @@
 import asyncio
 import json
 
+from tympan.browser.bridge import decode
 from tympan.browser.elements import element
 from tympan.browser.export import Export, copy, save
-from tympan.browser.files import RATE_HZ, decode
 from tympan.browser.panel import Panel
 from tympan.browser.player import Player
 from tympan.browser.recording import Recording
 from tympan.browser.transcript import Transcript
 from tympan.browser.waveform import Waveform
+from tympan.protocol import SAMPLE_RATE_HZ
 
 
 class RecordingView:
@@ -43,9 +44,9 @@ class RecordingView:
         self._transcript.clear(recording.language)
 
     def show_sound(self, samples, sound):
-        """Show the audio of a file: a Float32Array at RATE_HZ, and the Blob that it was decoded from."""
-        self.recording.total_s = samples.length / RATE_HZ
-        self._waveform.show(samples, RATE_HZ)
+        """Show the audio of a file: a Float32Array at SAMPLE_RATE_HZ, and the Blob that it was decoded from."""
+        self.recording.total_s = samples.length / SAMPLE_RATE_HZ
+        self._waveform.show(samples, SAMPLE_RATE_HZ)
         self._player.open(sound, self.recording.language)
 
     def begin_voice(self, voice):
@@ -98,7 +99,7 @@ class RecordingView:
         recording = self.recording
         samples = await decode(sound, recording.name)
         if self.recording is recording:
-            self._waveform.show(samples, RATE_HZ)
+            self._waveform.show(samples, SAMPLE_RATE_HZ)
             self._waveform.show_all_transcribed()
 
     def _show_words(self, words, partial=""):

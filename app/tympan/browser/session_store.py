@@ -58,7 +58,7 @@ class SessionStore:
             try:
                 request = window.indexedDB.open(DATABASE, VERSION)
             except Exception as error:  # with cookies blocked, some browsers throw here instead of failing the request
-                raise JsError("", str(error))
+                raise JsError("", str(error), {})
             request.onupgradeneeded = _make_stores
             self._database = await _done(request)
         return self._database.transaction(name, mode).objectStore(name)

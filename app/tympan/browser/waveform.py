@@ -6,8 +6,8 @@ It is drawn from a list of levels when something changes, and not while the tab 
 from pyscript import document, window
 
 from tympan.browser.elements import element, on
+from tympan.protocol import FRAME_S
 
-FRAME_S = 0.08
 BAR_PX, GAP_PX = 3, 1
 DRAW_INTERVAL_MS = 80  # between two drawings
 MIN_HEIGHT = 0.02  # of a bar, so that silence is a line

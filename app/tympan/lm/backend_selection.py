@@ -1,7 +1,7 @@
-"""Which backend runs the transformer, and why: what the page says of it.
+"""Selects the backend of the transformer, and gives the reason, which the page shows.
 
-A GPU leaves the CPU to Mimi, so `auto` takes it wherever there is a real one that keeps up. Where a CPU plays the GPU,
-the same CPU does the work twenty times as fast through its vector instructions.
+A GPU leaves the CPU to Mimi, so `auto` selects it wherever there is a hardware GPU that is fast enough. A software GPU
+is not selected: the SIMD backend is twenty times as fast on the same CPU.
 """
 
 from __future__ import annotations
@@ -14,18 +14,16 @@ import numpy as np
 
 from tympan.gpu.device import AdapterInfo
 from tympan.lm.backend import Backend
-from tympan.lm.simd.kernels import SimdKernels
+from tympan.lm.simd.kernels import SimdKernels, simd_kernels
 from tympan.lm.weights import LMWeights
-from tympan.wasm import module
 from tympan.weights.blocks import BLOCK
-from tympan.weights.matrix import Matrix
 from tympan.weights.q4 import Q4Matrix
 
-GPU_FAST_ENOUGH_MS = 20.0  # a frame: the quarter of one, which leaves no time to gain
-N_TRIED = 6  # frames
+GPU_FAST_ENOUGH_MS = 20.0  # per frame of 80 ms; below this the CPU is not considered
+N_MEASURED = 6  # frames
 
-_TRIED_SHAPE = (1024, 2048)
-_TRIED_S = 0.02
+_MEASURED_SHAPE = (1024, 2048)  # of the matrix
+_MEASURED_S = 0.02
 
 
 REASONS = {
@@ -41,9 +39,9 @@ REASONS = {
 
 @dataclass(frozen=True)
 class Reason:
-    """Why the transformer runs where it does. `str` is a clause."""
+    """Why a backend was selected. `str` gives a clause to be shown."""
 
-    kind: str  # of REASONS
+    kind: str  # a key of REASONS
     fields: Mapping[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -52,19 +50,22 @@ class Reason:
 
 @dataclass(frozen=True)
 class Choice:
-    """kinds: of backends, to be tried in turn, also when one is lost on the way. why: it is the first one."""
+    """The selected backends.
+
+    kinds: names, to be tried in this order, also when one is lost later. why: the first one was selected.
+    """
 
     kinds: tuple[str, ...]
     why: Reason
 
 
 def choose(asked: str, adapter: AdapterInfo | None) -> Choice:
-    """asked: a name, or `auto`. adapter: the GPU that the browser offers, if any."""
-    if asked == "simd" and module.lm_kernels() is None:
+    """Select backends. asked: a backend's name, or `auto`. adapter: the GPU that the browser offers, if any."""
+    if asked == "simd" and simd_kernels() is None:
         return Choice(("numpy",), Reason("no_simd"))
     if asked != "auto":
         return Choice((asked,), Reason("asked"))
-    cpu = "numpy" if module.lm_kernels() is None else "simd"
+    cpu = "numpy" if simd_kernels() is None else "simd"
     if adapter is None:
         return Choice((cpu,), Reason("no_webgpu"))
     if adapter.is_software:
@@ -73,44 +74,36 @@ def choose(asked: str, adapter: AdapterInfo | None) -> Choice:
 
 
 async def is_gpu_too_slow(lm: Backend, weights: LMWeights) -> Reason | None:
-    """Measure for a moment whether the CPU would be faster than the GPU `lm` where that matters; if so, say it."""
-    kernels = module.lm_kernels()
+    """Measure whether the GPU backend `lm` is too slow and the CPU would be faster; return the reason if so."""
+    kernels = simd_kernels()
     if kernels is None or (gpu_ms := await _frame_ms(lm)) <= GPU_FAST_ENOUGH_MS:
         return None
-    cpu_ms = n_multiplications(weights) / _multiplications_a_ms(kernels)
+    cpu_ms = n_multiplications(weights) / _multiplications_per_ms(kernels)
     return Reason("gpu_slow", {"gpu_ms": gpu_ms, "cpu_ms": cpu_ms}) if cpu_ms < gpu_ms else None
 
 
 def n_multiplications(weights: LMWeights) -> int:
-    """Multiplications of weights in a frame."""
-    return sum(matrix.shape[0] * matrix.shape[1] for matrix in multiplied(weights))
-
-
-def multiplied(weights: LMWeights) -> list[Matrix]:
-    """The matrices that a frame is multiplied by."""
-    matrices = [weights.text_linear]
-    for layer in weights.layers:
-        matrices += [layer.in_proj, layer.out_proj, layer.linear_in, layer.linear_out]
-    return matrices
+    """Multiplications by weights per step."""
+    return sum(matrix.shape[0] * matrix.shape[1] for matrix in weights.matrices())
 
 
 async def _frame_ms(lm: Backend) -> float:
-    """The fastest of some frames, each awaited before the next one starts, as with a voice."""
+    """The time of the fastest of some frames, each awaited before the next one starts, as with live audio."""
     state, times_ms = lm.new_state(), []
-    for _ in range(N_TRIED):
-        begun_s = perf_counter()
+    for _ in range(N_MEASURED):
+        start_s = perf_counter()
         await lm.step(state, None)
-        times_ms.append((perf_counter() - begun_s) * 1000)
+        times_ms.append((perf_counter() - start_s) * 1000)
     return min(times_ms)
 
 
-def _multiplications_a_ms(kernels: SimdKernels) -> float:
-    """How fast the CPU multiplies by Q4 matrices, measured for _TRIED_S."""
-    n, k = _TRIED_SHAPE
+def _multiplications_per_ms(kernels: SimdKernels) -> float:
+    """The CPU's speed at multiplying by Q4 matrices, measured for _MEASURED_S."""
+    n, k = _MEASURED_SHAPE
     matrix = Q4Matrix(np.zeros((n, k // BLOCK, BLOCK // 2), np.uint8), np.ones((n, k // BLOCK), np.float16), k)
     out, x = np.empty(n, np.float32), np.ones(k, np.float32)
     call, times_s = kernels.matvec(out, kernels.pack(matrix), x), [perf_counter()]
-    while times_s[-1] - times_s[0] < _TRIED_S:
+    while times_s[-1] - times_s[0] < _MEASURED_S:
         call()
         times_s.append(perf_counter())
     return n * k / (1000 * float(np.diff(times_s).min()))

@@ -1,22 +1,25 @@
-"""The functions of mimi.c on numpy arrays. All arrays are C-contiguous float32 where nothing else is said.
+"""The functions of mimi.c on numpy arrays. All arrays are C-contiguous float32 unless stated otherwise.
 
-ctypes hands over addresses; what the C code takes for granted is asserted here.
+C receives addresses only, so this module asserts the shapes, dtypes and strides that the C code assumes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tympan.arrays import Bool, Float32, Int32
-from tympan.wasm.library import Library, address, check
+from tympan.wasm import module
+from tympan.wasm.library import Library
+from tympan.wasm.memory import address, check
 
-PANEL = 8  # outputs whose weights lie side by side; mimi.c has the same number
+PANEL = 8  # outputs per panel; must equal PANEL in mimi.c
 
-_ARGUMENTS = {  # of each function: p a pointer, i an int
+_ARGUMENTS = {  # function name -> its arguments: p a pointer, i an int
     "product_f32": "ppipppiiii",
     "product_i16": "ppippppiiii",
     "pack_f32": "ppii",
@@ -32,7 +35,7 @@ _ARGUMENTS = {  # of each function: p a pointer, i an int
 
 
 class Activation(IntEnum):
-    """What a product does to its result; mimi.c has the same numbers."""
+    """The function applied to the result of a product; must equal `enum activation` in mimi.c."""
 
     NONE = 0
     ELU = 1
@@ -40,19 +43,19 @@ class Activation(IntEnum):
 
 
 class Panels:
-    """A matrix (n, k) packed for `MimiKernels.product`, with the bias of its outputs."""
+    """A matrix (n, k) and a bias packed for `MimiKernels.product`."""
 
     def __init__(
         self, weights: NDArray[np.float32] | NDArray[np.int16], scale: Float32 | None, bias: Float32 | None, n: int
     ) -> None:
-        """weights: (ceil(n / PANEL), k, PANEL), zeros past row n. scale: (n,), of int16 weights. bias: (n,)."""
+        """weights: (ceil(n / PANEL), k, PANEL), zeros past row n. scale: (n,), for int16 weights only. bias: (n,)."""
         self.weights, self.scale, self.bias = weights, scale, bias
         self.n, self.k = n, weights.shape[1]
         self.addresses = (address(weights), *([] if scale is None else [address(scale)]), address(bias))
 
 
 class LayerPointers:
-    """The weights of a transformer's layer as `MimiKernels.layer` finds them."""
+    """Pointers to the weights of a transformer layer, as `MimiKernels.layer` takes them."""
 
     def __init__(
         self,
@@ -63,9 +66,9 @@ class LayerPointers:
         linear1: Panels,
         linear2: Panels,
     ) -> None:
-        """norm1, norm2: weight and bias, each (d,). The matrices: (3 d, d), (d, d), (hidden, d) and (d, hidden)."""
+        """norm1, norm2: weight and bias, each (d,). Matrices: (3 d, d), (d, d), (hidden, d) and (d, hidden)."""
         self.hidden = linear1.n
-        self._arrays = (  # kept from being freed; as struct layer of mimi.c has them
+        self._arrays = (  # references keep the arrays alive; the order is that of `struct layer` in mimi.c
             *norm1, in_proj.weights, in_proj.scale, out_proj.weights, out_proj.scale,
             *norm2, linear1.weights, linear1.scale, linear2.weights, linear2.scale,
         )  # fmt: skip
@@ -74,23 +77,23 @@ class LayerPointers:
 
 @dataclass(frozen=True)
 class Codebooks:
-    """K codebooks of n centroids, and their int8 stand-ins in which a search begins."""
+    """K codebooks of n centroids, with int8 approximations that narrow the search."""
 
     centroids: Float32  # (K, n, width)
     half_norms: Float32  # (K, n): |centroid|^2 / 2
-    rounded: NDArray[np.int8]  # (K, n, width)
+    rounded: NDArray[np.int8]  # (K, n, width): approximately centroids / scale
     scale: Float32  # (K, n)
-    error: Float32  # (K, n): how much a score can err, for an x of length 1
+    error: Float32  # (K, n): bound on the error of a score, for an x of length 1
 
 
 class MimiKernels:
-    """The kernels of Mimi in an open side module."""
+    """The kernels of Mimi in a loaded side module."""
 
     def __init__(self, library: Library) -> None:
         self._c = library.functions(_ARGUMENTS)
 
     def pack(self, weight: Float32, bias: Float32 | None = None, *, int16: bool = False) -> Panels:
-        """Pack weight (n, k) and bias (n,); int16: rounded to multiples of each row's largest magnitude / 32767."""
+        """Pack weight (n, k) and bias (n,). int16: round each row to multiples of its largest magnitude / 32767."""
         check(weight)
         n, k = weight.shape
         if bias is not None:
@@ -109,7 +112,7 @@ class MimiKernels:
     ) -> Float32:
         """activation(x @ W.T + bias + residual): x (m, k), residual (m, n) -> (m, n).
 
-        The rows of x may lie any distance apart, and overlap.
+        The rows of x may have any stride and may overlap.
         """
         m, n, k, strides = len(x), panels.n, panels.k, x.strides
         assert x.dtype == np.float32 and x.shape == (m, k) and strides[1] == 4, (x.dtype, x.shape, strides)
@@ -138,7 +141,7 @@ class MimiKernels:
         return out
 
     def rotate(self, x: Float32, cos: Float32, sin: Float32) -> None:
-        """Rotate the pairs of x (m, H, D) in place, whose rows may lie any distance apart; cos and sin (m, D / 2)."""
+        """Rotate the pairs of x (m, H, D) in place; its rows may have any stride. cos, sin: (m, D / 2)."""
         m, n_heads, width = x.shape
         assert x.dtype == np.float32 and x.strides[1:] == (4 * width, 4), (x.dtype, x.strides)
         check(cos, m, width // 2)
@@ -146,9 +149,9 @@ class MimiKernels:
         self._c.rotate_f32(address(x), x.strides[0] // 4, address(cos), address(sin), m, n_heads, width)
 
     def attention(self, q: Float32, keys: Float32, values: Float32, visible: Bool) -> Float32:
-        """Attention of q (m, H, D) over keys and values (n, H, D) where visible (m, n), one key at least: (m, H * D).
+        """Attention of q (m, H, D) over keys and values (n, H, D) where visible (m, n): (m, H * D).
 
-        The rows of q may lie any distance apart.
+        Each query must see at least one key. The rows of q may have any stride.
         """
         m, n_heads, width = q.shape
         n = len(keys)
@@ -174,10 +177,10 @@ class MimiKernels:
         slots: Int32,
         visible: Bool,
     ) -> None:
-        """A layer on x (F * m, d) in place: F frames of m positions each, one after another over a ring.
+        """Apply a layer to x (F * m, d) in place: F frames of m positions each, in order, over the KV cache.
 
-        keys and values (S, H, D): the ring, of which frame i takes slots[i], of (F, m), and sees visible[i], of
-        (F, m, S). cos and sin: (F * m, D / 2).
+        keys, values: (S, H, D), the cache; frame i is written to slots[i], of (F, m), and attends to visible[i], of
+        (F, m, S). cos, sin: (F * m, D / 2).
         """
         n_frames, m = slots.shape
         context, n_heads, width = keys.shape
@@ -196,7 +199,7 @@ class MimiKernels:
         )  # fmt: skip
 
     def round_codebooks(self, centroids: Float32, half_norms: Float32) -> Codebooks:
-        """Make centroids (K, n, width) with half_norms (K, n) ready for `residual_codes`."""
+        """Prepare centroids (K, n, width) with half_norms (K, n) for `residual_codes`."""
         check(centroids)
         n_codebooks, n, width = centroids.shape
         check(half_norms, n_codebooks, n)
@@ -206,7 +209,7 @@ class MimiKernels:
         return Codebooks(centroids, half_norms, rounded, scale, error)
 
     def residual_codes(self, x: Float32, codebooks: Codebooks) -> Int32:
-        """The nearest centroid of what each codebook leaves over for the next, for x (m, width): int32 (m, K)."""
+        """Encode x (m, width) -> codes int32 (m, K): per codebook, the centroid nearest to the residual so far."""
         n_codebooks, n, width = codebooks.centroids.shape
         m = len(x)
         check(x, m, width)
@@ -218,3 +221,14 @@ class MimiKernels:
             address(x_rounded), m, n_codebooks, n, width,
         )  # fmt: skip
         return codes
+
+
+def mimi_kernels() -> MimiKernels | None:
+    """The kernels at the selected level (see `wasm.module`), or None if numpy does the work."""
+    library = module.library()
+    return None if library is None else _kernels_in(library)
+
+
+@cache
+def _kernels_in(library: Library) -> MimiKernels:
+    return MimiKernels(library)

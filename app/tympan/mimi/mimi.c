@@ -1,14 +1,14 @@
-/* The hot loops of Mimi.
+/* The kernels of Mimi.
 
-   Every function is the twin of a numpy definition, named in its comment; kernels.py checks shapes and dtypes, so
-   nothing is checked here. Arrays are C-contiguous except where a stride is passed; strides count elements. Arrays
-   need no alignment beyond that of their elements. */
+   Each function computes the same as a numpy function, which its comment names. kernels.py checks shapes and dtypes, so
+   nothing is checked here. Arrays are C-contiguous except where a stride is passed; strides count elements. Arrays need
+   only the alignment of their elements. */
 
 #include "rows.h"
 
-/* A product of matrices reads its weights in panels: the values of PANEL outputs for input 0, for input 1, ... It reads
-   several panels side by side, far apart in memory: where the weights come from there, waiting for the next page of one
-   is waiting for that of all. */
+/* A matrix product reads its weights in panels: the weights of PANEL outputs for input 0, then for input 1, and so on.
+   It reads STREAMS panels that are far apart in memory side by side, so that the memory latencies at the page
+   boundaries of the streams overlap. */
 enum { PANEL = 8, VECTORS = PANEL / 4, STREAMS = 2, TILE_ROWS = 2 };
 enum activation { NONE = 0, ELU = 1, GELU = 2 };
 
@@ -23,15 +23,15 @@ EXPORT void elu_f32(float *out, const float *x, int n) {
     for (int i = 0; i < n; i += 4) store_some(out + i, elu(load_some(x + i, n - i)), n - i);
 }
 
-/* ---- products of matrices ------------------------------------------------------------------------------------ */
+/* ---- matrix products ------------------------------------------------------------------------------------------ */
 
 /* out (m, n) = activation(x (m, k) @ W.T * scale + bias + residual), for W (n, k) packed by pack_f32 or pack_i16. */
 struct product {
     float *out;            /* (m, n) */
-    const float *x;        /* row i begins at i * x_stride; rows may overlap, as the windows of a convolution do */
+    const float *x;        /* row i starts at i * x_stride; rows may overlap, as the windows of a convolution do */
     int x_stride;
     const void *panels;    /* (ceil(n / PANEL), k, PANEL), float or int16 */
-    const float *scale;    /* (n,), of int16 panels */
+    const float *scale;    /* (n,), for int16 panels */
     const float *bias;     /* (n,) or null */
     const float *residual; /* (m, n) or null */
     int n, k;
@@ -52,7 +52,7 @@ INLINE void finish(const struct product *p, int row, int column, f32x4 y, const 
     store_some(p->out + at, activate(y, p->activation), left);
 }
 
-/* `rows` rows times `streams` panels, `apart` from one another. rows and streams are constants wherever this is called,
+/* Multiply `rows` rows by `streams` panels that are `apart` panels apart. rows and streams are constants at every call,
    so that the sums stay in registers: 8 of them hide the latency of a multiply-add, and a CPU has 16 registers. */
 INLINE void tile(const struct product *p, int row, int panel, int apart, const int rows, const int streams,
                  const int is_i16) {
@@ -115,7 +115,7 @@ EXPORT void pack_f32(float *panels, const float *w, int n, int k) {
             for (int i = 0; i < k; i++) panels[i * PANEL + j] = first + j < n ? w[(first + j) * k + i] : 0.0f;
 }
 
-/* The same of w[r][i] rounded to multiples of scale[r] = max |w[r]| / 32767. */
+/* The same with w[r][i] rounded to multiples of scale[r] = max |w[r]| / 32767. */
 EXPORT void pack_i16(int16_t *panels, float *scale, const float *w, int n, int k) {
     for (int first = 0; first < n; first += PANEL, panels += k * PANEL)
         for (int j = 0; j < PANEL; j++) {
@@ -148,15 +148,15 @@ SHARED void layer_norm(float *out, const float *x, const float *weight, const fl
     }
 }
 
-/* transformer.layer_norm: out (m, d) from x (m, d) */
+/* transformer.layer_norm: x (m, d) -> out (m, d) */
 EXPORT void layer_norm_f32(float *out, const float *x, const float *weight, const float *bias, int m, int d) {
     layer_norm(out, x, weight, bias, m, d);
 }
 
-/* Keys and values are taken some at a time, so that what they meet is loaded once for all of them. */
+/* Keys and values are processed KEYS at a time, so that a query or a result is loaded once for all of them. */
 enum { KEYS = 4 };
 
-/* The sum of each of four vectors. */
+/* The sums of four vectors, as one vector. */
 INLINE f32x4 sums(const f32x4 *x) {
     const f32x4 a = wasm_f32x4_add(wasm_i32x4_shuffle(x[0], x[1], 0, 4, 1, 5),
                                    wasm_i32x4_shuffle(x[0], x[1], 2, 6, 3, 7));
@@ -227,9 +227,9 @@ SHARED void attention(float *out, const float *queries, int q_stride, const floa
         }
 }
 
-/* transformer.attention: out (m, H * D) of queries (m, H * D, row stride q_stride) over keys and values (n, H, D)
-   where visible (m, n). scores: room for (m, H, n). Every query sees a key. Keys and values are read once, in the order
-   in which they lie in memory. */
+/* transformer.attention: queries (m, H * D, row stride q_stride) attend to keys and values (n, H, D) where visible
+   (m, n): out (m, H * D). scores: scratch of (m, H, n). Each query must see at least one key. Keys and values are read
+   once, in memory order. */
 EXPORT void attention_f32(float *out, const float *queries, int q_stride, const float *keys, const float *values,
                           const uint8_t *visible, float *scores, int m, int n, int n_heads, int width) {
     attention(out, queries, q_stride, keys, values, visible, scores, m, n, n_heads, width);
@@ -241,7 +241,7 @@ SHARED void rotate_heads(float *x, int x_stride, const float *cos, const float *
         for (int head = 0; head < n_heads; head++) rotate(x + head * width, cos, sin, n_pairs);
 }
 
-/* rope.Rotation.apply: rotate the pairs of x (m, n_heads, width, row stride x_stride) in place by cos, sin
+/* rope.Rotation.apply: rotate the pairs of x (m, n_heads, width, row stride x_stride) in place by cos and sin
    (m, width / 2) */
 EXPORT void rotate_f32(float *x, int x_stride, const float *cos, const float *sin, int m, int n_heads, int width) {
     rotate_heads(x, x_stride, cos, sin, m, n_heads, width);
@@ -249,7 +249,7 @@ EXPORT void rotate_f32(float *x, int x_stride, const float *cos, const float *si
 
 struct matrix {
     const void *panels; /* float or int16 */
-    const float *scale; /* of int16 panels, else null */
+    const float *scale; /* for int16 panels, else null */
 };
 
 struct layer {
@@ -268,10 +268,10 @@ INLINE void linear(float *out, const float *x, struct matrix w, const float *res
         multiply_f32(&p, m);
 }
 
-/* transformer.step_layer: x (n_frames * m, d) becomes what the layer makes of it, frame by frame over the ring of keys
-   and values (context, H, D), of which frame i takes slots (n_frames, m) and sees visible (n_frames, m, context).
-   One call, as a call of Python's costs as much as a product of 64 x 512. scratch: room for
-   n_frames * m * (5 d + hidden) + m * H * context. */
+/* transformer.step_layer: apply the layer to x (n_frames * m, d) in place, frame by frame. keys and values
+   (context, H, D) are the KV cache: frame i is written to slots (n_frames, m) and attends to visible
+   (n_frames, m, context). This is one function because a call from Python costs as much as a product of 64 x 512.
+   scratch: n_frames * m * (5 d + hidden) + m * H * context floats. */
 EXPORT void layer_f32(float *x, const struct layer *layer, float *keys, float *values, const float *cos,
                       const float *sin, const int32_t *slots, const uint8_t *visible, float *scratch, int n_frames,
                       int m, int context, int n_heads, int width, int hidden) {
@@ -298,12 +298,12 @@ EXPORT void layer_f32(float *x, const struct layer *layer, float *keys, float *v
 
 /* ---- residual quantization ------------------------------------------------------------------------------------ */
 
-/* The search begins with x in int16 and centroids in int8. x is rounded to this many steps a side, few enough for the
-   sum of `width` products to stay within an int32. */
+/* The search starts with x in int16 and centroids in int8. x is rounded to this many steps on either side of 0, few
+   enough that the sum of `width` products fits an int32. */
 INLINE float x_steps(int width) { return width <= 512 ? 32767.0f : 32767.0f * 512 / width; }
 
-/* Round e (n, width) to rounded (n, width) int8 and scale (n,). error (n,) bounds how far a score x.e can be off for an
-   x of length 1: by |e - scale * rounded|, by the rounding of x, and by the float32 sum that the score is held to. */
+/* Round e (n, width) to rounded (n, width) int8 with scale (n,). error (n,) bounds the error of a score x.e for an x of
+   length 1: from |e - scale * rounded|, from the rounding of x, and from the float32 sum of the exact score. */
 EXPORT void round_i8(int8_t *rounded, float *scale, float *error, const float *e, int n, int width) {
     const float of_x = 0.5f * __builtin_sqrtf((float)width) / x_steps(width), of_sum = (width + 8) * 2.4e-7f;
     for (int j = 0; j < n; j++, e += width, rounded += width) {
@@ -325,7 +325,7 @@ INLINE int32_t sum_i32(v128_t x) {
            wasm_i32x4_extract_lane(x, 3);
 }
 
-/* dots[r] = x . e[r] for `rows` rows of e */
+/* dots[r] = x . e[r], for `rows` rows of e */
 INLINE void dots_i8(int32_t *dots, const int16_t *x, const int8_t *e, int width, const int rows) {
     v128_t sums[4];
     for (int r = 0; r < rows; r++) sums[r] = wasm_i32x4_splat(0);
@@ -351,9 +351,9 @@ struct codebook {
     int n, width;
 };
 
-/* quantizer.ResidualQuantizer.encode, one x and one codebook: the first centroid with the most x.e - |e|^2 / 2.
-   Scores of the rounded x and e come with a bound of their error (Cauchy-Schwarz); whatever can be the largest within
-   it is scored again in float32, so rounding changes no code. upper: room for n floats; x_rounded: for width. */
+/* quantizer.ResidualQuantizer.encode, for one x and one codebook: the first centroid that maximizes x.e - |e|^2 / 2.
+   Scores of the rounded x and e come with an error bound (Cauchy-Schwarz). Every centroid that can be the best within
+   its bound is scored again in float32, so rounding changes no code. upper: n floats; x_rounded: width int16. */
 INLINE int nearest(const struct codebook *c, const float *x, float *upper, int16_t *x_rounded) {
     const int n = c->n, width = c->width;
     const float scale = round_i16(x_rounded, x, width, x_steps(width));
@@ -385,9 +385,8 @@ INLINE int nearest(const struct codebook *c, const float *x, float *upper, int16
     return best;
 }
 
-/* quantizer.ResidualQuantizer.encode after its projection: codes (m, n_codebooks) of x (m, width), which becomes what is
-   left over. The arrays of a codebook stand one after the other for all of them. upper: room for n floats; x_rounded:
-   for width. */
+/* quantizer.ResidualQuantizer.encode after its projection: codes (m, n_codebooks) of x (m, width), which is replaced by
+   the residual. Each array holds all codebooks, one after another. upper: n floats; x_rounded: width int16. */
 EXPORT void residual_codes(int32_t *codes, float *x, const float *centroids, const float *half_norms,
                            const int8_t *rounded, const float *scale, const float *error, float *upper,
                            int16_t *x_rounded, int m, int n_codebooks, int n, int width) {

@@ -1,1 +1,1 @@
-"""Hot loops in WebAssembly SIMD on numpy's own memory, where the browser runs them; numpy elsewhere."""
+"""Loads WebAssembly side modules: C functions with SIMD that work on numpy's own memory."""

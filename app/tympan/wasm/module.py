@@ -1,78 +1,68 @@
-"""Which of the two side modules runs here, if any.
+"""Selects the side module for this browser and loads it.
 
-    relaxed   kernels-relaxed.so   a multiply and an add in one step, rounded once or twice as the CPU likes
+    relaxed   kernels-relaxed.so   relaxed SIMD: fused multiply-add, rounded once or twice depending on the CPU
     simd      kernels-simd.so      plain WebAssembly SIMD
-    numpy     no module            under CPython, or in a browser without SIMD
+    numpy     no module            in CPython, or in a browser without SIMD
 
-Results differ between levels by float32 rounding alone. A matrix is packed for the level at which it was made, so the
-level is chosen before weights are.
+Results differ between levels by float32 rounding only. Weights are packed by the kernels of one level, so select the
+level before loading a model.
 """
 
 from __future__ import annotations
 
 import sys
+from functools import cache
 from pathlib import Path
 
 from tympan.errors import BadOption
-from tympan.lm.simd.kernels import SimdKernels
-from tympan.mimi.kernels import MimiKernels
 from tympan.wasm.library import Library
 
-LEVELS = ("relaxed", "simd", "numpy")  # the fastest first
+LEVELS = ("relaxed", "simd", "numpy")  # fastest first
 AUTO = "auto"
 
 _library: Library | None = None
-_kernels: MimiKernels | None = None
-_lm_kernels: SimdKernels | None = None
-_level = ""
+_level = ""  # "" until the first use
 
 
 def use(level: str = AUTO) -> str:
-    """Choose the level: one of LEVELS, or the fastest that runs here. Returns what is used now.
+    """Select a level: one of LEVELS, or AUTO for the fastest one that this browser supports.
 
-    A level that does not run here gives way to the next one. Raises BadOption for an unknown level.
+    Falls back to the next level if the browser does not support the requested one. Returns the level selected.
+    Raises BadOption for an unknown level.
     """
-    global _library, _kernels, _lm_kernels, _level
+    global _library, _level
     if level not in (AUTO, *LEVELS):
         raise BadOption("simd", level, (AUTO, *LEVELS))
     for candidate in LEVELS[0 if level == AUTO else LEVELS.index(level) :]:
-        _library, _level = _open(candidate), candidate
+        _library, _level = _load(candidate), candidate
         if _library is not None:
             break
-    _kernels = None if _library is None else MimiKernels(_library)
-    _lm_kernels = None if _library is None else SimdKernels(_library)
     return _level
 
 
-def kernels() -> MimiKernels | None:
-    """The kernels of Mimi on the level in use; None where numpy does the work."""
+def library() -> Library | None:
+    """The side module of the selected level, or None at the level "numpy". Selects AUTO on the first call."""
     if not _level:
         use()
-    return _kernels
-
-
-def lm_kernels() -> SimdKernels | None:
-    """The kernels of the language model on the level in use; None where numpy does the work."""
-    if not _level:
-        use()
-    return _lm_kernels
+    return _library
 
 
 def level() -> str:
-    """The level in use: one of LEVELS."""
-    kernels()
+    """The selected level: one of LEVELS."""
+    library()
     return _level
 
 
 def module_name(level: str) -> str:
-    """The file of a level's side module."""
+    """The file name of a level's side module."""
     return f"kernels-{level}.so"
 
 
-def _open(level: str) -> Library | None:
+@cache
+def _load(level: str) -> Library | None:
     if level == "numpy" or sys.platform != "emscripten":
         return None
     try:
         return Library(Path(__file__).parent / module_name(level))
-    except OSError:  # the browser refuses to compile it: it lacks some of the instructions
+    except OSError:  # the browser does not support some of its instructions
         return None

@@ -1,4 +1,4 @@
-/* Functions of rows of numbers, for both transformers. */
+/* Functions on rows of numbers, shared by both transformers. */
 
 #pragma once
 
@@ -18,7 +18,7 @@ INLINE void copy(float *out, const float *x, int n) {
     for (int i = 0; i < n; i += 4) store_some(out + i, load_some(x + i, n - i), n - i);
 }
 
-/* scores (n,) becomes its softmax */
+/* Softmax of scores (n,), in place. */
 INLINE void softmax(float *scores, int n) {
     float largest = scores[0];
     for (int j = 1; j < n; j++) largest = maximum(largest, scores[j]);
@@ -31,7 +31,7 @@ INLINE void softmax(float *scores, int n) {
     for (int j = 0; j < n; j += 4) store_some(scores + j, wasm_f32x4_mul(load_some(scores + j, n - j), inverse), n - j);
 }
 
-/* Turn each pair of x (n_pairs, 2) by its angle. */
+/* Rotate each pair of x (n_pairs, 2) by its angle. */
 INLINE void rotate(float *x, const float *cos, const float *sin, int n_pairs) {
     for (int i = 0; i < n_pairs; i++, x += 2) {
         const float real = x[0], imaginary = x[1];
@@ -42,7 +42,7 @@ INLINE void rotate(float *x, const float *cos, const float *sin, int n_pairs) {
 
 /* ---- integers -------------------------------------------------------------------------------------------------- */
 
-/* A row that is smaller than this everywhere is rounded to zeros: its scale would not be a normal float. */
+/* A row whose magnitudes are all below this is rounded to zeros: its scale would not be a normal float. */
 #define TINY 1e-30f
 
 INLINE float largest_of(const float *x, int n) {
@@ -51,7 +51,7 @@ INLINE float largest_of(const float *x, int n) {
     return largest;
 }
 
-/* rounded (n,), between -steps and steps, times the scale that is returned is about x (n,). */
+/* Round x (n,) to integers in [-steps, steps]. Returns the scale, for which scale * rounded is about x. */
 INLINE float round_i16(int16_t *rounded, const float *x, int n, float steps) {
     const float largest = largest_of(x, n), inverse = largest > TINY ? steps / largest : 0.0f;
     for (int i = 0; i < n; i++) rounded[i] = (int16_t)__builtin_rintf(x[i] * inverse);

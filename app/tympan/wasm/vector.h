@@ -1,8 +1,7 @@
-/* Vectors of four float32, and the functions of one element that numpy does slowly.
+/* Vectors of four float32, and elementwise functions that are slow in numpy.
 
-   The side modules are leaf functions without libc, called by ctypes on numpy's own memory. build.py compiles every
-   source twice, with and without relaxed SIMD, which fuses a multiply and an add where the CPU can, and multiplies
-   bytes. */
+   The side modules contain leaf functions without libc, called through ctypes on numpy's memory. build.py compiles each
+   source twice, without and with relaxed SIMD. Relaxed SIMD fuses a multiply and an add where the CPU can. */
 
 #pragma once
 
@@ -10,7 +9,7 @@
 #include <wasm_simd128.h>
 
 #define INLINE static inline __attribute__((always_inline))
-#define SHARED static __attribute__((noinline)) /* one copy of what several functions call */
+#define SHARED static __attribute__((noinline)) /* one copy, for functions with several callers */
 #define EXPORT __attribute__((visibility("default")))
 
 typedef v128_t f32x4;
@@ -38,7 +37,7 @@ INLINE float sum(f32x4 x) {
            (wasm_f32x4_extract_lane(x, 1) + wasm_f32x4_extract_lane(x, 3));
 }
 
-/* The first n of four lanes, 1 <= n <= 4; the others are 0, and nothing past them is read. */
+/* Load the first n of four lanes, 1 <= n <= 4. The other lanes are 0; memory past them is not read. */
 INLINE f32x4 load_some(const float *p, int n) {
     if (n >= 4) return load(p);
     float lanes[4] = {0, 0, 0, 0};
@@ -56,11 +55,11 @@ INLINE void store_some(float *p, f32x4 x, int n) {
     for (int i = 0; i < n; i++) p[i] = lanes[i];
 }
 
-/* ---- functions of one element ------------------------------------------------------------------------------- */
+/* ---- elementwise functions ----------------------------------------------------------------------------------- */
 
 /* e^x for x <= 88; 0 below -87. Relative error 2e-7 near 0, 3e-6 at the ends. Splits x = n ln 2 + r and scales a
-   polynomial in r by 2^n. Adding 1.5 * 2^23 rounds to an integer and leaves it in the lowest bits, from where a shift
-   takes it to the exponent. Coefficients: Cephes, expf. */
+   polynomial in r by 2^n. Adding 1.5 * 2^23 rounds to an integer and leaves it in the lowest bits, from which a shift
+   moves it to the exponent. Coefficients: Cephes, expf. */
 INLINE f32x4 exponential(f32x4 x) {
     const f32x4 shift = splat(12582912.0f);
     x = wasm_f32x4_pmax(x, splat(-87.3f));

@@ -1,4 +1,4 @@
-"""The transformer on the CPU, through the side module: one thread, weights in Q4, keys and values in int16."""
+"""The transformer on the CPU, by the side module: one thread, Q4 weights, int16 KV cache."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 
 from tympan.arrays import Int32, softmax
 from tympan.config import LMConfig
-from tympan.lm.backend import Done, Step
-from tympan.lm.simd.kernels import Call, SimdKernels
+from tympan.lm.backend import CompletedStep, Step
+from tympan.lm.simd.kernels import Call, SimdKernels, simd_kernels
 from tympan.lm.simd.model import Model
 from tympan.lm.weights import LMWeights
 from tympan.rope import Rotation
@@ -18,28 +18,28 @@ from tympan.wasm import module
 SHOWN = {"relaxed": "CPU (relaxed SIMD)", "simd": "CPU (SIMD)"}
 
 
-class State:
-    """One stream: its rings, its text token, its position, and the calls of a step, bound to all of these once.
+class SimdState:
+    """One stream: its KV caches, its last text token, its position, and the kernel calls of a step, bound once.
 
-    The rings are made at the first step, so that the stream before, whose place this one takes, is gone by then.
+    The KV caches are allocated at the first step: by then the previous stream's caches have been freed.
     """
 
     def __init__(self, kernels: SimdKernels, model: Model, position: int) -> None:
         self._kernels, self._model = kernels, model
-        self.position = self.first = position  # the first step takes slot 0 of the rings
+        self.position = self.first = position  # the first step is written to slot 0 of the caches
         self.token = model.config.text_card
         self.inputs, self.outputs = model.new_inputs(), model.new_outputs()
 
     @cached_property
     def calls(self) -> tuple[Call, ...]:
-        """The kernels of a step."""
-        return tuple(self._model.forward(self._kernels, self.inputs, self._model.new_rings(), self.outputs))
+        """The kernel calls of a step, in order."""
+        return tuple(self._model.forward(self._kernels, self.inputs, self._model.new_kv_caches(), self.outputs))
 
 
 class SimdBackend:
-    """Implements `Backend`. A step is over when it was started.
+    """Implements `Backend`. `step` returns when the step is complete.
 
-    Matrices in Q4 are multiplied with activations rounded to int16, a scale for every 32 of them.
+    Q4 matrices are multiplied with activations rounded to int16, with one scale per 32 activations.
     """
 
     name = "simd"
@@ -50,15 +50,17 @@ class SimdBackend:
 
     @classmethod
     async def create(cls, config: LMConfig, weights: LMWeights) -> SimdBackend:
-        """Pack a model. The weights may be dropped afterwards. The side module must run here. Raises BadModel."""
-        kernels = module.lm_kernels()
+        """Pack the weights, which may be freed afterwards. Requires the side module. Raises BadModel."""
+        kernels = simd_kernels()
         assert kernels is not None, module.level()
         return cls(config, kernels, await Model.load(kernels, config, weights))
 
-    def new_state(self, position: int = 0) -> State:
-        return State(self._kernels, self._model, position)
+    def new_state(self, position: int = 0) -> SimdState:
+        return SimdState(self._kernels, self._model, position)
 
-    def step(self, state: State, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False) -> Done:
+    def step(
+        self, state: SimdState, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False
+    ) -> CompletedStep:
         """See `Backend.step`."""
         config = self.config
         if codes is None:
@@ -74,12 +76,12 @@ class SimdBackend:
         logits, head_logits = state.outputs.logits, state.outputs.head_logits
         state.token = int(logits.argmax())
         heads = softmax(head_logits.reshape(config.n_extra_heads, -1)) if config.n_extra_heads else None
-        return Done(Step(state.token, logits.copy() if want_logits else None, heads))
+        return CompletedStep(Step(state.token, logits.copy() if want_logits else None, heads))
 
     def close(self) -> None:
-        """Nothing to give back: the memory goes with the object."""
+        """Does nothing: Python frees the memory with the object."""
 
-    def _write_inputs(self, state: State, codes: Int32, text: int) -> None:
+    def _write_inputs(self, state: SimdState, codes: Int32, text: int) -> None:
         sizes, inputs = self.config.transformer, state.inputs
         for group, rows in zip(self._model.tables, inputs.rows, strict=True):
             group.write_rows(rows, codes, text)

@@ -1,29 +1,33 @@
-"""The functions of lm.c on numpy arrays, each bound to its arrays once and called once a step.
+"""The functions of lm.c on numpy arrays. A kernel is bound to its arrays once and called once per step.
 
-Arrays are C-contiguous float32 where nothing else is said; what the C code takes for granted is asserted here.
+All arrays are C-contiguous float32 unless stated otherwise. C receives addresses only, so this module asserts the
+shapes and dtypes that the C code assumes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tympan.arrays import Float32, Int32
-from tympan.wasm.library import Library, address, check
+from tympan.wasm import module
+from tympan.wasm.library import Library
+from tympan.wasm.memory import address, check
 from tympan.weights.blocks import BLOCK, SCALE_BYTES, BlockMatrix, n_blocks_of
 from tympan.weights.matrix import Matrix
 from tympan.weights.q4 import Q4Matrix
 
-# Of these numbers lm.c has the same.
-PANEL = 16  # rows whose blocks lie side by side
+# These constants must equal those in lm.c.
+PANEL = 16  # rows per panel
 ACTIVATIONS_BYTES = 8 + 2 * BLOCK  # of a block of rounded activations
-WIDTH_STEP, SLOT_STEP = 8, 4  # a ring's keys and values are multiples of these wide and many
+WIDTH_STEP, SLOT_STEP = 8, 4  # a KV cache's width and number of slots are rounded up to multiples of these
 
-_ARGUMENTS = {  # of each function: p a pointer, i an int
+_ARGUMENTS = {  # function name -> its arguments: p a pointer, i an int
     "pack_q4": "pppii",
     "matvec_q4": "ppppiii",
     "matvec_f32": "pppiii",
@@ -38,7 +42,7 @@ _ARGUMENTS = {  # of each function: p a pointer, i an int
 
 @dataclass(frozen=True)
 class Q4Panels:
-    """A matrix (n, k) of Q4 blocks, packed for `matvec`."""
+    """A matrix (n, k) of Q4 blocks, packed for `SimdKernels.matvec`."""
 
     panels: NDArray[np.uint8]  # (ceil(n / PANEL), ceil(k / 32), bytes of PANEL blocks)
     n: int
@@ -47,17 +51,20 @@ class Q4Panels:
 
 @dataclass(frozen=True)
 class KVCache:
-    """The last S keys and values of H heads, D wide, in int16 with a scale each. S and D are filled up with zeros."""
+    """The keys and values of the last S positions for H heads of width D, in int16 with a scale for each vector.
+
+    S and D are padded with zeros to multiples of SLOT_STEP and WIDTH_STEP.
+    """
 
     keys: NDArray[np.int16]  # (H, S, D)
     key_scale: Float32  # (H, S)
     values: NDArray[np.int16]  # (H, S, D)
     value_scale: Float32  # (H, S)
-    width: int  # D, before it was filled up
+    width: int  # D without padding
 
     @classmethod
-    def several(cls, n: int, n_heads: int, n_slots: int, width: int) -> tuple[KVCache, ...]:
-        """n empty rings, in one piece of memory."""
+    def zeros(cls, n: int, n_heads: int, n_slots: int, width: int) -> tuple[KVCache, ...]:
+        """n empty caches, allocated together."""
         slots = (n_heads, -(-n_slots // SLOT_STEP) * SLOT_STEP)
         keys, values = np.zeros((2, n, *slots, -(-width // WIDTH_STEP) * WIDTH_STEP), np.int16)
         key_scale, value_scale = np.zeros((2, n, *slots), np.float32)
@@ -66,7 +73,7 @@ class KVCache:
 
 @dataclass(frozen=True)
 class Call:
-    """A kernel, the addresses of its arrays, and the arrays, which live as long as it does."""
+    """A kernel bound to its arguments; keeps their arrays alive."""
 
     function: Callable[..., None]
     arguments: tuple[int, ...]
@@ -82,24 +89,24 @@ class Call:
 
 
 class SimdKernels:
-    """The kernels of the language model in an open side module."""
+    """The kernels of the language model in a loaded side module."""
 
     def __init__(self, library: Library) -> None:
         self._c = library.functions(_ARGUMENTS)
 
     @staticmethod
     def packed_shape(n: int, k: int) -> tuple[int, int, int]:
-        """Of the panels of a matrix (n, k), in bytes."""
+        """The shape in bytes of a packed matrix (n, k)."""
         return -(-n // PANEL), n_blocks_of(k), PANEL * (Q4Matrix.block_bytes + SCALE_BYTES)
 
     @staticmethod
     def packed_bytes(matrix: BlockMatrix) -> int:
-        """How much a matrix takes, packed or not."""
+        """The size of a matrix with its rows padded to whole panels, in bytes: packed, or as blocks and scales."""
         n, k = matrix.shape
         return -(-n // PANEL) * PANEL * n_blocks_of(k) * (matrix.block_bytes + SCALE_BYTES)
 
     def pack(self, matrix: Q4Matrix, panels: NDArray[np.uint8] | None = None) -> Q4Panels:
-        """Read a matrix, once, and pack it, into `panels` where they are given. Raises BadModel."""
+        """Read a matrix and pack it, into `panels` if given. Raises BadModel."""
         n, k = matrix.shape
         scale, q4 = np.ascontiguousarray(matrix.scale), np.ascontiguousarray(matrix.blocks)
         if panels is None:
@@ -109,7 +116,7 @@ class SimdKernels:
         return Q4Panels(panels, n, k)
 
     def matvec(self, out: Float32, weight: Q4Panels | Float32, x: Float32, *, accumulate: bool = False) -> Call:
-        """out (n,) = weight (n, k) @ x (k,); `accumulate`: added to what is there."""
+        """out (n,) = weight (n, k) @ x (k,). accumulate: add to out instead."""
         if not isinstance(weight, Q4Panels):
             n, k = weight.shape
             check(weight)
@@ -121,7 +128,7 @@ class SimdKernels:
         return Call.bind(self._c.matvec_q4, out, weight.panels, x, rounded, n, k, int(accumulate))
 
     def embed_sum(self, out: Float32, table: Matrix, rows: Int32, *, accumulate: bool = False) -> Call:
-        """out (d,) = the sum of the rows that int32 rows (n,) name; `accumulate`: added to what is there."""
+        """out (d,) = the sum of the table rows at the indices in rows, int32 (n,). accumulate: add to out instead."""
         check(rows, len(rows), dtype=np.int32)
         _check_vectors((out, table.shape[1]))
         sizes = len(rows), len(out), int(accumulate)
@@ -134,31 +141,45 @@ class SimdKernels:
         return Call.bind(getattr(self._c, f"embed_sum_{table.format}"), out, blocks, scale, rows, *sizes)
 
     def rms_norm(self, out: Float32, x: Float32, alpha: Float32) -> Call:
-        """out (d,) = x (d,) * alpha (d,) over the root of its mean square."""
+        """out (d,) = x (d,) / rms(x) * alpha (d,)."""
         _check_vectors((out, len(x)), (x, len(x)), (alpha, len(x)))
         return Call.bind(self._c.rms_norm_f32, out, x, alpha, len(x))
 
     def gated_silu(self, out: Float32, inner: Float32) -> Call:
-        """out (h,) = silu(gate) * value, of inner (2h,), the gate before the value."""
+        """out (h,) = silu(gate) * value, for inner (2h,) holding the gate followed by the value."""
         _check_vectors((out, len(out)), (inner, 2 * len(out)))
         return Call.bind(self._c.gated_silu_f32, out, inner, len(out))
 
-    def attention(self, out: Float32, qkv: Float32, ring: KVCache, place: Int32, cos: Float32, sin: Float32) -> Call:
-        """Rotate the queries and keys of qkv (3d,) by cos and sin (D / 2,), keep keys and values, and attend: out (d,).
+    def attention(
+        self, out: Float32, qkv: Float32, kv_cache: KVCache, place: Int32, cos: Float32, sin: Float32
+    ) -> Call:
+        """Rotate q and k of qkv (3d,) by cos and sin (D / 2,), write k and v to the cache, and attend: out (d,).
 
-        place: int32 (2,), the slot of the ring that takes this key and value, and how many hold one then.
+        place: int32 (2,), the slot to write and the number of filled slots including it.
         """
-        n_heads, n_slots, stride = ring.keys.shape
-        d = n_heads * ring.width
-        _check_vectors((out, d), (qkv, 3 * d), (cos, ring.width // 2), (sin, ring.width // 2))
+        n_heads, n_slots, stride = kv_cache.keys.shape
+        d = n_heads * kv_cache.width
+        _check_vectors((out, d), (qkv, 3 * d), (cos, kv_cache.width // 2), (sin, kv_cache.width // 2))
         check(place, 2, dtype=np.int32)
         return Call.bind(
-            self._c.attention_i16, out, qkv, ring.keys, ring.key_scale, ring.values, ring.value_scale, place, cos, sin,
+            self._c.attention_i16, out, qkv, kv_cache.keys, kv_cache.key_scale, kv_cache.values, kv_cache.value_scale,
+            place, cos, sin,
             np.empty(n_slots, np.float32), np.empty(n_slots, np.int16), np.zeros(stride, np.int16),
-            np.empty(stride, np.int32), n_heads, ring.width, n_slots,
+            np.empty(stride, np.int32), n_heads, kv_cache.width, n_slots,
         )  # fmt: skip
 
 
 def _check_vectors(*vectors: tuple[Float32, int]) -> None:
     for vector, n in vectors:
         check(vector, n)
+
+
+def simd_kernels() -> SimdKernels | None:
+    """The kernels at the selected level (see `wasm.module`), or None without SIMD."""
+    library = module.library()
+    return None if library is None else _kernels_in(library)
+
+
+@cache
+def _kernels_in(library: Library) -> SimdKernels:
+    return SimdKernels(library)

@@ -1,18 +1,18 @@
-/* The step of the language model: one vector at a time, Q4 weights against activations in int16, and attention over a
-   ring of keys and values in int16.
+/* The kernels of the language model: one vector at a time, Q4 weights with activations rounded to int16, and attention
+   over a KV cache in int16.
 
-   Every function is the twin of a numpy definition, named in its comment; lm_kernels.py checks shapes and dtypes, so
-   nothing is checked here. Arrays are C-contiguous and need no alignment beyond that of their elements. */
+   Each function computes the same as a numpy function, which its comment names. kernels.py checks shapes and dtypes, so
+   nothing is checked here. Arrays are C-contiguous and need only the alignment of their elements. */
 
 #include "rows.h"
 
-enum { BLOCK = 32, HALF = BLOCK / 2 }; /* weights/q4.py: byte j of a block holds its weights j and j + HALF */
+enum { BLOCK = 32, HALF = BLOCK / 2 }; /* weights/q4.py: byte j of a block holds weights j and j + HALF */
 
 /* ---- half floats -------------------------------------------------------------------------------------------------
 
-   The bits of a half float, moved to where a float has its own, are that number times 2^-112: a subnormal float, which
-   costs a CPU a hundred cycles, as soon as it is multiplied by something small. So the other factor brings 2^80 along,
-   and the sum of such products is multiplied by the 2^32 that are still missing. */
+   Shifting the bits of a half float to their place in a float gives the number times 2^-112. Multiplied by a small
+   number, that becomes a subnormal float, which costs a CPU a hundred cycles. So the other factor is scaled by 2^80
+   first, and the sum of such products by the remaining 2^32. */
 #define FIRST_MISSING 0x1p80f
 #define LAST_MISSING 0x1p32f
 
@@ -27,12 +27,12 @@ INLINE float half_to_float(half_t bits) {
     return moved.value * FIRST_MISSING * LAST_MISSING;
 }
 
-/* ---- Q4 matrix times vector ---------------------------------------------------------------------------------------
+/* ---- Q4 matrix-vector product -------------------------------------------------------------------------------------
 
-   A matrix (n, k) is packed in panels of PANEL rows, which are read from the first byte to the last. A panel is a
-   sequence of ceil(k / BLOCK) blocks: the nibbles of inputs 0-3 and 16-19 of all rows, 4-7 and 20-23, ..., then the
-   scales of all rows. A vector holds four bytes of each of four rows, so four activations are loaded once for all rows
-   and no sum across a vector is needed. Rows past n are zeros. */
+   A matrix (n, k) is packed in panels of PANEL rows, which are read sequentially. A panel is a sequence of
+   ceil(k / BLOCK) blocks: the nibbles of inputs 0-3 and 16-19 of all rows, 4-7 and 20-23, ..., then the scales of all
+   rows. A vector holds four bytes of each of four rows, so four activations are loaded once for all rows and no sum
+   across a vector is needed. Rows past n are zeros. */
 enum { PANEL = 16, VECTORS = PANEL / 4, GROUPS = 4 };
 
 struct panel_block {
@@ -40,16 +40,16 @@ struct panel_block {
     half_t scale[PANEL];
 };
 
-/* Activations (32,), rounded to multiples of scale / FIRST_MISSING. int8 would be faster by a quarter, with
-   wasm_i16x8_relaxed_dot_i8x16_i7x16, but its rounding is what would be seen of all roundings in the logits. */
+/* Activations (32,), rounded to multiples of scale / FIRST_MISSING. int8 with wasm_i16x8_relaxed_dot_i8x16_i7x16 would
+   take a quarter less time, but its rounding error would be the largest of all in the logits. */
 struct activations {
     float scale;
-    int32_t offset;        /* a nibble q stands for q - 8: what the 8s add up to, with the sign turned */
-    int16_t values[BLOCK]; /* of each group the even ones below, above, then the odd ones below, above HALF */
+    int32_t offset;        /* -8 * sum of values: a nibble q stands for the weight q - 8 */
+    int16_t values[BLOCK]; /* per group: the even inputs below and above HALF, then the odd ones below and above */
 };
 
-/* dots[v] = nibbles of rows 4v .. 4v + 3, less 8, times activations. A lane of int16 holds four nibbles, which are
-   shifted to its lower end one after the other. The sums stay within an int32: 32 * 15 * 2^15 < 2^31. */
+/* dots[v] = (nibbles - 8) of rows 4v .. 4v + 3, times activations. An int16 lane holds four nibbles, which are shifted
+   to its low end one after another. The sums fit an int32: 32 * 15 * 2^15 < 2^31. */
 INLINE void dot_block(v128_t *dots, const struct panel_block *w, const struct activations *x) {
     const v128_t low = wasm_i16x8_splat(15);
     for (int v = 0; v < VECTORS; v++) dots[v] = wasm_i32x4_splat(x->offset);
@@ -82,7 +82,7 @@ INLINE void round_block(struct activations *block, const float *x) {
                 block->values[8 * group + 2 * part + pair] = rounded[4 * group + HALF * (part % 2) + part / 2 + 2 * pair];
 }
 
-/* Round x (k,) to blocks, with zeros past its end. */
+/* Round x (k,) to blocks, padded with zeros. */
 INLINE void round_activations(struct activations *blocks, const float *x, int k) {
     for (; k >= BLOCK; k -= BLOCK, x += BLOCK, blocks++) round_block(blocks, x);
     if (k > 0) {
@@ -92,8 +92,8 @@ INLINE void round_activations(struct activations *blocks, const float *x, int k)
     }
 }
 
-/* Q4Matrix.dequantize() @ x: out (n,) from x (k,), added to what is there where accumulate is set. rounded: room for
-   ceil(k / 32) activations. */
+/* Q4Matrix.dequantize() @ x: out (n,) from x (k,), added to out if accumulate is set. rounded: scratch of ceil(k / 32)
+   activations. */
 EXPORT void matvec_q4(float *out, const struct panel_block *panels, const float *x, struct activations *rounded, int n,
                       int k, int accumulate) {
     round_activations(rounded, x, k);
@@ -131,15 +131,15 @@ EXPORT void pack_q4(struct panel_block *panels, const uint8_t *q4, const half_t 
             }
 }
 
-/* weight @ x: out (n,) from weight (n, k) and x (k,), added to what is there where accumulate is set */
+/* weight @ x: out (n,) from weight (n, k) and x (k,), added to out if accumulate is set */
 EXPORT void matvec_f32(float *out, const float *weight, const float *x, int n, int k, int accumulate) {
     for (int row = 0; row < n; row++, weight += k) out[row] = dot(weight, x, k) + (accumulate ? out[row] : 0.0f);
 }
 
 /* ---- embeddings --------------------------------------------------------------------------------------------------- */
 
-/* out (d,) = the sum of the rows of a table (N, d) that rows (n,) names, added to what is there where accumulate is
-   set. q4 (N, ceil(d / 32), 16), scale (N, ceil(d / 32)). */
+/* out (d,) = the sum of the rows of a table (N, d) at the indices in rows (n,), added to out if accumulate is set.
+   q4 (N, ceil(d / 32), 16), scale (N, ceil(d / 32)). */
 EXPORT void embed_sum_q4(float *out, const uint8_t *q4, const half_t *scale, const int32_t *rows, int n, int d,
                          int accumulate) {
     const int n_blocks = (d + BLOCK - 1) / BLOCK;
@@ -152,7 +152,7 @@ EXPORT void embed_sum_q4(float *out, const uint8_t *q4, const half_t *scale, con
         }
 }
 
-/* The same of a table of Q8 blocks: q8 (N, ceil(d / 32), 32), scale (N, ceil(d / 32)). */
+/* The same for a table of Q8 blocks: q8 (N, ceil(d / 32), 32), scale (N, ceil(d / 32)). */
 EXPORT void embed_sum_q8(float *out, const int8_t *q8, const half_t *scale, const int32_t *rows, int n, int d,
                          int accumulate) {
     const int n_blocks = (d + BLOCK - 1) / BLOCK;
@@ -164,7 +164,7 @@ EXPORT void embed_sum_q8(float *out, const int8_t *q8, const half_t *scale, cons
         }
 }
 
-/* The same of a table (N, d) in float32. */
+/* The same for a table (N, d) in float32. */
 EXPORT void embed_sum_f32(float *out, const float *table, const int32_t *rows, int n, int d, int accumulate) {
     for (int i = 0; i < d && !accumulate; i++) out[i] = 0.0f;
     for (int j = 0; j < n; j++)
@@ -179,7 +179,7 @@ EXPORT void rms_norm_f32(float *out, const float *x, const float *alpha, int d) 
     for (int i = 0; i < d; i++) out[i] = x[i] * (alpha[i] * inverse);
 }
 
-/* reference.silu(gate) * value: out (h,) from inner (2h,), the gate before the value */
+/* reference.silu(gate) * value: out (h,) from inner (2h,), which holds the gate followed by the value */
 EXPORT void gated_silu_f32(float *out, const float *inner, int h) {
     for (int i = 0; i < h; i += 4) {
         const f32x4 gate = load_some(inner + i, h - i), value = load_some(inner + h + i, h - i);
@@ -188,38 +188,38 @@ EXPORT void gated_silu_f32(float *out, const float *inner, int h) {
     }
 }
 
-/* A ring of keys or values for each head, rounded to int16, with a scale for every one of them. Their width is filled
-   up with zeros to a multiple of WIDTH_STEP, and the number of slots to a multiple of SLOT_STEP. */
+/* The KV cache's keys or values of each head, rounded to int16 with a scale per vector. Their width is padded with zeros
+   to a multiple of WIDTH_STEP, the number of slots to a multiple of SLOT_STEP. */
 enum { WIDTH_STEP = 8, SLOT_STEP = 4 };
 
-struct ring {
+struct cache {
     int16_t *rounded; /* (H, n_slots, stride) */
     float *scale;     /* (H, n_slots) */
     int n_slots, stride;
 };
 
-/* A key and a query are rounded to this many steps a side, few enough for the sum of `width` products to stay within
-   an int32. */
+/* A key and a query are rounded to this many steps on either side of 0, few enough that the sum of `width` products
+   fits an int32. */
 INLINE float key_steps(int width) {
     const float steps = __builtin_floorf(__builtin_sqrtf(0x1p31f / width)) - 1;
     return steps < 32767.0f ? steps : 32767.0f;
 }
 
-INLINE void put(const struct ring *ring, int head, int slot, const float *x, int width, float steps) {
-    const int at = head * ring->n_slots + slot;
-    ring->scale[at] = round_i16(ring->rounded + at * ring->stride, x, width, steps);
+INLINE void put(const struct cache *cache, int head, int slot, const float *x, int width, float steps) {
+    const int at = head * cache->n_slots + slot;
+    cache->scale[at] = round_i16(cache->rounded + at * cache->stride, x, width, steps);
 }
 
-/* The sum of each of four vectors. */
+/* The sums of four vectors, as one vector. */
 INLINE v128_t sum_each(const v128_t *x) {
     const v128_t a = wasm_i32x4_add(wasm_i32x4_shuffle(x[0], x[1], 0, 4, 1, 5), wasm_i32x4_shuffle(x[0], x[1], 2, 6, 3, 7));
     const v128_t b = wasm_i32x4_add(wasm_i32x4_shuffle(x[2], x[3], 0, 4, 1, 5), wasm_i32x4_shuffle(x[2], x[3], 2, 6, 3, 7));
     return wasm_i32x4_add(wasm_i32x4_shuffle(a, b, 0, 1, 4, 5), wasm_i32x4_shuffle(a, b, 2, 3, 6, 7));
 }
 
-/* scores (n,) = keys of the first n slots . q (width,), over the root of the width. rounded: room for (stride,), zeros
-   past the width. Four slots at a time, so scores needs room for a multiple of SLOT_STEP. */
-INLINE void score(float *scores, const struct ring *keys, int head, const float *q, int16_t *rounded, int n, int width) {
+/* scores (n,) = keys of the first n slots . q (width,) / sqrt(width). rounded: scratch of (stride,), zeros past the
+   width. Processes four slots at a time, so scores has space for a multiple of SLOT_STEP. */
+INLINE void score(float *scores, const struct cache *keys, int head, const float *q, int16_t *rounded, int n, int width) {
     const int16_t *key = keys->rounded + head * keys->n_slots * keys->stride;
     const float *scale = keys->scale + head * keys->n_slots;
     const f32x4 of_q = splat(round_i16(rounded, q, width, key_steps(width)) / __builtin_sqrtf((float)width));
@@ -235,10 +235,10 @@ INLINE void score(float *scores, const struct ring *keys, int head, const float 
     }
 }
 
-/* out (width,) = the sum of the values of the first n slots, each times its weight. The weights, which no value can
-   outgrow then, are rounded so that their sum is 2^15: the sum of the products stays within an int32. Values are read
-   once, in the order in which they lie in memory. rounded: room for a multiple of SLOT_STEP; sums: for (stride,). */
-INLINE void mix(float *out, const struct ring *values, int head, float *weights, int16_t *rounded, int32_t *sums, int n,
+/* out (width,) = the sum of the values of the first n slots times their weights. The weights are rounded so that their
+   sum is 2^15, so the sum of the products fits an int32. Values are read once, in memory order. rounded: scratch of n,
+   rounded up to a multiple of SLOT_STEP; sums: scratch of (stride,). */
+INLINE void mix(float *out, const struct cache *values, int head, float *weights, int16_t *rounded, int32_t *sums, int n,
                 int width) {
     const float *scale = values->scale + head * values->n_slots;
     float total = 0.0f;
@@ -267,24 +267,24 @@ INLINE void mix(float *out, const struct ring *values, int head, float *weights,
     for (int i = 0; i < width; i++) out[i] = sums[i] * (total / 32767.0f);
 }
 
-/* reference.Reference._layer, from the projection on to the attended values: out (d,) from qkv (3d,), whose queries
-   and keys are rotated by cos and sin (width / 2,) on the way. place: the slot that takes this key and value, and how
-   many slots hold one then. scores, weights: room for n_slots; query: (stride,), zeros past the width; sums: room for
-   (stride,). */
+/* reference.Reference._layer, from the projection to the attended values: out (d,) from qkv (3d,), whose queries and
+   keys are rotated in place by cos and sin (width / 2,). place: the slot to write, and the number of filled slots
+   including it. Scratch: scores and weights (n_slots,); query (stride,), zeros past the width; sums (stride,). */
 EXPORT void attention_i16(float *out, float *qkv, int16_t *keys, float *key_scale, int16_t *values, float *value_scale,
                           const int32_t *place, const float *cos, const float *sin, float *scores, int16_t *weights,
                           int16_t *query, int32_t *sums, int n_heads, int width, int n_slots) {
     const int stride = (width + WIDTH_STEP - 1) / WIDTH_STEP * WIDTH_STEP, d = n_heads * width;
     const int slot = place[0], n = place[1];
-    const struct ring key_ring = {keys, key_scale, n_slots, stride}, value_ring = {values, value_scale, n_slots, stride};
+    const struct cache key_cache = {keys, key_scale, n_slots, stride};
+    const struct cache value_cache = {values, value_scale, n_slots, stride};
     for (int head = 0; head < n_heads; head++) {
         float *q = qkv + head * width, *k = q + d;
         rotate(q, cos, sin, width / 2);
         rotate(k, cos, sin, width / 2);
-        put(&key_ring, head, slot, k, width, key_steps(width));
-        put(&value_ring, head, slot, k + d, width, 32767.0f);
-        score(scores, &key_ring, head, q, query, n, width);
+        put(&key_cache, head, slot, k, width, key_steps(width));
+        put(&value_cache, head, slot, k + d, width, 32767.0f);
+        score(scores, &key_cache, head, q, query, n, width);
         softmax(scores, n);
-        mix(out + head * width, &value_ring, head, scores, weights, sums, n, width);
+        mix(out + head * width, &value_cache, head, scores, weights, sums, n, width);
     }
 }

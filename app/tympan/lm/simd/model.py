@@ -1,4 +1,4 @@
-"""The transformer for the CPU: its weights as they are multiplied, and the order of the kernels."""
+"""The transformer's weights packed for the SIMD kernels, and the sequence of kernel calls of a step."""
 
 from __future__ import annotations
 
@@ -22,60 +22,60 @@ from tympan.weights.q4 import Q4Matrix
 Linear: TypeAlias = Q4Panels | Float32  # a matrix as `SimdKernels.matvec` takes it
 
 ALIGNMENT = 64  # bytes
-READING = 2.0  # times a matrix's bytes: what reading it from a file takes for a moment
+READ_OVERHEAD = 2.0  # temporary memory for reading a matrix from its file, as a multiple of its size
 
 
 class Arena:
-    """Memory for all matrices of a model that are in blocks, asked for at once.
+    """One allocation for all block matrices of a model.
 
-    A WebAssembly memory that has to grow for one matrix after the other takes up to 96 MB more than it needs. What
-    reading takes is left free below.
+    WebAssembly memory that grows once per matrix ends up to 96 MB larger than needed. The allocation leaves space
+    below itself for the temporary memory that reading takes.
     """
 
     def __init__(self, weights: LMWeights) -> None:
-        matrices = [matrix for matrix in _matrices(weights) if isinstance(matrix, BlockMatrix)]
+        matrices = [matrix for matrix in (*weights.tables, *weights.matrices()) if isinstance(matrix, BlockMatrix)]
         largest = max((sum(matrix.n_bytes) for matrix in matrices), default=0)
-        for_reading = np.empty(int(READING * largest), np.uint8)
+        reserved = np.empty(int(READ_OVERHEAD * largest), np.uint8)
         n_bytes = sum(SimdKernels.packed_bytes(matrix) + 2 * ALIGNMENT for matrix in matrices)
-        self._memory, self._n_taken = np.empty(n_bytes, np.uint8), 0
-        del for_reading
+        self._memory, self._n_used = np.empty(n_bytes, np.uint8), 0
+        del reserved
 
-    def take(self, shape: tuple[int, ...], dtype: type[np.generic] = np.uint8) -> NDArray[Any]:
-        """An array of this shape, which holds anything."""
-        begin = self._n_taken
+    def allocate(self, shape: tuple[int, ...], dtype: type[np.generic] = np.uint8) -> NDArray[Any]:
+        """An uninitialized array of this shape."""
+        begin = self._n_used
         end = begin + prod(shape) * np.dtype(dtype).itemsize
-        self._n_taken = -(-end // ALIGNMENT) * ALIGNMENT
+        self._n_used = -(-end // ALIGNMENT) * ALIGNMENT
         return self._memory[begin:end].view(dtype).reshape(shape)
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The embedding tables of one format, one after another."""
+    """The embedding tables of one format, concatenated."""
 
     table: Matrix  # (sum of all rows, d)
-    codebooks: Int32  # whose tables these are
-    first_rows: Int32  # where the table of each of them begins
-    first_text_row: int  # where the text table begins; -1 where it is of another format
+    codebooks: Int32  # the codebooks whose tables these are
+    first_rows: Int32  # the first row of each codebook's table
+    first_text_row: int  # of the text table; -1 if it has another format
 
     @classmethod
-    def load(cls, room: Arena, config: LMConfig, weights: LMWeights) -> tuple[Tables, ...]:
-        """One for each group of the weights."""
+    def load(cls, arena: Arena, config: LMConfig, weights: LMWeights) -> tuple[Tables, ...]:
+        """Load one group of tables per format. Raises BadModel."""
         groups = []
         for group in weights.table_groups:
             n_codebooks = len(group.codebooks)
             first_rows = np.arange(n_codebooks, dtype=np.int32) * (config.card + 1)
             first_text_row = n_codebooks * (config.card + 1) if group.has_text else -1
-            table = _stack(room, group.tables)
+            table = _stack(arena, group.tables)
             groups.append(cls(table, np.array(group.codebooks, np.int32), first_rows, first_text_row))
         return tuple(groups)
 
     @property
     def n_rows(self) -> int:
-        """How many rows are added up in a step."""
+        """The number of rows summed in a step."""
         return len(self.codebooks) + (self.first_text_row >= 0)
 
     def write_rows(self, rows: Int32, codes: Int32, text: int) -> None:
-        """Choose the rows (n_rows,) of a step: those of the codes (K,) and of the text token."""
+        """Write the row indices of a step to rows (n_rows,): those of the codes (K,) and of the text token."""
         rows[: len(self.codebooks)] = self.first_rows + codes[self.codebooks]
         if self.first_text_row >= 0:
             rows[-1] = self.first_text_row + text
@@ -83,7 +83,7 @@ class Tables:
 
 @dataclass(frozen=True)
 class Layer:
-    """`LayerWeights`, as they are multiplied."""
+    """A layer's weights as the kernels take them."""
 
     norm1: Float32
     in_proj: Linear
@@ -93,30 +93,30 @@ class Layer:
     linear_out: Linear
 
     @classmethod
-    def load(cls, kernels: SimdKernels, room: Arena, weights: LayerWeights) -> Layer:
+    def load(cls, kernels: SimdKernels, arena: Arena, weights: LayerWeights) -> Layer:
         return cls(
             norm1=weights.norm1,
-            in_proj=_linear(kernels, room, weights.in_proj),
-            out_proj=_linear(kernels, room, weights.out_proj),
+            in_proj=_linear(kernels, arena, weights.in_proj),
+            out_proj=_linear(kernels, arena, weights.out_proj),
             norm2=weights.norm2,
-            linear_in=_linear(kernels, room, weights.linear_in),
-            linear_out=_linear(kernels, room, weights.linear_out),
+            linear_in=_linear(kernels, arena, weights.linear_in),
+            linear_out=_linear(kernels, arena, weights.linear_out),
         )
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What changes from step to step, written before the kernels run."""
+    """The inputs of a step, written before its kernels run."""
 
-    rows: tuple[Int32, ...]  # of each group of tables
-    place: Int32  # (2,): the ring's slot of this step, and how many slots hold something then
+    rows: tuple[Int32, ...]  # row indices, one array per group of tables
+    place: Int32  # (2,): the KV cache slot to write, and the number of filled slots including it
     cos: Float32  # (D / 2,)
     sin: Float32  # (D / 2,)
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a step says."""
+    """The outputs of a step."""
 
     logits: Float32  # (V,)
     head_logits: Float32  # (n_extra_heads * width,)
@@ -124,7 +124,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Model:
-    """All weights. Read only: what changes from step to step belongs to a stream."""
+    """All weights, packed. Read only: what changes from step to step belongs to a stream."""
 
     config: LMConfig
     hidden: int  # h
@@ -136,19 +136,19 @@ class Model:
 
     @classmethod
     async def load(cls, kernels: SimdKernels, config: LMConfig, weights: LMWeights) -> Model:
-        """Read the weights, matrix by matrix: of what is read no more is kept than is needed. Raises BadModel."""
-        room, layers = Arena(weights), []
+        """Read and pack the weights one matrix at a time, to limit peak memory. Raises BadModel."""
+        arena, layers = Arena(weights), []
         for layer in weights.layers:
-            layers.append(Layer.load(kernels, room, layer))
-            await asyncio.sleep(0)  # lets a cancellation in
+            layers.append(Layer.load(kernels, arena, layer))
+            await asyncio.sleep(0)  # lets a cancellation through
         no_heads = np.empty((0, config.transformer.d), np.float32)
         return cls(
             config=config,
             hidden=weights.hidden,
-            tables=Tables.load(room, config, weights),
+            tables=Tables.load(arena, config, weights),
             layers=tuple(layers),
             out_norm=weights.out_norm,
-            text_linear=_linear(kernels, room, weights.text_linear),
+            text_linear=_linear(kernels, arena, weights.text_linear),
             extra_heads=np.concatenate([no_heads, *weights.extra_heads]),
         )
 
@@ -160,24 +160,24 @@ class Model:
     def new_outputs(self) -> Outputs:
         return Outputs(np.zeros(self.config.text_card, np.float32), np.zeros(len(self.extra_heads), np.float32))
 
-    def new_rings(self) -> tuple[KVCache, ...]:
-        """One a layer."""
+    def new_kv_caches(self) -> tuple[KVCache, ...]:
+        """Empty KV caches, one per layer."""
         sizes = self.config.transformer
-        return KVCache.several(len(self.layers), sizes.n_heads, sizes.context, sizes.head_width)
+        return KVCache.zeros(len(self.layers), sizes.n_heads, sizes.context, sizes.head_width)
 
     def forward(
-        self, kernels: SimdKernels, inputs: Inputs, rings: Sequence[KVCache], outputs: Outputs
+        self, kernels: SimdKernels, inputs: Inputs, kv_caches: Sequence[KVCache], outputs: Outputs
     ) -> Iterator[Call]:
-        """One step, kernel by kernel."""
+        """The kernel calls of one step, in order."""
         d = self.config.transformer.d
         x, normed, attended, qkv = (np.zeros(n, np.float32) for n in (d, d, d, 3 * d))
         inner, hidden = np.zeros(2 * self.hidden, np.float32), np.zeros(self.hidden, np.float32)
         for i, (group, rows) in enumerate(zip(self.tables, inputs.rows, strict=True)):
             yield kernels.embed_sum(x, group.table, rows, accumulate=i > 0)
-        for layer, ring in zip(self.layers, rings, strict=True):
+        for layer, kv_cache in zip(self.layers, kv_caches, strict=True):
             yield kernels.rms_norm(normed, x, layer.norm1)
             yield kernels.matvec(qkv, layer.in_proj, normed)
-            yield kernels.attention(attended, qkv, ring, inputs.place, inputs.cos, inputs.sin)
+            yield kernels.attention(attended, qkv, kv_cache, inputs.place, inputs.cos, inputs.sin)
             yield kernels.matvec(x, layer.out_proj, attended, accumulate=True)
             yield kernels.rms_norm(normed, x, layer.norm2)
             yield kernels.matvec(inner, layer.linear_in, normed)
@@ -188,26 +188,20 @@ class Model:
         yield kernels.matvec(outputs.head_logits, self.extra_heads, normed)
 
 
-def _matrices(weights: LMWeights) -> Iterator[Matrix]:
-    yield from (*weights.embeddings, weights.text_embedding, weights.text_linear)
-    for layer in weights.layers:
-        yield from (layer.in_proj, layer.out_proj, layer.linear_in, layer.linear_out)
-
-
-def _linear(kernels: SimdKernels, room: Arena, matrix: Matrix) -> Linear:
+def _linear(kernels: SimdKernels, arena: Arena, matrix: Matrix) -> Linear:
     if isinstance(matrix, Q4Matrix):
-        return kernels.pack(matrix, room.take(SimdKernels.packed_shape(*matrix.shape)))
-    return dense(matrix)  # Q8 too, which is made for tables
+        return kernels.pack(matrix, arena.allocate(SimdKernels.packed_shape(*matrix.shape)))
+    return dense(matrix)  # Q8 too: only embedding tables use it, so there is no kernel for it
 
 
-def _stack(room: Arena, tables: Sequence[Matrix]) -> Matrix:
-    """Tables of one format as one. Each is read when its turn comes."""
+def _stack(arena: Arena, tables: Sequence[Matrix]) -> Matrix:
+    """Concatenate tables of one format, reading one at a time."""
     in_blocks = [table for table in tables if isinstance(table, BlockMatrix)]
     if not in_blocks:
         return np.concatenate([dense(table) for table in tables])
     n, k, kind = sum(table.shape[0] for table in tables), tables[0].shape[1], BLOCKS[in_blocks[0].format]
-    blocks = room.take((n, n_blocks_of(k), kind.block_bytes), kind.dtype)
-    scale = room.take((n, n_blocks_of(k)), np.float16)
+    blocks = arena.allocate((n, n_blocks_of(k), kind.block_bytes), kind.dtype)
+    scale = arena.allocate((n, n_blocks_of(k)), np.float16)
     first = 0
     for table in in_blocks:
         rows = slice(first, first + table.shape[0])

@@ -1,1 +1,1 @@
-"""The transformer through WebGPU."""
+"""The transformer on WebGPU."""

@@ -1,4 +1,4 @@
-"""The transformer through WebGPU: one small write, one pass and one submit a step, and a result read when awaited."""
+"""The transformer on WebGPU: one small write, one pass and one submit per step; the result is read when awaited."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ from tympan.lm.webgpu.selfcheck import check
 from tympan.lm.weights import LMWeights
 from tympan.rope import Rotation
 
-N_IN_FLIGHT = 8  # steps of one stream that may be started and not yet awaited
+N_IN_FLIGHT = 8  # steps of one stream that may be pending
 
 
-class State:
-    """One stream: its rings, its text token, its position, and the commands of a step, bound to all of these once."""
+class WebGPUState:
+    """One stream: its KV caches, text token and position, and the dispatches of a step, bound to these once."""
 
     def __init__(self, backend: WebGPUBackend, position: int) -> None:
-        self.position = self.first = position  # the first step takes slot 0 of the rings
+        self.position = self.first = position  # the first step takes slot 0 of the KV caches
         device, config, model = backend.device, backend.config, backend.model
         initial = np.array([config.text_card], np.uint32)
         self.token = upload(device, "lm.token", [initial], Usage.STORAGE | Usage.COPY_SRC)
-        self.rings = [KVCache.new(device, config, layer.label, backend.ring) for layer in model.layers]
-        self.dispatches = list(model.forward(backend.inputs.device, self.token, self.rings))
+        self.kv_caches = [KVCache.new(device, config, layer.label, backend.kv_format) for layer in model.layers]
+        self.dispatches = list(model.forward(backend.inputs.device, self.token, self.kv_caches))
         n_words = 1 + config.n_extra_heads * config.extra_head_width + config.text_card
-        self.readback = Readback(device, "lm.said", WORD_BYTES * n_words, N_IN_FLIGHT)
+        self.readback = Readback(device, "lm.result", WORD_BYTES * n_words, N_IN_FLIGHT)
 
-        buffers = [self.token, *(buffer for ring in self.rings for buffer in (ring.keys, ring.values))]
+        buffers = [self.token, *(buffer for cache in self.kv_caches for buffer in (cache.keys, cache.values))]
         weakref.finalize(self, _destroy, buffers, self.readback)
 
 
 class WebGPUBackend:
-    """Implements `Backend`. At most N_IN_FLIGHT steps of a stream may wait to be awaited."""
+    """Implements `ReplayableBackend`. At most N_IN_FLIGHT steps of a stream may be pending."""
 
     name = "webgpu"
 
-    def __init__(self, config: LMConfig, device: Device, model: Model, tuning: Tuning, ring: KVFormat) -> None:
+    def __init__(self, config: LMConfig, device: Device, model: Model, tuning: Tuning, kv_format: KVFormat) -> None:
         self.config = config
         self.device = device
         self.model = model
         self.tuning = tuning
-        self.ring = ring
+        self.kv_format = kv_format
         self.runs_on = device.info.summary
         self.queue = Queue(device, "lm.step")
         self.inputs = InputBlock(
@@ -65,49 +65,51 @@ class WebGPUBackend:
 
     @classmethod
     async def create(
-        cls, config: LMConfig, weights: LMWeights, *, ring: KVFormat = "f16", tuning: Tuning | None = None
+        cls, config: LMConfig, weights: LMWeights, *, kv_format: KVFormat = "f16", tuning: Tuning | None = None
     ) -> WebGPUBackend:
-        """Upload a model to the GPU and check that it computes. The weights may be dropped afterwards.
+        """Upload a model to the GPU and check its results. The weights may be dropped afterwards.
 
-        ring: how keys and values are kept; f32 rounds nothing else either. tuning: how the kernels are laid out; what
-        suits the adapter by default, without subgroups where these turn out to be wrong.
-        Raises NoWebGPU, GpuLimit where the GPU is too small for the model, GpuFault where the driver refuses it,
-        GpuWrong.
+        kv_format: of keys and values; with f32 nothing else is rounded either. tuning: the kernel parameters; by
+        default those for the adapter, without subgroups if the self-check fails with them.
+        Raises NoWebGPU; GpuLimit if the GPU is too small for the model; GpuFault if the driver rejects a shader or
+        buffer; GpuWrong if the self-check fails.
         """
         adapter = await Adapter.request()
-        chosen = tuning or Tuning.of(adapter.info, ring)
+        chosen = tuning or Tuning.for_adapter(adapter.info, kv_format)
         try:
-            return await cls._create(adapter, config, weights, ring, chosen)
+            return await cls._create(adapter, config, weights, kv_format, chosen)
         except GpuWrong:
             if tuning or not chosen.subgroup_width:
                 raise
-        return await cls._create(await Adapter.request(), config, weights, ring, replace(chosen, subgroup_width=0))
+        without_subgroups = replace(chosen, subgroup_width=0)
+        return await cls._create(await Adapter.request(), config, weights, kv_format, without_subgroups)
 
     @classmethod
     async def _create(
-        cls, adapter: Adapter, config: LMConfig, weights: LMWeights, ring: KVFormat, tuning: Tuning
+        cls, adapter: Adapter, config: LMConfig, weights: LMWeights, kv_format: KVFormat, tuning: Tuning
     ) -> WebGPUBackend:
-        device = await adapter.device(needed_limits(config, weights, tuning, ring))
+        device = await adapter.device(needed_limits(config, weights, tuning, kv_format))
         try:
-            async with device.guard("the model"):
-                library = WebGPUKernels(Compiler(device), tuning, config.transformer, ring)
-                backend = cls(config, device, await Model.load(device, library, config, weights), tuning, ring)
+            async with device.error_scope("the model"):
+                kernels = WebGPUKernels(Compiler(device), tuning, config.transformer, kv_format)
+                model = await Model.load(device, kernels, config, weights)
+                backend = cls(config, device, model, tuning, kv_format)
             await check(backend, weights)
         except BaseException:
             device.close()
             raise
         return backend
 
-    def new_state(self, position: int = 0) -> State:
-        """A fresh stream. Its memory on the GPU goes when the last reference to it does."""
-        return State(self, position)
+    def new_state(self, position: int = 0) -> WebGPUState:
+        """A new stream. Its GPU memory is freed with the last reference to it."""
+        return WebGPUState(self, position)
 
     def step(
-        self, state: State, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False
+        self, state: WebGPUState, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False
     ) -> Awaitable[Step]:
-        """See `Backend.step`. Raises DeviceLost or GpuFault, here or when awaited."""
+        """See `ReplayableBackend.step`. Raises DeviceLost or GpuFault, here or when awaited."""
         self.device.check()
-        slot = state.readback.take()
+        slot = state.readback.acquire()
         self.write_inputs(state, codes)
         if text is not None:
             state.token.write(self.device, np.array([text], np.uint32))
@@ -121,16 +123,18 @@ class WebGPUBackend:
         return PendingStep(config, state.readback.read(slot, copies[-1].offset + copies[-1].n_bytes))
 
     def close(self) -> None:
-        """Give the GPU back, with all its memory."""
+        """Release the GPU and free all its memory."""
         self.device.close()
 
-    def write_inputs(self, state: State, codes: Int32 | None) -> None:
-        """Send what the kernels of one step read: where it is in the ring, its rotation, its rows of the tables."""
+    def write_inputs(self, state: WebGPUState, codes: Int32 | None) -> None:
+        """Write the inputs of one step: its slot of the KV cache, its rotation, and its rows of the tables."""
         config, sizes, host = self.config, self.config.transformer, self.inputs.host
         if codes is None:
             codes = np.full(config.n_codebooks, config.card, np.int32)
         assert codes.shape == (config.n_codebooks,), codes.shape
-        assert (codes.astype(np.uint32) <= config.card).all(), codes  # a negative one is a large one
+        assert (codes.astype(np.uint32) <= config.card).all(), (
+            codes
+        )  # as unsigned, a negative code is too large as well
 
         n_before = state.position - state.first
         host["step"][:2] = n_before % sizes.context, min(n_before + 1, sizes.context)
@@ -142,7 +146,7 @@ class WebGPUBackend:
 
 
 class PendingStep:
-    """A step on its way."""
+    """A step whose result is being read back."""
 
     def __init__(self, config: LMConfig, reading: Awaitable[NDArray[np.uint8]]) -> None:
         self._config, self._reading = config, reading
@@ -159,7 +163,7 @@ class PendingStep:
 
 
 def _gather(sources: Sequence[tuple[Buffer, int]], target: Buffer) -> list[Copy]:
-    """Copies that put the first words of each source, one after another, into the target."""
+    """Copies of the first words of each source to the target, one after another."""
     copies, offset = [], 0
     for source, n_words in sources:
         if n_words:
