@@ -74,8 +74,8 @@ def test_pack(call: Call, rng: np.random.Generator, n: int, k: int) -> None:
     np.testing.assert_array_equal(plain, padded.reshape(-1, PANEL, k).swapaxes(1, 2))
 
     scale = np.abs(weight).max(axis=1) / INT16_LIMIT
-    rounded, its_scale = call("(lambda p: (p.weights, p.scale))(kernels.pack(w, int16=True))", w=weight)
-    np.testing.assert_array_equal(its_scale, scale)
+    rounded, row_scale = call("(lambda p: (p.weights, p.scale))(kernels.pack(w, int16=True))", w=weight)
+    np.testing.assert_array_equal(row_scale, scale)
     padded[:n] = np.rint(weight / np.where(scale > 0, scale, 1)[:, None])
     np.testing.assert_array_equal(rounded, padded.reshape(-1, PANEL, k).swapaxes(1, 2))
     assert n == 1 or np.abs(rounded).max() == INT16_LIMIT

@@ -39,15 +39,15 @@ class BackendState(Protocol):
 
 
 class Backend(Protocol):
-    """The transformer, wherever it runs. `lm.reference` is the definition of what every backend computes."""
+    """An implementation of the transformer. `lm.reference` defines what every backend computes."""
 
     @property
     def name(self) -> str:
-        """As in ?backend=."""
+        """The value of `?backend=` that selects it."""
 
     @property
     def runs_on(self) -> str:
-        """The processor, in words."""
+        """The name of the processor, for the page."""
 
     @property
     def config(self) -> LMConfig: ...
@@ -62,7 +62,7 @@ class Backend(Protocol):
         awaited.
 
         state: from `new_state`; updated in place. codes: int32 (K,), the Mimi codes of the next frame, or None at
-        step 0, which takes the initial tokens. want_logits: whether the result has logits.
+        step 0, which reads the initial tokens. want_logits: whether the result has logits.
         """
 
     def close(self) -> None:
@@ -70,7 +70,7 @@ class Backend(Protocol):
 
 
 class ReplayableBackend(Backend, Protocol):
-    """A backend on one device, on which a stream that was lost with another device can be replayed."""
+    """A backend on one device. A stream of a lost device can be replayed on it."""
 
     def new_state(self, position: int = 0) -> Any:
         """See `Backend.new_state`. position: of the first step; above 0 to replay the end of a longer stream."""

@@ -28,7 +28,7 @@ class ReferenceState:
     values: Float32  # (n_layers, S, H, D)
     token: int  # the text token that the next step reads
     position: int  # of the next step
-    first: int  # position of the first step, which took slot 0 of the KV caches
+    first: int  # position of the first step, which is in slot 0 of the KV caches
 
     @classmethod
     def new(cls, config: LMConfig, position: int = 0) -> ReferenceState:

@@ -17,6 +17,8 @@ from tympan.weights.tensors import Tensors
 
 @dataclass(frozen=True)
 class ConvWeights:
+    """Weights of a causal convolution."""
+
     kernel: Matrix  # (C_out, kernel_size * C_in), bias (C_out,): taps in time order, the channels of each tap adjacent
     n_channels: int  # C_in
     stride: int
@@ -46,6 +48,8 @@ class ConvWeights:
 
 @dataclass
 class ConvState:
+    """The inputs that a convolution needs again for its next outputs."""
+
     history: Float32 | None = None  # (n_history, C_in), the newest inputs; None before the first call
 
 

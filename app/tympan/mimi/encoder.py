@@ -25,6 +25,8 @@ from tympan.weights.tensors import Tensors
 
 @dataclass(frozen=True)
 class MimiWeights:
+    """Weights of the whole encoder."""
+
     seanet: SeanetWeights
     layers: tuple[LayerWeights, ...]
     downsample: ConvWeights
@@ -52,6 +54,8 @@ class MimiWeights:
 
 @dataclass
 class MimiState:
+    """One stream: the state of each stage."""
+
     seanet: SeanetState
     transformer: TransformerState
     downsample: ConvState

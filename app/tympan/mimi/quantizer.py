@@ -58,6 +58,8 @@ class ResidualQuantizer:
 
 @dataclass(frozen=True)
 class SplitQuantizer:
+    """The semantic codebook and the acoustic chain, which encode the same latent."""
+
     semantic: ResidualQuantizer
     acoustic: ResidualQuantizer
 

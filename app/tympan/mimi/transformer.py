@@ -29,6 +29,8 @@ EMPTY = -1  # the position of a slot that holds no key and value yet
 
 @dataclass(frozen=True)
 class LayerWeights:
+    """Weights of one layer."""
+
     norm1: tuple[Float32, Float32]  # weight and bias, each (d,)
     in_proj: Matrix  # (3d, d): rows of Q, then K, then V
     out_proj: Matrix  # (d, d), times the first layer scale
@@ -38,7 +40,7 @@ class LayerWeights:
 
     @cached_property
     def pointers(self) -> LayerPointers | None:
-        """The layer as `MimiKernels.layer` takes it, or None without SIMD."""
+        """Pointers to the weights for `MimiKernels.layer`, or None without SIMD."""
         in_proj, out_proj, linear1, linear2 = (
             matrix.panels for matrix in (self.in_proj, self.out_proj, self.linear1, self.linear2)
         )
@@ -74,6 +76,8 @@ class KVCache:
 
 @dataclass
 class TransformerState:
+    """One stream: the KV cache of every layer, and the positions in its slots."""
+
     kv_caches: tuple[KVCache, ...]  # one per layer
     positions: Int64  # (S,): the position in each slot, or EMPTY
     position: int = 0  # the next position, counted from the start of the stream

@@ -1,4 +1,4 @@
-"""Models on the web, in a directory or in a repository of the Hub, and what to tell a person before downloading one."""
+"""Models on the web, in a directory or in a repository of the Hub, and the information shown before a download."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ASK_ABOVE_BYTES = 50_000_000  # larger downloads need consent
 
 @dataclass(frozen=True)
 class Offer:
-    """What a person should know about a model before it is downloaded."""
+    """The information about a model that the page shows before downloading it."""
 
     info: ModelInfo
     n_bytes: int

@@ -83,7 +83,7 @@ class Store:
         raise NotImplementedError
 
     async def free_bytes(self) -> int:
-        """Free space according to the browser; a large number if it does not say."""
+        """Free space according to the browser; a large number if it is unknown."""
         if not hasattr(navigator, "storage") or not hasattr(navigator.storage, "estimate"):  # plain http; WebKitGTK
             return 1 << 40
         estimate = await navigator.storage.estimate()

@@ -1,4 +1,4 @@
-"""The transformer on the CPU, by the side module: one thread, Q4 weights, int16 KV cache."""
+"""The transformer on the CPU, computed by the side module: one thread, Q4 weights, int16 KV cache."""
 
 from __future__ import annotations
 

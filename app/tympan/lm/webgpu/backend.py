@@ -30,7 +30,7 @@ class WebGPUState:
     """One stream: its KV caches, text token and position, and the dispatches of a step, bound to these once."""
 
     def __init__(self, backend: WebGPUBackend, position: int) -> None:
-        self.position = self.first = position  # the first step takes slot 0 of the KV caches
+        self.position = self.first = position  # the first step is written to slot 0 of the KV caches
         device, config, model = backend.device, backend.config, backend.model
         initial = np.array([config.text_card], np.uint32)
         self.token = upload(device, "lm.token", [initial], Usage.STORAGE | Usage.COPY_SRC)
@@ -69,7 +69,7 @@ class WebGPUBackend:
     ) -> WebGPUBackend:
         """Upload a model to the GPU and check its results. The weights may be dropped afterwards.
 
-        kv_format: of keys and values; with f32 nothing else is rounded either. tuning: the kernel parameters; by
+        kv_format: of keys and values; f32 also disables all other rounding. tuning: the kernel parameters; by
         default those for the adapter, without subgroups if the self-check fails with them.
         Raises NoWebGPU; GpuLimit if the GPU is too small for the model; GpuFault if the driver rejects a shader or
         buffer; GpuWrong if the self-check fails.
