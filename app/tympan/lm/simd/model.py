@@ -55,30 +55,26 @@ class Tables:
     table: Matrix  # (sum of all rows, d)
     codebooks: Int32  # the codebooks whose tables these are
     first_rows: Int32  # the first row of each codebook's table
-    first_text_row: int  # of the text table; -1 if it has another format
+    text_row: int  # the first row of the text table; -1 if it has another format
 
     @classmethod
-    def load(cls, arena: Arena, config: LMConfig, weights: LMWeights) -> tuple[Tables, ...]:
+    def load(cls, arena: Arena, weights: LMWeights) -> tuple[Tables, ...]:
         """Load one group of tables per format. Raises BadModel."""
-        groups = []
-        for group in weights.table_groups:
-            n_codebooks = len(group.codebooks)
-            first_rows = np.arange(n_codebooks, dtype=np.int32) * (config.card + 1)
-            first_text_row = n_codebooks * (config.card + 1) if group.has_text else -1
-            table = _stack(arena, group.tables)
-            groups.append(cls(table, np.array(group.codebooks, np.int32), first_rows, first_text_row))
-        return tuple(groups)
+        return tuple(
+            cls(_stack(arena, group.tables), np.array(group.codebooks, np.int32), group.first_rows, group.text_row)
+            for group in weights.table_groups
+        )
 
     @property
     def n_rows(self) -> int:
         """The number of rows summed in a step."""
-        return len(self.codebooks) + (self.first_text_row >= 0)
+        return len(self.codebooks) + (self.text_row >= 0)
 
     def write_rows(self, rows: Int32, codes: Int32, text: int) -> None:
         """Write the row indices of a step to rows (n_rows,): those of the codes (K,) and of the text token."""
         rows[: len(self.codebooks)] = self.first_rows + codes[self.codebooks]
-        if self.first_text_row >= 0:
-            rows[-1] = self.first_text_row + text
+        if self.text_row >= 0:
+            rows[-1] = self.text_row + text
 
 
 @dataclass(frozen=True)
@@ -145,7 +141,7 @@ class Model:
         return cls(
             config=config,
             hidden=weights.hidden,
-            tables=Tables.load(arena, config, weights),
+            tables=Tables.load(arena, weights),
             layers=tuple(layers),
             out_norm=weights.out_norm,
             text_linear=_packed(kernels, arena, weights.text_linear),
