@@ -15,7 +15,7 @@
 // Constants     n_heads, head_width = D, context; n_invocations; n_split, the keys per split
 // Dispatch      n_heads * n_splits workgroups, n_splits = ceil(context / n_split)
 // Requires      n_split, at least 4, and n_invocations are powers of two; 1 <= n_keys <= context
-// Numpy twin    lm.reference.attention; tolerance 1e-5
+// Reference     lm.reference.attention; tolerance 1e-5
 
 #include "kv_cache.wgsl"
 

@@ -13,7 +13,7 @@
 // Constants     k = d; n_heads, head_width = D, context, n_split as in attention.wgsl
 // Dispatch      one group of lanes per 4 rows: ceil(d / 4) groups
 // Requires      workgroup memory for x and for n_splits * n_heads sums and shares
-// Numpy twin    x + arrays.linear(lm.reference.attention(...), W); tolerance 1e-5 of the largest result, 1e-4 for Q4 in
+// Reference     x + arrays.linear(lm.reference.attention(...), W); tolerance 1e-5 of the largest result, 1e-4 for Q4 in
 //               integers
 
 #include "rows.wgsl"
