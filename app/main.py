@@ -169,7 +169,7 @@ class App:
                 audio = await result(bridge.read(source))
                 samples = await decode(audio, name)
                 self.shown.show_sound(samples, audio)
-                transcript = await result(bridge.transcribe(samples, self.trace))
+                transcript = await self.recorded(bridge.transcribe(samples, self.trace))
             except Exception as error:
                 return await self.give_up(error, audio)
             return await self.end(transcript, audio)
@@ -214,7 +214,7 @@ class App:
         self.begin("listening", "listening", name, is_kept=True)
         self.shown.begin_voice(source)
         await self.wake_lock.hold()
-        outcome = await result(bridge.listen(source.source, self.trace, self.shown.hear, self.show_finishing))
+        outcome = await self.recorded(bridge.listen(source.source, self.trace, self.shown.hear, self.show_finishing))
         await self.wake_lock.release()
         self.shown.end_voice()
         error = error_of(outcome.error) if outcome.error else None
@@ -225,6 +225,12 @@ class App:
             self.fail(error)
             return failure(error)
         return answer
+
+    async def recorded(self, promise):
+        """Await a recording of the bridge, which a person may have stopped before it was started."""
+        if self.is_stopped:
+            bridge.stop()
+        return await result(promise)
 
     def show_finishing(self):
         """The source is closed; the last words are due."""
