@@ -118,14 +118,12 @@ def _transcribe(
     assert element is not None
     element.set_input_files(list(files))
     page.evaluate(_MAKE_FILE, [chooser, seconds])
-    page.evaluate(_START, [STEP_S])
     samples: list[dict[str, float]] = []
-    before_s = before_page_s = 0.0
+    before_s, before_page_s = 0.0, _page_figures(devtools)[1]
+    page.evaluate(_START, [STEP_S])
     while True:
         polled = page.evaluate(_POLL)
         heap_mb, page_s = _page_figures(devtools)
-        if not polled["passed_s"]:
-            before_page_s = page_s
         while len(samples) < len(polled["passed_s"]):
             now_s = polled["passed_s"][len(samples)]
             sample = {

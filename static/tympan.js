@@ -8,6 +8,7 @@ class Tympan extends EventTarget {
   #opened = newPromise();
   #isSettled = false;
   #actions;
+  #last = Promise.resolve(); // the newest recording
 
   // Resolves with what is loaded; rejects with the sentence on the screen.
   get ready() {
@@ -53,11 +54,14 @@ class Tympan extends EventTarget {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
-  async #run(action) {
-    await this.ready;
-    const transcript = await action();
-    if (transcript instanceof Error) throw transcript;
-    return transcript;
+  // One after the other: coroutines of MicroPython that JavaScript calls cannot wait for a lock.
+  #run(action) {
+    const done = this.#last.then(() => this.ready).then(action).then((transcript) => {
+      if (transcript instanceof Error) throw transcript;
+      return transcript;
+    });
+    this.#last = done.catch(() => {});
+    return done;
   }
 }
 
