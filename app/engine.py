@@ -26,7 +26,7 @@ from tympan.wasm import module
 from tympan.weights.catalogue import CATALOGUE_NAME
 from tympan.weights.download import Downloader
 from tympan.weights.progress import Progress
-from tympan.weights.sources import Directory, Hub, Offer, resolve
+from tympan.weights.sources import Offer, WebSource, resolve
 from tympan.weights.store import Store, open_store
 
 UPDATE_INTERVAL_S = 0.1  # between two updates that bring no text
@@ -135,7 +135,7 @@ class Engine:
             self._runs_on = lm.runs_on
             _post_event("backend", **_backend_fields(self._model, Reason("gpu_lost")))
 
-    async def _find(self, model: str, page_url: str) -> Directory | Hub:
+    async def _find(self, model: str, page_url: str) -> WebSource:
         """Find a model as the page's address names it, ready to be downloaded. `cancel` stops that."""
         self._store = self._store or await open_store()
         self._downloader = Downloader(self._store)

@@ -1,9 +1,9 @@
 """The messages between a page and the engine's worker, and the constants that both sides share.
 
-Messages to the worker:    {id, name, fields}           a request, which is answered
-                           {name, fields}               a command, which is not
+Messages to the worker:    {id, name, fields}           a request, which gets an answer
+                           {name, fields}               a command, which gets none
 Messages from the worker:  {id, value}                  the answer to a request
-                           {id, error}                  or its failure: {kind, message, fields}
+                           {id, error}                  or its error: {kind, message, fields}
                            {event, ...}                 an event, with the fields of EVENTS
 
 `cli/site.py` writes this module as `bridge/protocol.js` for the JavaScript side. MicroPython imports it too, so it
@@ -16,20 +16,20 @@ FRAME_S = FRAME_SAMPLES / SAMPLE_RATE_HZ
 CHUNK_SAMPLES = 2 * SAMPLE_RATE_HZ  # of a file, sent in one message
 SHORTEST_AUDIO_S = 0.25  # shorter audio holds no word and is rejected
 
-# Fields by request. A recording is a number that the page counts up; `samples` is a Float32Array, which is transferred.
+# Fields by request. `recording` is a number that the page increments; `samples` is a Float32Array, sent by transfer.
 REQUESTS = {
     "offer": ("model", "page_url"),
     "open_model": ("model", "backend", "simd", "page_url"),
     "cancel": (),
     "delete_models": (),
     "begin": ("recording", "rate_hz", "live", "trace"),
-    "feed": ("recording", "samples"),  # of a file; answered when there is room for more
+    "feed": ("recording", "samples"),  # of a file; answered when the backlog has room for more
     "finish": ("recording",),
     "abandon": ("recording",),
     "captions": ("words", "format"),
 }
 COMMANDS = {
-    "push": ("recording", "samples"),  # of a live source; an error comes as the event "failure"
+    "push": ("recording", "samples"),  # of a live source; an error is reported by the event "failure"
 }
 
 # Fields by event. `sequence` counts the events of one recording; a page ignores events of other recordings, and those
@@ -41,10 +41,10 @@ EVENTS = {
         "recording",
         "sequence",
         "words",  # new and complete: {text, start, end}
-        "cue_starts",  # indices into `words` of those that begin a caption cue
-        "partial",  # the word that is being said
-        "seconds",  # of audio transcribed
-        "backlog_s",  # of audio that waits
+        "cue_starts",  # indices into `words` of the words that start a caption cue
+        "partial",  # text so far of the word in progress
+        "seconds",  # duration of the audio transcribed so far
+        "backlog_s",  # duration of the audio queued
         "memory_mb",
         "mimi_ms",
         "lm_ms",
@@ -52,7 +52,13 @@ EVENTS = {
         "real_time_factor",
     ),
     "turn": ("recording", "sequence", "turn", "seconds"),
-    "failure": ("recording", "sequence", "kind", "message", "fields"),  # the source is to stop; `finish` still answers
+    "failure": (
+        "recording",
+        "sequence",
+        "kind",
+        "message",
+        "fields",
+    ),  # the page stops the source; `finish` still answers
 }
 
 # Fields of the answers that are objects.
@@ -73,12 +79,12 @@ ANSWERS = {
     ),
     "finish": ("text", "words", "seconds", "frames", "timing"),
 }
-TRACES = ("codes", "tokens", "logits")  # further fields of `finish`, where a trace was asked for
+TRACES = ("codes", "tokens", "logits")  # additional fields of `finish` if a trace was requested
 
-# Errors that the page's side raises: classes of `tympan.errors`.
+# Errors that the JavaScript side raises: classes of `tympan.errors`.
 PAGE_ERRORS = ("BadAudio", "DownloadFailed", "MicrophoneDenied", "TabDenied")
 
-# Their reasons by code. The page's tables of texts translate them.
+# Reasons of these errors by code. The page's text tables translate them.
 REASONS = {
     "denied": "permission was refused. Allow it in the address bar and try again",
     "no_microphone": "none was found",

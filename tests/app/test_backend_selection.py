@@ -24,7 +24,7 @@ def simd(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("simd")
 @pytest.mark.parametrize(
-    ("asked", "adapter", "kinds", "why"),
+    ("requested", "adapter", "kinds", "why"),
     [
         ("auto", GPU, ("webgpu", "simd"), "offers a GPU"),
         ("auto", SWIFTSHADER, ("simd",), "no GPU behind it"),
@@ -35,9 +35,9 @@ def simd(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_selected_backends_and_reason(
-    asked: str, adapter: AdapterInfo | None, kinds: tuple[str, ...], why: str
+    requested: str, adapter: AdapterInfo | None, kinds: tuple[str, ...], why: str
 ) -> None:
-    chosen = choose(asked, adapter)
+    chosen = choose(requested, adapter)
     assert chosen.kinds == kinds
     assert why in str(chosen.why)
 

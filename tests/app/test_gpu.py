@@ -45,7 +45,7 @@ def test_software_adapter_is_detected(pyodide_page: PyodidePage) -> None:
         ("intel", "gen-12lp", True),
         ("intel", "gen-9", False),
         ("apple", "metal-3", False),
-        ("somebody", "new", True),
+        ("unknown", "new", True),
     ],
 )
 def test_integer_dot_is_used_only_on_gpus_with_the_instruction(

@@ -31,7 +31,7 @@ PREFER_WEBGPU = """
 from tympan import loading
 from tympan.lm.backend_selection import Choice
 
-loading.choose = lambda asked, adapter: Choice(("webgpu", "simd"), Reason("gpu"))  # as if there were a GPU behind it
+loading.choose = lambda requested, adapter: Choice(("webgpu", "simd"), Reason("gpu"))  # as with a GPU
 
 async def is_gpu_too_slow(lm, weights):
     return None
