@@ -16,6 +16,7 @@ from bench.word_errors import word_error_rate
 from cli.testing import OpenBrowser
 from tests.page.author import author_site
 from tests.page.test_transcribe import SAID, SPEECH
+from tests.page.tympan_page import TRANSCRIBE_MS
 
 SENTENCE = "can you help me with this week"
 SENTENCE_S = 2.5
@@ -87,14 +88,19 @@ def page(site: str, tympan_browser: OpenBrowser, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="module")
 def dictation(page: Page) -> list[dict[str, Any]]:
-    """The events of a continuous recognition of the microphone, until it is stopped after the speech."""
-    return list(
-        page.evaluate(
-            """() => recognize({ continuous: true, interimResults: true }, undefined, (recognition) => {
-                setTimeout(() => recognition.stop(), 8500);
-            })"""
-        )
+    """The events of a continuous recognition of the microphone, which is stopped when its last word is recognized."""
+    page.evaluate(
+        """() => {
+            window.dictated = recognize({ continuous: true, interimResults: true }, undefined, (recognition) => {
+                window.stopDictation = () => recognition.stop();
+            });
+        }"""
     )
+    page.wait_for_function(
+        "() => events.at(-1)?.results?.some(({ transcript }) => transcript.includes('kitchen'))", timeout=TRANSCRIBE_MS
+    )
+    page.evaluate("stopDictation()")
+    return list(page.evaluate("dictated"))
 
 
 def results(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
