@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Error
+from playwright.sync_api import Browser, Error, expect
 
 from bench.word_errors import word_error_rate
 from tests.page.tympan_page import TympanPage
@@ -110,6 +110,16 @@ def test_calls_wait_for_one_another(tympan: TympanPage) -> None:
     )
     assert [result["seconds"] for result in results] == [0.5, 0.5, 0.5]
     assert results[0]["tokens"] == results[1]["tokens"] == results[2]["tokens"]
+
+
+def test_a_script_waits_for_a_file_of_the_user(tympan: TympanPage) -> None:
+    """Both recordings need the engine, and the page's Python queues them."""
+    tympan.page.set_input_files("#file", SPEECH)
+    tympan.wait_for("transcribing")
+    result = tympan.transcribe(wav(np.zeros(12000), 24000))
+    assert result["seconds"] == 0.5
+    assert tympan.state == "ready"
+    expect(tympan.page.locator("#session-list .name").first).to_have_text("speech.wav")
 
 
 def test_an_address_is_transcribed_and_a_wrong_one_refused(tympan: TympanPage, site: str) -> None:
