@@ -214,7 +214,8 @@ class App:
         self.begin("listening", "listening", name, is_kept=True)
         self.shown.begin_live(source)
         await self.wake_lock.hold()
-        outcome = await self.recorded(bridge.listen(source.source, self.trace, self.shown.add_samples, self.show_finishing))
+        recorded = bridge.listen(source.source, self.trace, self.shown.add_samples, self.show_finishing)
+        outcome = await self.recorded(recorded)
         await self.wake_lock.release()
         self.shown.end_live()
         error = error_of(outcome.error) if outcome.error else None

@@ -185,8 +185,9 @@ class Session {
     return SpeechRecognitionResult.frozen([alternative], { isFinal });
   }
 
-  #emitResults(resultIndex, results) {
-    this.#emit(new SpeechRecognitionEvent("result", { resultIndex, results: SpeechRecognitionResultList.frozen(results) }));
+  #emitResults(resultIndex, items) {
+    const results = SpeechRecognitionResultList.frozen(items);
+    this.#emit(new SpeechRecognitionEvent("result", { resultIndex, results }));
   }
 
   #start(kind) {

@@ -38,7 +38,7 @@ async def decode(blob, name):
 
 
 async def result(promise):
-    """Await a promise of the bridge and return its value. Raises JsError, with its reason in the language of the page."""
+    """Await a promise of the bridge and return its value. Raises JsError with the reason in the page's language."""
     try:
         return await settled(promise)
     except JsError as error:
