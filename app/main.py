@@ -221,11 +221,13 @@ class App:
         error = error_of(outcome.error) if outcome.error else None
         if not outcome.transcript:
             return await self.give_up(error, outcome.audio)
-        answer = await self.end(outcome.transcript, outcome.audio)
-        if error:  # the audio before the error is transcribed
-            self.fail(error)
-            return failure(error)
-        return answer
+        transcript = await self.end(outcome.transcript, outcome.audio)
+        if not error:
+            return transcript
+        self.fail(error)
+        failed = failure(error)
+        failed.transcript = transcript  # of the audio before the error
+        return failed
 
     async def recorded(self, promise):
         """Await a recording of the bridge. The user may have stopped it before it started."""

@@ -20,7 +20,7 @@ from tests.page.tympan_page import TympanPage
         (True, "?simd=numpy", "numpy", "this browser's WebGPU has no GPU behind it"),
     ],
 )
-def test_the_page_says_what_runs_and_why(
+def test_page_shows_the_backend_and_the_reason(
     chromium: Browser, site: str, webgpu: bool, query: str, backend: str, why: str
 ) -> None:
     browser = chromium.browser_type.launch(**chromium_options(webgpu=webgpu))

@@ -45,7 +45,7 @@ def listening_browser(chromium: Browser) -> Iterator[Browser]:
 
 
 @pytest.mark.parametrize("script", [KEEP_TRACKS, KEEP_TRACKS + REFUSE_24_KHZ], ids=["24 kHz", "another rate"])
-def test_a_voice_is_transcribed_while_it_speaks_and_stop_brings_the_last_word_out(
+def test_microphone_is_transcribed_live_and_stop_flushes_the_last_word(
     listening_browser: Browser, site: str, script: str
 ) -> None:
     page = listening_browser.new_page(service_workers="block")
