@@ -137,9 +137,7 @@ def test_url_is_transcribed_and_a_wrong_one_rejected(tympan: TympanPage, site: s
         ("click.wav", wav(np.zeros(2400), 24000), "too short"),
     ],
 )
-def test_error_names_the_bad_file_and_the_next_file_is_transcribed(
-    tympan: TympanPage, name: str, content: bytes, message: str
-) -> None:
+def test_error_names_the_bad_file(tympan: TympanPage, name: str, content: bytes, message: str) -> None:
     tympan.choose(name, content)
     assert tympan.state == "error"
     assert name in tympan.error
