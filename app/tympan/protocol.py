@@ -13,8 +13,8 @@ imports nothing itself.
 SAMPLE_RATE_HZ = 24_000
 FRAME_SAMPLES = 1_920
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE_HZ
-CHUNK_SAMPLES = 2 * SAMPLE_RATE_HZ  # of a file, sent in one message
-SHORTEST_AUDIO_S = 0.25  # shorter audio holds no word and is rejected
+CHUNK_SAMPLES = 2 * SAMPLE_RATE_HZ  # samples of a file per message
+SHORTEST_AUDIO_S = 0.25  # shorter audio cannot contain a word and is rejected
 
 # Fields by request. `recording` is a number that the page increments; `samples` is a Float32Array, sent by transfer.
 REQUESTS = {
@@ -29,11 +29,11 @@ REQUESTS = {
     "captions": ("words", "format"),
 }
 COMMANDS = {
-    "push": ("recording", "samples"),  # of a live source; an error is reported by the event "failure"
+    "push": ("recording", "samples"),  # of a live source; errors are posted as "failure" events
 }
 
-# Fields by event. `sequence` counts the events of one recording; a page ignores events of other recordings, and those
-# that come out of order.
+# Fields by event. `sequence` numbers the events of one recording; the page ignores events of other recordings and
+# events that arrive out of order.
 EVENTS = {
     "progress": ("phase", "done", "total", "rate", "seconds_left"),
     "backend": ("backend", "runs_on", "why"),  # the transformer now runs on another backend
@@ -52,13 +52,7 @@ EVENTS = {
         "real_time_factor",
     ),
     "turn": ("recording", "sequence", "turn", "seconds"),
-    "failure": (
-        "recording",
-        "sequence",
-        "kind",
-        "message",
-        "fields",
-    ),  # the page stops the source; `finish` still answers
+    "failure": ("recording", "sequence", "kind", "message", "fields"),  # the page must stop the source, then `finish`
 }
 
 # Fields of the answers that are objects.

@@ -26,8 +26,8 @@ def simd(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("requested", "adapter", "kinds", "why"),
     [
-        ("auto", GPU, ("webgpu", "simd"), "offers a GPU"),
-        ("auto", SWIFTSHADER, ("simd",), "no GPU behind it"),
+        ("auto", GPU, ("webgpu", "simd"), "a GPU is available"),
+        ("auto", SWIFTSHADER, ("simd",), "emulated in software"),
         ("auto", None, ("simd",), "no WebGPU"),
         ("webgpu", None, ("webgpu",), "asked"),
         ("simd", GPU, ("simd",), "asked"),
@@ -53,7 +53,7 @@ def test_numpy_replaces_simd_where_it_is_missing() -> None:
 @pytest.mark.usefixtures("simd")
 @pytest.mark.parametrize(
     ("gpu_ms", "cpu_ms", "why"),
-    [(70, 45, "70 ms a frame, this about 45"), (70, 90, ""), (15, 5, ""), (3, 50, "")],
+    [(70, 45, "70 ms per frame, the CPU about 45"), (70, 90, ""), (15, 5, ""), (3, 50, "")],
 )
 def test_gpu_that_is_slower_than_the_cpu_is_not_selected(
     monkeypatch: pytest.MonkeyPatch, gpu_ms: float, cpu_ms: float, why: str

@@ -115,7 +115,7 @@ def test_python_in_a_page_of_another_origin(page: Page, author: str) -> None:
     page.goto("about:blank")
 
 
-def test_all_that_python_can_ask_for(page: Page, author: str, site: str) -> None:
+def test_python_api(page: Page, author: str, site: str) -> None:
     page.goto(f"{author}/blank.html")
     page.evaluate(
         """() => {
@@ -153,7 +153,7 @@ def test_all_that_python_can_ask_for(page: Page, author: str, site: str) -> None
     page.wait_for_function("tracks.length === 3 && tracks.every((track) => track.readyState === 'ended')")
 
 
-def test_a_script_in_a_page_of_another_origin(page: Page, author: str) -> None:
+def test_script_in_a_page_of_another_origin(page: Page, author: str) -> None:
     """And in a browser that mixes no rates."""
     page.add_init_script(REFUSE_24_KHZ)
     page.goto(f"{author}/script.html")

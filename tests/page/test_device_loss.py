@@ -40,7 +40,7 @@ loading.is_gpu_too_slow = is_gpu_too_slow
 """
 
 
-def test_no_word_is_lost_or_doubled(chromium: Browser, site: str) -> None:
+def test_lost_gpu_loses_and_repeats_no_word(chromium: Browser, site: str) -> None:
     tympan = TympanPage.open(chromium, f"{site}/?trace=1&backend=webgpu")
     undisturbed = tympan.transcribe(SPEECH.read_bytes())
     [worker] = [worker for worker in tympan.page.workers if worker.evaluate("'GPUDevice' in globalThis")]
@@ -55,7 +55,7 @@ def test_no_word_is_lost_or_doubled(chromium: Browser, site: str) -> None:
     tympan.close()
 
 
-def test_the_cpu_takes_over_from_a_gpu_that_stays_away_and_the_page_says_so(chromium: Browser, site: str) -> None:
+def test_cpu_replaces_a_gpu_that_cannot_be_reopened(chromium: Browser, site: str) -> None:
     context = chromium.new_context(service_workers="block")
     change_engine(context, after=PREFER_WEBGPU)
     tympan = TympanPage(context.new_page())
@@ -69,13 +69,13 @@ def test_the_cpu_takes_over_from_a_gpu_that_stays_away_and_the_page_says_so(chro
     disturbed = tympan.transcribe(SPEECH.read_bytes())
 
     assert disturbed["text"] == undisturbed["text"]
-    expect(tympan.page.locator("#model")).to_contain_text("(the GPU was lost on the way)")
+    expect(tympan.page.locator("#model")).to_contain_text("(the GPU was lost during the recording)")
     tympan.page.click("#panel summary")
     assert tympan.page.locator("#figures dt", has_text="Transformer backend").locator("+ dd").inner_text() == "simd"
     tympan.close()
 
 
-def test_an_embedded_page_goes_on_and_reports_the_backend(chromium: Browser, site: str, tmp_path: Path) -> None:
+def test_embedded_page_continues_and_reports_the_backend(chromium: Browser, site: str, tmp_path: Path) -> None:
     context = chromium.new_context()
     change_engine(context, after=PREFER_WEBGPU)
     page = context.new_page()

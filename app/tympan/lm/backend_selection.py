@@ -27,13 +27,13 @@ _MEASURED_S = 0.02
 
 
 REASONS = {
-    "asked": "as the page was asked to",
-    "gpu": "this browser offers a GPU",
-    "gpu_lost": "the GPU was lost on the way",
-    "gpu_slow": "the GPU takes {gpu_ms:.0f} ms a frame, this about {cpu_ms:.0f}",
-    "no_gpu": "this browser's WebGPU has no GPU behind it",
+    "asked": "selected in the address of the page",
+    "gpu": "a GPU is available",
+    "gpu_lost": "the GPU was lost during the recording",
+    "gpu_slow": "the GPU takes {gpu_ms:.0f} ms per frame, the CPU about {cpu_ms:.0f}",
+    "no_gpu": "WebGPU is emulated in software here",
     "no_simd": "this browser lacks WebAssembly SIMD",
-    "no_webgpu": "this browser offers no WebGPU",
+    "no_webgpu": "this browser does not offer WebGPU",
 }
 
 
