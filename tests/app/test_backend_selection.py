@@ -28,10 +28,10 @@ def simd(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("auto", GPU, ("webgpu", "simd"), "a GPU is available"),
         ("auto", SWIFTSHADER, ("simd",), "emulated in software"),
-        ("auto", None, ("simd",), "no WebGPU"),
-        ("webgpu", None, ("webgpu",), "asked"),
-        ("simd", GPU, ("simd",), "asked"),
-        ("numpy", GPU, ("numpy",), "asked"),
+        ("auto", None, ("simd",), "does not offer WebGPU"),
+        ("webgpu", None, ("webgpu",), "selected in the address"),
+        ("simd", GPU, ("simd",), "selected in the address"),
+        ("numpy", GPU, ("numpy",), "selected in the address"),
     ],
 )
 def test_selected_backends_and_reason(
