@@ -1,4 +1,4 @@
-"""The GPU is taken away in the middle of a file; the transcript does not show it."""
+"""Losing the GPU in the middle of a file does not change the transcript."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_lost_gpu_loses_and_repeats_no_word(chromium: Browser, site: str) -> Non
 
     disturbed = tympan.transcribe(SPEECH.read_bytes())
 
-    assert worker.evaluate("devices") == 1, "the model is on a new device"
-    assert worker.evaluate("steps") > 1.4 * len(undisturbed["tokens"]), "which was told what the first one had heard"
+    assert worker.evaluate("devices") == 1, "the model was loaded on a new device"
+    assert worker.evaluate("steps") > 1.4 * len(undisturbed["tokens"]), "the recording was replayed on it"
     for key in ("text", "words", "tokens", "codes", "frames"):
         assert disturbed[key] == undisturbed[key], key
     tympan.close()

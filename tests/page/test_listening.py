@@ -1,4 +1,4 @@
-"""Listening: the sound of a tab, what is on the screen meanwhile, and a machine or a tab that cannot follow."""
+"""Listening to a tab: the screen meanwhile, a hidden page, and a device that is too slow."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_tab_is_transcribed_with_a_screen_wake_lock(tympan: TympanPage) -> None:
     stop_after_it(tympan)
     assert word_error_rate(SAID, tympan.transcript) <= MAX_WORD_ERROR_RATE, tympan.transcript
     assert page.evaluate("locks.map(lock => lock.isHeld)") == [False]
-    assert page.evaluate("tracks.map(track => track.readyState)") == ["ended", "ended"], "the tab is given back"
+    assert page.evaluate("tracks.map(track => track.readyState)") == ["ended", "ended"], "the tab is released"
 
 
 def test_recording_can_be_played_and_its_delay_is_shown(tympan: TympanPage) -> None:

@@ -32,7 +32,7 @@ REFUSE_24_KHZ = """
 
 @pytest.fixture(scope="module")
 def listening_browser(chromium: Browser) -> Iterator[Browser]:
-    """A browser whose microphone hears the speech over and over."""
+    """A browser whose microphone plays the speech in a loop."""
     browser = chromium.browser_type.launch(
         **chromium_options(
             "--use-fake-device-for-media-stream",
@@ -62,5 +62,5 @@ def test_microphone_is_transcribed_live_and_stop_flushes_the_last_word(
     page.click("#microphone")
     tympan.wait_for("ready")
     assert word_error_rate(SAID, tympan.transcript) <= MAX_WORD_ERROR_RATE, tympan.transcript
-    assert page.evaluate("tracks.map(track => track.readyState)") == ["ended"], "the microphone is given back"
+    assert page.evaluate("tracks.map(track => track.readyState)") == ["ended"], "the microphone is released"
     page.close()
