@@ -96,7 +96,7 @@ class Seanet(nn.Module):
 class LayerScale(nn.Module):
     def __init__(self, dim: int):
         super().__init__()
-        self.scale = nn.Parameter(torch.full((dim,), 0.01))
+        self.scale = nn.Parameter(torch.full((dim,), 0.3))  # 0.01 would take the first minutes to grow
 
     def forward(self, x: Tensor) -> Tensor:
         return self.scale * x
@@ -110,10 +110,11 @@ class MimiLayer(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(d, 1e-5), nn.LayerNorm(d, 1e-5)
         self.linear1, self.linear2 = nn.Linear(d, c.mimi_ff, bias=False), nn.Linear(c.mimi_ff, d, bias=False)
         self.layer_scale_1, self.layer_scale_2 = LayerScale(d), LayerScale(d)
+        self.dropout = nn.Dropout(c.mimi_dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        x = x + self.layer_scale_1(self.self_attn(self.norm1(x), mask))
-        return x + self.layer_scale_2(self.linear2(F.gelu(self.linear1(self.norm2(x)))))
+        x = x + self.dropout(self.layer_scale_1(self.self_attn(self.norm1(x), mask)))
+        return x + self.dropout(self.layer_scale_2(self.linear2(F.gelu(self.linear1(self.norm2(x))))))
 
 
 class Codebook(nn.Module):
@@ -198,6 +199,15 @@ class ResidualQuantizer(nn.Module):
         return quantized, torch.stack(codes, 1), commitment / len(self.vq.layers)
 
 
+def time_mask(x: Tensor, spans: int = 5, longest: int = 9) -> Tensor:
+    """SpecAugment along time: (B, n, d) -> (B, n, 1), zero in `spans` random spans of up to `longest` frames."""
+    batch, n = x.shape[:2]
+    begin = torch.rand(batch, spans, 1, device=x.device) * n
+    length = torch.rand(batch, spans, 1, device=x.device) * longest * (torch.rand(batch, 1, 1, device=x.device) < 0.8)
+    at = torch.arange(n, device=x.device)
+    return 1 - ((at >= begin) & (at < begin + length)).any(1)[..., None].to(x.dtype)
+
+
 @dataclass
 class Encoded:
     """What Mimi makes of a batch. `first` and `rest` (B, S, codebook_dim) are the two quantized parts."""
@@ -230,7 +240,10 @@ class Mimi(nn.Module):
 
     def latent(self, wave: Tensor) -> Tensor:
         """(B, L) -> (B, S, mimi_dim) before quantization."""
-        x = self.encoder_transformer.transformer(self.encoder(wave))
+        x = self.encoder(wave)
+        if self.training:
+            x = x * time_mask(x)
+        x = self.encoder_transformer.transformer(x)
         x = torch.cat([x[:, :1], x[:, :1], x], 1)  # the official left padding here repeats the first vector
         x = torch.cat([x[:, :-2].unflatten(1, (-1, 2)), x[:, 2:].unflatten(1, (-1, 2))], 2).flatten(2)
         return F.linear(x, self.downsample.conv.conv.conv.weight.permute(0, 2, 1).flatten(1))
