@@ -8,6 +8,7 @@ SAMPLE_RATE, FRAME = 24_000, 1920
 PAD_TOKEN, WORD_TOKEN = 3, 0  # the padding id, and the id that comes just before a word
 CTC_CLASSES = len(LABEL_CHARS) + 1  # 0 is the blank
 MEL_BANDS = 64
+TEACHER_WIDTH = 512  # of Whisper-base
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,8 @@ def evaluate(mimi: Mimi, lm: Lm | None, pieces: Pieces, tests: dict, device: tor
     for name, utterances in tests.items():
         utterances = sorted(utterances[:: -(-len(utterances) // limit)], key=lambda u: len(u.pcm))
         pairs, lags = [], []
-        for i in range(0, len(utterances), 100):
-            group = utterances[i : i + 100]
+        for i in range(0, len(utterances), 48):
+            group = utterances[i : i + 48]
             wave, _ = clips(group)
             started = lm is not None or mimi.quantizer.rvq_first.vq.layers[0]._codebook.started
             encoded = mimi.quantize(mimi.latent(wave.to(device)), "eval" if started else "off")

@@ -6,7 +6,7 @@ The schedule is a share of `--minutes` of training time, summed over all runs th
 
 | from | what learns |
 | --- | --- |
-| 0.00 | Mimi, from character CTC and log-mel, nothing quantized |
+| 0.00 | Mimi, from character CTC, log-mel and Whisper's features, nothing quantized |
 | `QUANTIZE` | the same through the quantizer (straight-through gradient, moving-average codebooks) |
 | `LM` | Mimi and the LM together: the LM reads projected quantized vectors, so its loss reaches the encoder |
 | `FREEZE` | the LM alone: Mimi is rounded to 8 bits and stays, the projections become the official embedding tables |
@@ -33,6 +33,7 @@ from .config import FRAME, PAD_TOKEN, SAMPLE_RATE, TINY, Config
 from .evaluate import evaluate, load_tests
 from .lm import Lm
 from .mimi import Mimi
+from .teacher import Teacher
 from .rounding import round_mimi, rounded_weights
 
 QUANTIZE, LM, FREEZE, ROUND = 0.10, 0.20, 0.72, 0.86
@@ -89,6 +90,8 @@ class Trainer:
         self.mimi_optimizer = optimizer(self.mimi, a.mimi_rate, 0.02)
         self.lm_optimizer = optimizer(self.lm, a.lm_rate, 0.05)
         self.log_mel = data.LogMel(device)
+        weights = a.assets / "teacher.npz"
+        self.teacher = Teacher(weights).to(device).eval() if weights.exists() and not self.frozen else None
         self.weights = torch.ones(self.config.text_card, device=device)
         self.weights[PAD_TOKEN] = a.pad_weight
 
@@ -155,9 +158,13 @@ class Trainer:
             revive = self.step % 10 == 0 and share < 0.9 * FREEZE
             encoded = self.mimi.quantize(latent, mode, revive)
             with self.autocast():
-                ctc, mel = self.mimi.heads(encoded)
+                ctc, mel, taught = self.mimi.heads(encoded)
+            if self.teacher is not None:
+                with self.autocast():
+                    target = self.teacher(clean)
+                losses["teacher"] = F.mse_loss(taught, target) * (1.0 if share < LM else 0.5)
             losses["ctc"] = data.ctc_loss(ctc, batch)
-            losses["mel"] = F.l1_loss(mel, self.log_mel(clean)) * (0.4 if share < LM else 0.1)
+            losses["mel"] = F.l1_loss(mel, self.log_mel(clean)) * (0.3 if share < LM else 0.05)
             losses["commitment"] = 0.1 * encoded.commitment
             if share >= LM:
                 losses["lm"], losses["accuracy"] = self.lm_loss(lambda: self.lm.project(encoded), batch)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from .config import CTC_CLASSES, MEL_BANDS, Config
+from .config import CTC_CLASSES, MEL_BANDS, TEACHER_WIDTH, Config
 from .layers import Attention, Transformer, holder
 
 
@@ -219,7 +219,7 @@ class Encoded:
 
 
 class Mimi(nn.Module):
-    """The encoder half of Mimi, with two training heads: character CTC at 50 Hz and log-mel at 100 Hz."""
+    """The encoder half of Mimi, with three training heads: character CTC at 50 Hz, log-mel at 100 Hz, a teacher's features."""
 
     def __init__(self, c: Config):
         super().__init__()
@@ -237,6 +237,7 @@ class Mimi(nn.Module):
         block = [nn.Sequential(nn.GroupNorm(1, h), nn.Conv1d(h, h, 5, padding=2), nn.GELU(), nn.Conv1d(h, h, 1))]
         self.train_blocks = nn.ModuleList(block)
         self.train_ctc, self.train_mel = nn.Conv1d(h, 4 * CTC_CLASSES, 1), nn.Conv1d(h, 8 * MEL_BANDS, 1)
+        self.train_teach = nn.Conv1d(h, 2 * TEACHER_WIDTH, 1)
 
     def latent(self, wave: Tensor) -> Tensor:
         """(B, L) -> (B, S, mimi_dim) before quantization."""
@@ -256,8 +257,8 @@ class Mimi(nn.Module):
             both = torch.cat([code, codes], 1) if code is not None else None
             return Encoded(first, rest, both, loss + losses)
 
-    def heads(self, e: Encoded) -> tuple[Tensor, Tensor]:
-        """CTC log-probabilities (B, 4 S, classes) and log-mel (B, 8 S, bands)."""
+    def heads(self, e: Encoded) -> tuple[Tensor, Tensor, Tensor]:
+        """CTC log-probabilities (B, 4 S, classes), log-mel (B, 8 S, bands) and the teacher's features (B, 2 S, 512)."""
         q = self.quantizer
         x = F.linear(e.first, q.rvq_first.output_proj.weight[..., 0])
         x = (x + F.linear(e.rest, q.rvq_rest.output_proj.weight[..., 0])).transpose(1, 2)
@@ -266,4 +267,5 @@ class Mimi(nn.Module):
             h = h + block(h)
         ctc = self.train_ctc(h).transpose(1, 2).unflatten(-1, (4, CTC_CLASSES)).flatten(1, 2)
         mel = self.train_mel(h).transpose(1, 2).unflatten(-1, (8, MEL_BANDS)).flatten(1, 2)
-        return ctc.float().log_softmax(-1), mel.float()
+        taught = self.train_teach(h).transpose(1, 2).unflatten(-1, (2, TEACHER_WIDTH)).flatten(1, 2)
+        return ctc.float().log_softmax(-1), mel.float(), taught.float()

@@ -1,7 +1,8 @@
 #!/bin/bash
 # The training run on a GPU machine that keeps nothing and takes commands of at most ten minutes.
 #
-#   setup PACK        unpack libraries and assets, and start the CPU engines as daemons
+#   setup PACK        unpack libraries and assets
+#   speak             start the CPU engines as daemons
 #   people SHARD...   decode recordings of people to where the trainer finds them
 #   stash FILE...     keep pieces of a checkpoint, or of the compiler's cache, or of kokoro.onnx
 #   kokoro SECONDS    let Kokoro speak on the GPU for so long
@@ -37,6 +38,8 @@ synthesize() { # engine, processes
 case $step in
 setup)
     "$python" -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])' "$1" "$base"
+    ;;
+speak)
     synthesize hibari "${HIBARI:-6}"
     synthesize flite "${FLITE:-2}"
     synthesize espeak "${ESPEAK:-1}"
