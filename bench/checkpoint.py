@@ -1,44 +1,31 @@
-"""A random Mimi encoder of the released size, the same on every machine."""
+"""A random Mimi encoder of the released size; deterministic, so equal on every machine."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from quantize.checkpoint import MIMI_CONFIG
 from tympan.arrays import Float32
 from tympan.config import FRAME_SAMPLES, MimiConfig
 from tympan.weights.mimi_names import encoder_names
 
 SEED = 7
-HIDDEN = 2048
-SEANET_GAIN = 1.4  # ELU loses some of the signal
-CODEBOOK_DEVIATION, RESIDUAL_SHRINKS = 0.6, 0.97  # random codebooks take only a little of the residual away
+SEANET_GAIN = 1.4  # compensates for the signal that ELU removes
+CODEBOOK_DEVIATION, RESIDUAL_SHRINKS = 0.6, 0.97  # random codebooks reduce the residual only slightly
 
-MIMI_JSON: dict[str, Any] = {  # kyutai-labs/moshi@e6a55d2 moshi/models/loaders.py
-    "sample_rate": 24000, "channels": 1, "frame_rate": 12.5,
-    "seanet": {
-        "channels": 1, "dimension": 512, "causal": True, "n_filters": 64, "n_residual_layers": 1, "activation": "ELU",
-        "compress": 2, "dilation_base": 2, "disable_norm_outer_blocks": 0, "kernel_size": 7, "residual_kernel_size": 3,
-        "last_kernel_size": 3, "norm": "none", "pad_mode": "constant", "ratios": [8, 6, 5, 4], "true_skip": True,
-    },
-    "quantizer": {"dimension": 256, "n_q": 32, "bins": 2048, "input_dimension": 512, "output_dimension": 512},
-    "transformer": {
-        "d_model": 512, "num_heads": 8, "num_layers": 8, "causal": True, "layer_scale": 0.01, "context": 250,
-        "conv_layout": True, "max_period": 10000, "gating": "none", "norm": "layer_norm",
-        "positional_embedding": "rope", "dim_feedforward": HIDDEN, "input_dimension": 512, "output_dimensions": [512],
-    },
-}  # fmt: skip
+MIMI_JSON = MIMI_CONFIG
+HIDDEN: int = MIMI_CONFIG["transformer"]["dim_feedforward"]
 CONFIG = MimiConfig.from_json(MIMI_JSON, n_codebooks=32)
 
 
 def write(path: Path) -> None:
-    """Write the checkpoint as a safetensors file of float32 under the official names."""
+    """Writes the checkpoint as a float32 safetensors file with the official names."""
     save_file(dict(_tensors()), path)
 
 
@@ -78,7 +65,7 @@ def _shapes(config: MimiConfig) -> dict[str, tuple[int, ...]]:
 
 
 def _tensor(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> Float32:
-    """Values that keep a signal about as large as it comes in, so that codes depend on what is said."""
+    """Random values that preserve the signal's level, so that the codes depend on the input."""
     values = rng.standard_normal(shape, np.float32)
     if name.endswith("cluster_usage"):
         return np.ones(shape, np.float32)
@@ -96,13 +83,13 @@ def _tensor(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> Floa
 
 
 def n_multiplications() -> int:
-    """Multiplications of weights for one frame of 80 ms, the search in every codebook included."""
+    """Number of multiplications with weights for one 80 ms frame, including the codebook searches."""
     shapes = _shapes(CONFIG)
     return sum(n_rows * prod(shapes[name]) for name, n_rows in _rows_a_frame(CONFIG))
 
 
 def n_bytes_a_frame() -> int:
-    """Bytes of weights read for one frame: int16 in the transformer, int8 in the codebooks, float32 elsewhere."""
+    """Bytes of weights read per frame: int16 in the transformer, int8 in the codebooks, float32 elsewhere."""
     shapes, total = _shapes(CONFIG), 0
     for name, _ in _rows_a_frame(CONFIG):
         width = 1 if name.endswith("embedding_sum") else 2 if name.startswith("encoder_transformer") else 4
@@ -111,12 +98,12 @@ def n_bytes_a_frame() -> int:
 
 
 def _rows_a_frame(config: MimiConfig) -> Iterator[tuple[str, int]]:
-    """Each matrix that `encoder_names` lists, and with how many vectors a frame multiplies it."""
+    """Each matrix that `encoder_names` lists, and the number of vectors it is multiplied with per frame."""
     n_rows, shapes = FRAME_SAMPLES, _shapes(config)
     for name in encoder_names(config):
         if len(shapes[name]) == 1:  # a bias, a scale, a count
             continue
-        # A stage keeps the rate until its last convolution, layer 3, 6, 9, ... of SEANet, lowers it.
+        # Only the last convolution of a stage, layer 3, 6, 9, ... of SEANet, reduces the rate.
         layer = name.split(".")[2]
         if name.startswith("encoder.model") and ".block." not in name and layer not in ("0", "14"):
             n_rows //= config.ratios[int(layer) // 3 - 1]

@@ -1,10 +1,10 @@
-"""The transformer on one backend, in the page: milliseconds a frame of 80 ms at several fills of the ring.
+"""Benchmark of the transformer on one backend, in the page: ms per 80 ms frame at several fills of the KV cache.
 
-The weights are random and of full size, which takes the same time as trained ones. What the backend says for a few
-frames is held to the numpy transformer, which runs outside of the page on the same weights.
+The weights are random and of full size; trained weights would take the same time. The results for a few frames are
+compared with the numpy transformer, which runs outside of the page on the same weights.
 
-With a browser's command of one's own the site is measured as it was built last: that needs Python, numpy, a browser
-and dist/, so that it runs where nothing can be installed.
+With --browser, the site in dist/ is used as it was last built. This needs only Python, numpy, a browser and dist/, so
+it runs where nothing can be installed.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from bench.alone import measure_alone
-from bench.machine import machine
+from bench.provenance import provenance
 from bench.random_lm import hidden_width, random_codes, random_lm
 from cli.site import DIST, ROOT, build
 from tympan.config import LMConfig
-from tympan.lm.choice import multiplied, n_multiplications
+from tympan.lm.backend_selection import n_multiplications
 from tympan.lm.reference import Reference
 from tympan.lm.weights import LMWeights
 from tympan.weights.matrix import n_bytes_of
@@ -37,17 +37,17 @@ _RELEASED = "stt-1b-en_fr"
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured."""
+    """What to measure."""
 
     size: str  # "1b" or "demo"
     backend: str
-    n_frames: int  # at each fill of the ring
-    n_session_frames: int  # of one stream more, whose memory is watched; 0: none
-    with_layouts: bool  # of WebGPU's kernels, time others too
+    n_frames: int  # at each fill of the KV cache
+    n_session_frames: int  # of one more stream, whose memory growth is measured; 0: none
+    with_layouts: bool  # whether to time other parameters of the WebGPU kernels too
 
 
 def measure(plan: Plan, browser: str) -> dict[str, Any]:
-    """Run everything; print a table. Returns what the last line holds. Raises CommandError.
+    """Run the benchmark and print a table. Returns the object of the last line. Raises CommandError.
 
     browser: as in `measure_alone`.
     """
@@ -69,7 +69,7 @@ def measure(plan: Plan, browser: str) -> dict[str, Any]:
     page = measured.value
     config = LMConfig.from_json(config_json)
     weights = random_lm(config, hidden)
-    error, same_tokens = _compare(config, weights, page["said"])
+    error, same_tokens = _compare(config, weights, page["results"])
     frame_ms = {fill: _spread(times_ms) for fill, times_ms in page["frame_ms"].items()}
     lm = {
         "backend": plan.backend,
@@ -87,7 +87,7 @@ def measure(plan: Plan, browser: str) -> dict[str, Any]:
     }
     for name, value in lm.items():
         print(f"{name:20} {value}")
-    return {"lm": lm, "machine": machine(measured.browser)}
+    return {"lm": lm, **provenance(measured.browser)}
 
 
 def _config_json(size: str) -> dict[str, Any]:
@@ -100,18 +100,17 @@ def _config_json(size: str) -> dict[str, Any]:
 
 
 def _stored_bytes(weights: LMWeights) -> int:
-    """What the matrices take up in a file."""
-    matrices = [*weights.embeddings, weights.text_embedding, *multiplied(weights)]
-    return sum(n_bytes_of(matrix) for matrix in matrices)
+    """Bytes of the matrices in a file."""
+    return sum(n_bytes_of(matrix) for matrix in (*weights.tables, *weights.matrices()))
 
 
 def _compare(
-    config: LMConfig, weights: LMWeights, said: Mapping[str, Sequence[Mapping[str, Any]]]
+    config: LMConfig, weights: LMWeights, results: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> tuple[float, bool]:
-    """The largest difference to the reference's logits, of the largest logit, and whether all tokens are the same."""
+    """The largest error of a logit, relative to the reference's largest logit, and whether all tokens are equal."""
     reference = Reference(config, weights)
     errors, same_tokens = [], True
-    for fill, steps in said.items():
+    for fill, steps in results.items():
         state = reference.new_state()
         state.position, before = int(fill), None
         for step, frame in zip(steps, random_codes(config, len(steps)), strict=True):
@@ -131,14 +130,14 @@ def _spread(times_ms: Sequence[float]) -> dict[str, float]:
 
 
 def _rounded(values: Any) -> Any:
-    """The same with four digits of every number."""
+    """The same value with every float rounded to four digits."""
     if isinstance(values, dict):
         return {name: _rounded(value) for name, value in values.items()}
     return float(f"{values:.4g}") if isinstance(values, float) else values
 
 
 def main(plan: Plan, browser: str, as_json: bool) -> bool:
-    """Measure, print a table and, as_json, one line of JSON after it. Returns whether the outputs were right."""
+    """Measure, print a table and, if as_json, one line of JSON after it. Returns whether the results were correct."""
     if not browser:
         build(DIST)
     result = measure(plan, browser)

@@ -1,4 +1,4 @@
-"""The side of bench/lm.py that runs in the page."""
+"""The part of bench/lm.py that runs in the page."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from bench.random_lm import random_codes, random_lm
 from tympan.arrays import Int32
 from tympan.config import LMConfig
 from tympan.lm.backend import Backend, Step
-from tympan.lm.webgpu import WebGPUBackend
+from tympan.lm.webgpu.backend import WebGPUBackend
 from tympan.loading import open_backend
 
-N_TOGETHER = 8  # frames that are on their way together
-WARM_S = 5.0  # first, not counted: browsers compile what runs often again, and clocks rise
+N_TOGETHER = 8  # frames that are pending at the same time
+WARM_S = 5.0  # not counted: browsers recompile hot code, and clock rates rise
 
 
 async def measure(
@@ -33,7 +33,7 @@ async def measure(
     n_session_frames: int,
     with_layouts: bool,
 ) -> dict[str, Any]:
-    """Time a random model, and say what it said for the frames that are checked."""
+    """Time a random model, and return its results for the frames that are checked."""
     config = LMConfig.from_json(config_json)
     weights = random_lm(config, hidden)
     before_bytes, begun_s = _heap_bytes(), perf_counter()
@@ -41,8 +41,8 @@ async def measure(
     load_s = perf_counter() - begun_s
     print(f"{backend} on {lm.runs_on}, ready after {load_s:.1f} s")
     try:
-        said = {fill: await _say(lm, fill, random_codes(config, n_checked)) for fill in (fills[0], fills[-1])}
-        print("said what will be checked")
+        results = {fill: await _results(lm, fill, random_codes(config, n_checked)) for fill in (fills[0], fills[-1])}
+        print("computed the results to be checked")
         timed = await _time_fills(lm, fills, n_frames)
         more = (
             await lm_webgpu_in_page.measure(lm, weights, fills[-1], with_layouts)
@@ -52,18 +52,18 @@ async def measure(
         heap_bytes = _heap_bytes() - before_bytes
         session = await _session(lm, n_session_frames) if n_session_frames else {}
         ready = {"runs_on": lm.runs_on, "load_s": load_s, "heap_bytes": heap_bytes}
-        return {**ready, "said": said, "more": more, "session": session, **timed}
+        return {**ready, "results": results, "more": more, "session": session, **timed}
     finally:
         lm.close()
 
 
 def _heap_bytes() -> int:
-    """How much memory Python has asked the browser for; it never gives any back."""
+    """Python's memory in bytes; it never shrinks."""
     return int(pyodide_js._module.HEAPU8.length)
 
 
-async def _say(lm: Backend, fill: int, frames: Int32) -> list[dict[str, Any]]:
-    """Tokens and logits of a stream whose ring begins with `fill` zeros."""
+async def _results(lm: Backend, fill: int, frames: Int32) -> list[dict[str, Any]]:
+    """Tokens and logits of a stream whose KV cache starts with `fill` slots of zeros."""
     state = lm.new_state()
     state.position = fill
     steps = [await lm.step(state, frame, want_logits=True) for frame in frames]
@@ -71,7 +71,7 @@ async def _say(lm: Backend, fill: int, frames: Int32) -> list[dict[str, Any]]:
 
 
 async def _time_fills(lm: Backend, fills: Sequence[int], n_frames: int) -> dict[str, Any]:
-    """ms a frame of completed work, and to start its step, for every group of frames, by fill of the ring."""
+    """For every group of frames: ms per completed frame by fill of the KV cache, and ms to start a step."""
     await _Stream(lm, fills[-1]).run(N_TOGETHER, at_least_s=WARM_S)
     frame_ms, start_ms = {}, []
     for fill in reversed(fills):
@@ -79,12 +79,12 @@ async def _time_fills(lm: Backend, fills: Sequence[int], n_frames: int) -> dict[
         await stream.run(n_frames)
         frame_ms[fill] = stream.frame_ms
         start_ms += stream.start_ms
-        print(f"ring fill {fill}: {np.median(stream.frame_ms):.2f} ms a frame")
+        print(f"KV cache fill {fill}: {np.median(stream.frame_ms):.2f} ms per frame")
     return {"frame_ms": {fill: frame_ms[fill] for fill in fills}, "start_ms": start_ms}
 
 
 async def _session(lm: Backend, n_frames: int) -> dict[str, Any]:
-    """One stream of so many frames, and by how much Python's memory grew after the first hundredth of them."""
+    """Run one stream of n_frames; measure how much Python's memory grew after the first hundredth of them."""
     stream, n_part = _Stream(lm, None), -(-n_frames // 100)
     await stream.run(n_part)
     before_bytes, n_objects, begun_s = _heap_bytes(), _n_objects(), perf_counter()
@@ -106,9 +106,9 @@ def _n_objects() -> int:
 
 
 class _Stream:
-    """Frames as a file has them: some are on their way while the next is started.
+    """Runs frames as for a file: some are pending while the next is started.
 
-    fill: the ring stays as full as this; None: it fills and goes round, as it does when somebody speaks.
+    fill: slots of the KV cache in use, kept constant; None: it fills up and wraps, as in normal use.
     """
 
     def __init__(self, lm: Backend, fill: int | None) -> None:

@@ -1,4 +1,4 @@
-"""What bench/lm.py measures of the WebGPU backend besides its time: bytes, bandwidth, and where a frame's time goes."""
+"""The measurements of bench/lm.py for WebGPU only: bytes, bandwidth, and the time of each kernel."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ import numpy as np
 from tympan.errors import GpuError
 from tympan.gpu.buffers import Buffer, Readback, Usage
 from tympan.gpu.device import TIMESTAMPS, Device
-from tympan.gpu.kernel import Compiler, Dispatch, Queue, compile_source
+from tympan.gpu.kernel import Compiler, Dispatch, Queue, compile_shader
+from tympan.gpu.shaders import Shader
 from tympan.gpu.webapi import Array, js_object
-from tympan.lm.gpu_model import Vectors
-from tympan.lm.kernels import Kernels, Shape, Tuning
-from tympan.lm.webgpu import State, WebGPUBackend
+from tympan.lm.webgpu.backend import WebGPUBackend, WebGPUState
+from tympan.lm.webgpu.kernels import Shape, Tuning, WebGPUKernels
+from tympan.lm.webgpu.model import Vectors
 from tympan.lm.weights import LMWeights
 from tympan.weights.matrix import n_bytes_of
 
 N_ROUNDS = 5
-ENOUGH_S, MOST_REPEATS = 0.02, 64  # of a pass that is timed
+MIN_PASS_S, MAX_REPEATS = 0.02, 64  # of a pass that is timed
 MATVECS = ("qkv", "out_proj", "gate_up", "down", "text_linear")
-STREAM_BYTES, N_STREAMS = 1 << 26, 4  # together more than any cache
+STREAM_BYTES, N_STREAMS = 1 << 26, 4  # in total larger than any cache
 N_STREAM_WORKGROUPS = 2048
 
 _STREAM = """
@@ -44,7 +45,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
 """
 
 
-# Layouts beside the chosen one: each kernel in several, all of them tried at once.
+# Other shapes of each kernel; the i-th of all kernels are measured together.
 _LAYOUTS = {
     "qkv": [(32, 32), (64, 64), (128, 32)],
     "out_proj": [(256, 32), (256, 128), (128, 64)],
@@ -56,7 +57,7 @@ _ATTENTION = [(256, 64), (256, 128), (128, 128)]
 
 
 async def measure(lm: WebGPUBackend, weights: LMWeights, fill: int, with_layouts: bool) -> dict[str, Any]:
-    """Everything at one fill of the ring. Times in ms, bytes of one frame."""
+    """All measurements at one fill of the KV cache. Times in ms, bytes per frame."""
     state = _filled(lm, fill)
     matvecs = [dispatch for dispatch in state.dispatches if _kind(dispatch) in MATVECS]
     n_bytes = _matvec_bytes(weights)
@@ -68,7 +69,7 @@ async def measure(lm: WebGPUBackend, weights: LMWeights, fill: int, with_layouts
         "subgroup_width": lm.device.info.subgroup_width,
         "dispatches": len(state.dispatches),
         "matvec_bytes": n_bytes,
-        "read_bytes": n_bytes + _ring_bytes(lm, fill) + _table_bytes(weights),
+        "read_bytes": n_bytes + _kv_cache_bytes(lm, fill) + _table_bytes(weights),
         "read_gb_s": read_gb_s,
         "matvecs_ms": matvecs_ms,
         "bandwidth_share": n_bytes / (matvecs_ms / 1000) / 1e9 / read_gb_s,
@@ -78,7 +79,7 @@ async def measure(lm: WebGPUBackend, weights: LMWeights, fill: int, with_layouts
 
 
 async def _layouts(lm: WebGPUBackend, fill: int) -> list[dict[str, Any]]:
-    """The time of each kernel in other layouts, and of all of them together; why not, where one cannot be had."""
+    """The time of each kernel, and of a frame, under other tunings; the error where one is not supported."""
     tunings = [replace(lm.tuning, subgroup_width=0), replace(lm.tuning, has_integers=not lm.tuning.has_integers)]
     for i, (attention, n_split) in enumerate(_ATTENTION):
         shapes: dict[str, Any] = {name: Shape(*layouts[i]) for name, layouts in _LAYOUTS.items()}
@@ -86,7 +87,7 @@ async def _layouts(lm: WebGPUBackend, fill: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for tuning in tunings:
         try:
-            async with lm.device.guard("a layout"):
+            async with lm.device.error_scope("a layout"):
                 kernels_ms = await _kernels_ms(await _with_layout(lm, tuning), fill)
             found.append({"tuning": repr(tuning), "kernels_ms": kernels_ms})
         except GpuError as error:
@@ -95,8 +96,8 @@ async def _layouts(lm: WebGPUBackend, fill: int) -> list[dict[str, Any]]:
 
 
 async def _with_layout(lm: WebGPUBackend, tuning: Tuning) -> WebGPUBackend:
-    """The same weights on the same device under other kernels."""
-    library = Kernels(Compiler(lm.device), tuning, lm.config.transformer, lm.ring)
+    """The same weights on the same device with other kernels."""
+    library = WebGPUKernels(Compiler(lm.device), tuning, lm.config.transformer, lm.kv_format)
     h = lm.model.layers[0].linear_out.k
     layers = [
         replace(
@@ -115,10 +116,10 @@ async def _with_layout(lm: WebGPUBackend, tuning: Tuning) -> WebGPUBackend:
         text_head=await library.head(lm.model.text_linear.format, lm.config.text_card),
         vectors=Vectors.new(lm.device, lm.config, h, library.n_splits),
     )
-    return WebGPUBackend(lm.config, lm.device, model, tuning, lm.ring)
+    return WebGPUBackend(lm.config, lm.device, model, tuning, lm.kv_format)
 
 
-def _filled(lm: WebGPUBackend, fill: int) -> State:
+def _filled(lm: WebGPUBackend, fill: int) -> WebGPUState:
     state = lm.new_state()
     state.position = fill
     lm.write_inputs(state, None)
@@ -126,7 +127,7 @@ def _filled(lm: WebGPUBackend, fill: int) -> State:
 
 
 async def _kernels_ms(lm: WebGPUBackend, fill: int) -> dict[str, float]:
-    """The time of all dispatches of each kernel in a frame, one kernel after the other, then of the whole frame."""
+    """The time of all dispatches of each kernel in a frame, and of the whole frame as `all`."""
     state, kinds = _filled(lm, fill), dict[str, list[Dispatch]]()
     for dispatch in state.dispatches:
         kinds.setdefault(_kind(dispatch), []).append(dispatch)
@@ -139,28 +140,28 @@ def _kind(dispatch: Dispatch) -> str:
 
 
 async def _time_ms(device: Device, dispatches: Sequence[Dispatch]) -> float:
-    """The time of these dispatches in order, on the GPU's own clock where it has one."""
+    """The time of these dispatches in order, by GPU timestamps where supported."""
     clock = _PassClock(device) if device.handle.features.has(TIMESTAMPS) else None
     queue, n_repeats = Queue(device, "bench"), 1
     while True:
         begun_s = perf_counter()
         queue.submit(list(dispatches) * n_repeats, timed=clock.timed if clock else None)
-        await device.settle()
-        if perf_counter() - begun_s > ENOUGH_S or n_repeats >= MOST_REPEATS:
+        await device.wait_until_done()
+        if perf_counter() - begun_s > MIN_PASS_S or n_repeats >= MAX_REPEATS:
             break
         n_repeats *= 2
     times_ms = []
     for _ in range(N_ROUNDS):
         begun_s = perf_counter()
         queue.submit(list(dispatches) * n_repeats, timed=clock.timed if clock else None)
-        await device.settle()
+        await device.wait_until_done()
         elapsed_ms = (perf_counter() - begun_s) * 1000
         times_ms.append((await clock.read_ms() if clock else elapsed_ms) / n_repeats)
     return float(np.median(times_ms))
 
 
 class _PassClock:
-    """When a pass began and ended, on the GPU's clock. Browsers round it to 0.1 ms."""
+    """Measures a pass by GPU timestamps, which browsers round to 0.1 ms."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -171,7 +172,7 @@ class _PassClock:
         self.timed = js_object({"timestampWrites": writes})
 
     async def read_ms(self) -> float:
-        slot, encoder = self._readback.take(), self._device.handle.createCommandEncoder()
+        slot, encoder = self._readback.acquire(), self._device.handle.createCommandEncoder()
         encoder.resolveQuerySet(self._times, 0, 2, self._resolved.handle, 0)
         encoder.copyBufferToBuffer(self._resolved.handle, 0, slot.handle, 0, 16)
         self._device.handle.queue.submit(Array.of(encoder.finish()))
@@ -180,10 +181,11 @@ class _PassClock:
 
 
 async def _read_gb_s(device: Device) -> float:
-    """What this adapter reads of a buffer that no cache holds."""
-    kernel = await compile_source(device, "stream", _STREAM, N_STREAM_WORKGROUPS, {"n": STREAM_BYTES // 16})
+    """The adapter's bandwidth when it reads buffers that do not fit in a cache."""
+    shader = Shader.from_text("stream", _STREAM)
+    kernel = await compile_shader(device, shader, N_STREAM_WORKGROUPS, {"n": STREAM_BYTES // 16})
     sources = [Buffer.new(device, "source", STREAM_BYTES) for _ in range(N_STREAMS)]
-    dispatches = [kernel.on("stream", source, Buffer.new(device, "result", 256)) for source in sources]
+    dispatches = [kernel.bind("stream", source, Buffer.new(device, "result", 256)) for source in sources]
     streams_ms = await _time_ms(device, dispatches)
     for source in sources:
         source.destroy()
@@ -191,17 +193,14 @@ async def _read_gb_s(device: Device) -> float:
 
 
 def _matvec_bytes(weights: LMWeights) -> int:
-    matrices = [weights.text_linear]
-    for layer in weights.layers:
-        matrices += [layer.in_proj, layer.out_proj, layer.linear_in, layer.linear_out]
-    return sum(n_bytes_of(matrix) for matrix in matrices)
+    return sum(n_bytes_of(matrix) for matrix in weights.matrices())
 
 
-def _ring_bytes(lm: WebGPUBackend, fill: int) -> int:
+def _kv_cache_bytes(lm: WebGPUBackend, fill: int) -> int:
     sizes = lm.config.transformer
-    width = 2 if lm.ring == "f16" else 4
+    width = 2 if lm.kv_format == "f16" else 4
     return 2 * width * sizes.d * min(fill + 1, sizes.context) * sizes.n_layers
 
 
 def _table_bytes(weights: LMWeights) -> int:
-    return sum(n_bytes_of(table) // table.shape[0] for table in (*weights.embeddings, weights.text_embedding))
+    return sum(n_bytes_of(table) // table.shape[0] for table in weights.tables)

@@ -1,9 +1,9 @@
-"""Loading a whole model into the page: seconds from the click to ready, and memory at its highest.
+"""Measures loading a whole model into the page: time from the click to ready, and peak memory.
 
-A model of the released size with random weights is loaded twice, in profiles of their own: from a model directory, and
-from a GGUF file laid out as the published one with Mimi in float16. The server is on this machine, so that the time is
-the page's own: fetching, hashing, storing, reading back, and putting everything where it is used. The memory is that of
-the page's process, which runs Python; what WebGPU keeps is in another.
+A model of the released size with random weights is loaded twice, each time in a new profile: from a model directory and
+from a GGUF file with the published layout and Mimi in float16. The server is local, so the time is that of the page:
+fetching, hashing, storing, reading back, and uploading. The memory is that of the renderer process, which runs Python;
+WebGPU's buffers are in the GPU process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from playwright.sync_api import Page
 
 from bench import checkpoint
-from bench.machine import machine
+from bench.provenance import provenance
 from cli.browser import opened
 from cli.server import serving
 from cli.site import DIST, ROOT, build
@@ -51,7 +51,7 @@ async () => {
 
 
 def measure() -> dict[str, Any]:
-    """Load both models; print a table. Returns what the last line holds. Raises CommandError."""
+    """Loads both models and prints a table. Returns the JSON object of the last line. Raises CommandError."""
     with tempfile.TemporaryDirectory() as scratch:
         folders = {name: Path(scratch) / name for name in ("safetensors", "gguf")}
         write_random(folders["safetensors"])
@@ -71,11 +71,11 @@ def measure() -> dict[str, Any]:
     slowest = max(result["seconds"] for result in loaded.values())
     peaks = [result["peak_over_weights"] for result in loaded.values()]
     load = {"size": "1b", "weight_bytes": n_weight_bytes, **loaded, "seconds": slowest}
-    return {"load": load | {"peak_over_weights": None if None in peaks else max(peaks)}, "machine": machine(version)}
+    return {"load": load | {"peak_over_weights": None if None in peaks else max(peaks)}, **provenance(version)}
 
 
 def _load(page: Page, n_weight_bytes: int) -> dict[str, Any]:
-    """Click, and wait until the model is ready."""
+    """Clicks the download button and waits until the model is ready."""
     page.set_default_timeout(TIMEOUT_MS)
     page.wait_for_selector("#download")
     process = _renderer(page)
@@ -89,7 +89,7 @@ def _load(page: Page, n_weight_bytes: int) -> dict[str, Any]:
 
 
 def _renderer(page: Page) -> Path:
-    """The folder under /proc of the one process that shows pages and runs their workers."""
+    """The folder under /proc of the renderer process, which also runs the page's workers."""
     browser = page.context.browser
     assert browser is not None
     processes = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
@@ -98,7 +98,7 @@ def _renderer(page: Page) -> Path:
 
 
 def _reset_peak(process: Path) -> int | None:
-    """Let the highest memory be counted from now on; returns what it is now, in bytes, where Linux tells."""
+    """Resets the peak memory counter. Returns the current memory in bytes, or None outside Linux."""
     if not (process / "clear_refs").exists():
         return None
     (process / "clear_refs").write_text("5")
@@ -113,7 +113,7 @@ def _memory(process: Path, key: str) -> int | None:
 
 
 def write_random(folder: Path) -> None:
-    """A model directory of the released size."""
+    """Writes a model directory of the released size with random weights."""
     folder.mkdir()
     catalogue = json.loads((ROOT / "static" / "models" / "catalogue.json").read_text("utf-8"))
     released = next(model for model in catalogue["models"] if model["id"] == _RELEASED)
@@ -157,7 +157,7 @@ def _random_lm(config: LMConfig) -> Iterator[tuple[str, Tensor]]:
 
 
 def _write_as_gguf(source: Path, dest: Path) -> None:
-    """The same model, its transformer in one GGUF file and its Mimi in float16."""
+    """Writes the same model with the transformer in one GGUF file and Mimi in float16."""
     dest.mkdir()
     files = asyncio.run(read_model(Folder(source)))
     lm: dict[str, Tensor | Q4Matrix] = {}
@@ -169,19 +169,19 @@ def _write_as_gguf(source: Path, dest: Path) -> None:
         elif part != "scale":
             lm[name] = files.lm[name]
     write_gguf(dest / "lm.gguf", lm)
-    mimi_files = write_shards(dest, "mimi", ((name, _halved(name, files.mimi[name])) for name in files.mimi))
+    mimi_files = write_shards(dest, "mimi", ((name, _to_float16(name, files.mimi[name])) for name in files.mimi))
     tokenizer = dest / "tokenizer.model"
     tokenizer.write_bytes(files.tokenizer)
     described = (describe(dest / "lm.gguf", "lm"), *mimi_files, describe(tokenizer, "tokenizer"))
     (dest / MANIFEST_NAME).write_text(replace(files.manifest, files=described).serialize(), "utf-8")
 
 
-def _halved(name: str, tensor: Tensor) -> Tensor:
+def _to_float16(name: str, tensor: Tensor) -> Tensor:
     return tensor if "_codebook." in name else tensor.astype(np.float16)
 
 
 def main(as_json: bool) -> bool:
-    """Measure, print a table and, as_json, one line of JSON after it."""
+    """Measures and prints a table; with as_json also one line of JSON."""
     result = measure()
     if as_json:
         print(json.dumps(result))

@@ -1,7 +1,7 @@
-"""Mimi at the released size, in the page: milliseconds a frame of 80 ms.
+"""Mimi at the released size, in the page: milliseconds per 80 ms frame.
 
-The encoder is random (checkpoint.py), which takes the same time as a trained one. Measured beside it, in the same run:
-the same encoder in float32, on numpy alone and, where moshi is installed, the official one in PyTorch on one thread.
+The weights are random (checkpoint.py), which takes the same time as trained ones. For comparison, the same run measures
+the encoder in float32, in numpy and, if moshi is installed, the official encoder in PyTorch on one thread.
 """
 
 from __future__ import annotations
@@ -17,41 +17,41 @@ from typing import Any
 import numpy as np
 
 from bench import checkpoint
-from bench.machine import machine
 from bench.page import BenchPage, bench_page
+from bench.provenance import provenance
 from tympan.arrays import Float32
 from tympan.config import FRAME_SAMPLES
 
 N_FRAMES, N_NUMPY_FRAMES = 250, 15
-N_WARM = 25  # frames first, which are not counted: the browser compiles its WebAssembly a second time, better
+N_WARM = 25  # warm-up frames, not counted: the browser recompiles its WebAssembly with more optimization
 N_TOGETHER = 8
 SEED = 11
 
 
 def measure() -> dict[str, Any]:
-    """Run everything; print a table. Returns what the last line holds. Raises CommandError."""
+    """Run all measurements and print a table. Returns the JSON object of the last line. Raises CommandError."""
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "mimi.safetensors"
         checkpoint.write(path)
-        sound = np.random.default_rng(SEED).uniform(-0.3, 0.3, (N_WARM + N_FRAMES) * FRAME_SAMPLES).astype(np.float32)
+        audio = np.random.default_rng(SEED).uniform(-0.3, 0.3, (N_WARM + N_FRAMES) * FRAME_SAMPLES).astype(np.float32)
         with bench_page("mimi_in_page.py", {"/checkpoint/": Path(scratch)}) as page:
-            result = _in_page(page, sound, path.stat().st_size)
+            result = _in_page(page, audio, path.stat().st_size)
             browser = page.browser
-        result["pytorch_median_ms"] = _pytorch_median_ms(sound) if find_spec("moshi") else None
+        result["pytorch_median_ms"] = _pytorch_median_ms(audio) if find_spec("moshi") else None
     _print_table(result)
-    return {"mimi": result, "machine": machine(browser)}
+    return {"mimi": result, **provenance(browser)}
 
 
-def _in_page(page: BenchPage, sound: Float32, n_stored_bytes: int) -> dict[str, Any]:
+def _in_page(page: BenchPage, audio: Float32, n_stored_bytes: int) -> dict[str, Any]:
     loaded = _load(page, "auto", "int16")
-    stream = page.call("run", samples=sound.tolist(), n_together=1)
+    stream = page.call("run", samples=audio.tolist(), n_together=1)
     times_ms = np.array(stream["times_ms"][N_WARM:])
-    together = page.call("run", samples=sound.tolist(), n_together=N_TOGETHER)
+    together = page.call("run", samples=audio.tolist(), n_together=N_TOGETHER)
     ceilings = page.call("ceilings")
     _load(page, "auto", "float32")
-    exact = page.call("run", samples=sound.tolist(), n_together=1)
+    exact = page.call("run", samples=audio.tolist(), n_together=1)
     _load(page, "numpy", "float32")
-    numpy = page.call("run", samples=sound[: N_NUMPY_FRAMES * FRAME_SAMPLES].tolist(), n_together=1)
+    numpy = page.call("run", samples=audio[: N_NUMPY_FRAMES * FRAME_SAMPLES].tolist(), n_together=1)
     codes, exact_codes = np.array(stream["codes"]), np.array(exact["codes"])
     median_s = float(np.median(times_ms)) / 1000
     gflops = 2 * checkpoint.n_multiplications() / median_s / 1e9
@@ -82,8 +82,8 @@ def _load(page: BenchPage, level: str, precision: str) -> dict[str, Any]:
     return dict(loaded)
 
 
-def _pytorch_median_ms(sound: Float32) -> float:
-    """The official encoder with weights as they are initialised, streaming, one thread, not compiled."""
+def _pytorch_median_ms(audio: Float32) -> float:
+    """The official encoder with its initial weights: streaming, one thread, not compiled."""
     os.environ["NO_TORCH_COMPILE"] = "1"
     import torch
     from moshi.models.compression import MimiModel
@@ -95,7 +95,7 @@ def _pytorch_median_ms(sound: Float32) -> float:
         mimi.eval()
         times_ms = []
         with mimi.streaming(1):
-            for frame in torch.from_numpy(sound).split(FRAME_SAMPLES):
+            for frame in torch.from_numpy(audio).split(FRAME_SAMPLES):
                 begun_s = perf_counter()
                 mimi.encode(frame[None, None])
                 times_ms.append((perf_counter() - begun_s) * 1000)
@@ -112,7 +112,7 @@ def _rounded(value: Any) -> float:
 
 
 def main(as_json: bool) -> bool:
-    """Measure, print a table and, as_json, one line of JSON after it."""
+    """Measure and print a table, followed by one line of JSON if as_json is set."""
     result = measure()
     if as_json:
         print(json.dumps(result))

@@ -1,4 +1,4 @@
-"""The side of bench/mimi.py that runs in the page."""
+"""The part of bench/mimi.py that runs in the page."""
 
 from time import perf_counter
 
@@ -9,15 +9,16 @@ from pyodide.http import pyfetch
 
 from tympan.config import FRAME_SAMPLES, MimiConfig
 from tympan.mimi.encoder import Mimi, MimiWeights
+from tympan.mimi.kernels import mimi_kernels
 from tympan.mimi.matrix import Precision
-from tympan.simd import module
+from tympan.wasm import module
 from tympan.weights.safetensors import SafetensorsFile
 
-mimi: Mimi | None = None  # the encoder that was loaded last
+mimi: Mimi | None = None  # the encoder loaded last
 
 
 class Fetched:
-    """A `File` outside of Python's memory, as the browser's private files are."""
+    """A `File` outside of Python's memory, like the files of the browser's private file system."""
 
     def __init__(self, buffer):
         self._content = Uint8Array.new(buffer)
@@ -28,12 +29,12 @@ class Fetched:
 
 
 def heap_bytes():
-    """How much memory Python has asked the browser for; it never gives any back."""
+    """The size of Python's memory, which never shrinks."""
     return pyodide_js._module.HEAPU8.length
 
 
 async def load(url, config, level, precision):
-    """Put a checkpoint on a level; return which one runs, the seconds from its bytes to an encoder, and the heap."""
+    """Load a checkpoint at a level; return the level selected, the seconds to fetch and load it, and its heap bytes."""
     global mimi
     mimi = None
     before_bytes = heap_bytes()
@@ -53,7 +54,7 @@ async def load(url, config, level, precision):
 
 
 async def run(samples, n_together):
-    """Encode a stream, `n_together` frames a call; return milliseconds a frame of every call, and the codes."""
+    """Encode a stream, `n_together` frames per call; return each call's milliseconds per frame, and the codes."""
     assert mimi is not None
     frames = np.asarray(samples, np.float32).reshape(-1, FRAME_SAMPLES)
     state, times_ms, codes = mimi.new_state(), [], []
@@ -66,8 +67,8 @@ async def run(samples, n_together):
 
 
 async def ceilings():
-    """What the kernels reach when nothing is in their way: GFLOP/s in the cache, GB/s out of it."""
-    kernels = module.kernels()
+    """The kernels' maximum throughput: GFLOP/s with weights in the CPU cache, GB/s with weights in memory."""
+    kernels = mimi_kernels()
     assert kernels is not None
     x, small = np.ones((64, 256), np.float32), kernels.pack(np.ones((256, 256), np.float32))
     one, large = np.ones((1, 4096), np.float32), kernels.pack(np.ones((4096, 4096), np.float32))
@@ -77,7 +78,7 @@ async def ceilings():
 
 
 def best_s(function):
-    """The fastest of ten calls."""
+    """Seconds of the fastest of ten calls."""
     times_s = []
     for _ in range(10):
         begun_s = perf_counter()

@@ -1,4 +1,4 @@
-"""A page of the built site with Pyodide, numpy and the library, and nothing else in it: where things are measured."""
+"""A page of the built site with only Pyodide, numpy and the library, for measurements."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ async () => {
 
 @dataclass(frozen=True)
 class BenchPage:
-    """A page that runs one script of this folder."""
+    """A page in which a script of this folder has run."""
 
     page: Page
 
     def call(self, function: str, **arguments: Any) -> Any:
-        """Call a coroutine function of the script. Arguments and result are what JSON carries."""
+        """Calls a coroutine function of the script. Arguments and result are JSON values."""
         source = f"json.dumps(await {function}(**json.loads({json.dumps(arguments)!r})))"
         return json.loads(self.page.evaluate("source => pyodide.runPythonAsync(source)", source))
 
@@ -50,7 +50,7 @@ class BenchPage:
 
 @contextmanager
 def bench_page(script: str, mounts: Mapping[str, Path]) -> Iterator[BenchPage]:
-    """Open the page and run `script` in it. mounts: further folders of the site. Raises CommandError."""
+    """Opens the page and runs `script` in it. mounts: URL prefix -> folder to serve there. Raises CommandError."""
     build(DIST)
     with serving(DIST, mounts={"/bench/": FOLDER, **mounts}) as url, opened(f"{url}/bench/page.html") as page:
         page.evaluate(_START)

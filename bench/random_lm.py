@@ -1,4 +1,4 @@
-"""Random transformers of any size, the same in the page and outside of it, made matrix by matrix when asked for."""
+"""Random transformers of any size, equal in the page and outside of it; each matrix is generated when it is read."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tympan.arrays import Float32, Int32
 from tympan.config import LMConfig
 from tympan.lm.weights import LayerWeights, LMWeights
 from tympan.weights.blocks import BLOCK
-from tympan.weights.q4 import StoredQ4Matrix
+from tympan.weights.q4 import LazyQ4Matrix
 
 SEED = 17
-NIBBLE_DEVIATION = 4.6  # of 0 .. 15, all as likely
-EMBEDDING_DEVIATION = 0.2  # each of dozens that are summed
+NIBBLE_DEVIATION = 4.6  # standard deviation of 0 .. 15, uniformly distributed
+EMBEDDING_DEVIATION = 0.2  # of each table; dozens are summed
 
 
 def random_lm(config: LMConfig, hidden: int) -> LMWeights:
-    """Weights whose activations stay about as large as they come in, so that every layer matters to the logits.
+    """Weights that preserve the magnitude of the activations, so that every layer affects the logits.
 
-    hidden: h. Nothing of a matrix is kept: each reading makes it again from its name.
+    hidden: h. A matrix is not kept in memory: every read generates it again, with its name as the seed.
     """
     d = config.transformer.d
     return LMWeights(
@@ -61,13 +61,13 @@ def random_codes(config: LMConfig, n_frames: int) -> Int32:
     return _rng("codes").integers(0, config.card, (n_frames, config.n_codebooks)).astype(np.int32)
 
 
-def _matrix(name: str, n: int, k: int, deviation: float = 1.0) -> StoredQ4Matrix:
-    """deviation: of what a row makes of inputs that deviate by 1."""
+def _matrix(name: str, n: int, k: int, deviation: float = 1.0) -> LazyQ4Matrix:
+    """deviation: of the dot product of a row and an input whose elements have deviation 1."""
     scale = deviation / (NIBBLE_DEVIATION * np.sqrt(k))
-    return StoredQ4Matrix(n, k, partial(_part, name, (n, -(-k // BLOCK)), scale))
+    return LazyQ4Matrix(n, k, partial(_part, name, (n, -(-k // BLOCK)), scale))
 
 
-def _table(name: str, n: int, d: int) -> StoredQ4Matrix:
+def _table(name: str, n: int, d: int) -> LazyQ4Matrix:
     return _matrix(name, n, d, EMBEDDING_DEVIATION * np.sqrt(d))
 
 

@@ -1,8 +1,8 @@
-"""From opening the page to its first use: milliseconds until buttons work, and until the demo model is ready.
+"""Measures the start of the page: milliseconds until the buttons work and until the demo model is ready.
 
-Cold is a first visit, with nothing kept; warm are those after it, with the site and the model kept by the browser, each
-in a tab of its own. Both are counted from the navigation, by the page's own clock. The server is on this machine, so
-that the time is the page's.
+The cold visit is the first one, with an empty profile. Warm visits follow in new tabs, with the site and the model in
+the browser's caches. Times are relative to the navigation, by the page's clock. The server runs on the same machine, so
+the times exclude the network.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from playwright.sync_api import BrowserContext
 
-from bench.machine import machine
+from bench.provenance import provenance
 from cli.browser import opened
 from cli.server import serving
 from cli.site import DIST, build
@@ -21,25 +21,25 @@ from cli.site import DIST, build
 N_WARM = 5
 TIMEOUT_MS = 120_000
 
-# Notes when <html data-state> leaves "boot", which is when buttons work, and when it is "ready".
-_NOTE = """
-window.noted = {};
+# Records when <html data-state> first changes from "boot", when the buttons work, and when it becomes "ready".
+_RECORD_TIMES = """
+window.times = {};
 addEventListener("DOMContentLoaded", () => {
     const root = document.documentElement;
     new MutationObserver(() => {
-        noted.usable_ms ??= performance.now();
-        if (root.dataset.state === "ready") noted.ready_ms ??= performance.now();
+        times.usable_ms ??= performance.now();
+        if (root.dataset.state === "ready") times.ready_ms ??= performance.now();
     }).observe(root, { attributeFilter: ["data-state"] });
 });
 """
 
 
 def measure() -> dict[str, Any]:
-    """Visit the page once, and again. Returns what the last line holds. Raises CommandError."""
+    """Visits the page once cold and N_WARM times warm. Returns the result. Raises CommandError."""
     build(DIST)
     with serving(DIST) as url, opened(f"{url}/files.js", keeps_site=True) as page:
         context = page.context
-        context.add_init_script(_NOTE)
+        context.add_init_script(_RECORD_TIMES)
         cold = _visit(context, url)
         warm = [_visit(context, url) for _ in range(N_WARM)]
         browser = context.browser
@@ -49,21 +49,21 @@ def measure() -> dict[str, Any]:
     start |= {f"cold_{name}": round(value) for name, value in cold.items()}
     print(f"cold   usable {start['cold_usable_ms']:6} ms   ready {start['cold_ready_ms']:6} ms")
     print(f"warm   usable {start['usable_ms']:6} ms   ready {start['ready_ms']:6} ms   median of {N_WARM}")
-    return {"start": start, "machine": machine(version)}
+    return {"start": start, **provenance(version)}
 
 
 def _visit(context: BrowserContext, url: str) -> dict[str, float]:
-    """Open the page in a new tab, wait until it is ready, and close it."""
+    """Opens the page in a new tab, waits until it is ready, and closes it."""
     page = context.new_page()
     page.goto(url)
     page.wait_for_selector("html[data-state=ready]", state="attached", timeout=TIMEOUT_MS)
-    noted: dict[str, float] = page.evaluate("noted")
+    times: dict[str, float] = page.evaluate("times")
     page.close()
-    return noted
+    return times
 
 
 def main(as_json: bool) -> bool:
-    """Measure, print a table and, as_json, one line of JSON after it."""
+    """Measures and prints a table; with as_json, one line of JSON after it."""
     result = measure()
     if as_json:
         print(json.dumps(result))

@@ -13,7 +13,7 @@ from zipfile import ZipFile
 import numpy as np
 from playwright.sync_api import Page
 
-from bench.machine import machine
+from bench.provenance import provenance
 from bench.word_errors import n_errors, words_of
 from cli.transcribe import Options, opened_page, transcribe_file
 
@@ -42,7 +42,7 @@ def measure(options: Options) -> dict[str, Any]:
             wer[path.stem] = rates = _measure_set(page, path)
             starts = "" if rates["starts_near"] is None else f"{rates['starts_near']:.1%}"
             print(f"{path.stem:20} {rates['wer']:7.1%} {rates['words']:6} {rates['n']:6} {starts:>21}", flush=True)
-    return {"wer": wer, "model": loaded["title"], "backend": loaded["backend"], "machine": machine(browser)}
+    return {"wer": wer, "model": loaded["title"], "backend": loaded["backend"], **provenance(browser)}
 
 
 def _measure_set(page: Page, path: Path) -> dict[str, Any]:

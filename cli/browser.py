@@ -1,4 +1,4 @@
-"""Opens a page in a headless Chromium, through Playwright."""
+"""Opens a page in a headless Chromium through Playwright."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from cli.errors import CommandError
 
 @contextmanager
 def opened(url: str, *, keeps_site: bool = False) -> Iterator[Page]:
-    """Open `url` for the length of the `with` block, and yield its page.
+    """Open `url` in a headless browser, yield its page and close the browser after the `with` block.
 
-    keeps_site: whether the page may keep the site for visits without a network, which takes time after the first one.
-    Whatever Playwright raises inside the block leaves it as CommandError, as do a missing browser and a browser
-    that does not start.
+    keeps_site: allow service workers, so that the page caches the site for offline use. That takes time after the
+    first visit.
+
+    Raises CommandError when there is no browser, when it does not start, and for every Playwright error inside the
+    block.
     """
     program = chromium.find()
     try:
@@ -35,5 +37,5 @@ def opened(url: str, *, keeps_site: bool = False) -> Iterator[Page]:
 
 
 def _first_line(error: Error) -> str:
-    """What happened, without the call and the log that Playwright wraps it in."""
+    """The message without the name of the call and the log that Playwright adds."""
     return error.message.strip().splitlines()[0].removeprefix("Page.evaluate: ")

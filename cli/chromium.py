@@ -1,4 +1,4 @@
-"""Chromium on this machine: where it is, and how it is started. Needs nothing but Python's own library."""
+"""Finds Chromium on this machine and builds its command line. Uses the standard library only: bootstrap.py needs it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from cli.errors import CommandError
 ENVIRONMENT_VARIABLE = "TYMPAN_CHROMIUM"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
-GPU_NODES = ("dri/renderD*", "nvidiactl")  # under /dev, where Linux has a driver for a GPU
-# Without a screen, Chromium on Linux looks for a GPU only when it is pointed at Vulkan; and where it is, but finds no
-# GPU, the page stalls for minutes.
+GPU_NODES = ("dri/renderD*", "nvidiactl")  # under /dev, present where Linux has a GPU driver
+# Without a display, Chromium on Linux uses a GPU only when it is told to use Vulkan. With these flags but without a
+# GPU the page stalls for minutes, so they are added only where a GPU was found.
 GPU_FLAGS = (
     "--enable-features=Vulkan",
     "--use-angle=vulkan",
@@ -26,27 +26,27 @@ SOFTWARE_FLAGS = ("--use-webgpu-adapter=swiftshader",)
 
 
 def find() -> Path:
-    """The browser's program: what $TYMPAN_CHROMIUM names, else the first of NAMES on the PATH.
+    """Return the path of the browser: $TYMPAN_CHROMIUM if set, else the first of NAMES on the PATH.
 
-    Raises CommandError, saying what to install, when there is none.
+    Raises CommandError, naming what to install, when there is none.
     """
     named = os.environ.get(ENVIRONMENT_VARIABLE)
     if named:
         if not os.access(named, os.X_OK) or not Path(named).is_file():
-            raise CommandError(f"{ENVIRONMENT_VARIABLE} names {named}, which is not a program.")
+            raise CommandError(f"{ENVIRONMENT_VARIABLE} is set to {named}, which is not an executable file.")
         return Path(named)
     for name in NAMES:
         path = shutil.which(name)
         if path:
             return Path(path)
     raise CommandError(
-        "There is no Chromium or Chrome on the PATH. Install one (on Debian: apt-get install chromium), "
-        f"or name its program in {ENVIRONMENT_VARIABLE}."
+        "No Chromium or Chrome was found on the PATH. Install one (on Debian: apt-get install chromium), "
+        f"or set {ENVIRONMENT_VARIABLE} to its path."
     )
 
 
 def flags() -> list[str]:
-    """The command line that offers WebGPU without a screen: on the GPU where there is one, else in software."""
+    """Return the arguments that enable WebGPU in a headless browser: on the GPU if there is one, else in software."""
     flags = [
         "--enable-unsafe-webgpu",
         "--disable-background-networking",
@@ -58,7 +58,7 @@ def flags() -> list[str]:
     if sys.platform == "linux":
         flags += GPU_FLAGS if _has_gpu() else SOFTWARE_FLAGS
     if hasattr(os, "geteuid") and os.geteuid() == 0:
-        flags.append("--no-sandbox")  # Chromium's sandbox cannot be set up by root
+        flags.append("--no-sandbox")  # Chromium's sandbox does not work for root
     return flags
 
 

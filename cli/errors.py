@@ -1,7 +1,7 @@
-"""What the command line can refuse to do. Every message is one sentence for the terminal."""
+"""The error type of the command line. Every message is one sentence for the terminal."""
 
 from __future__ import annotations
 
 
 class CommandError(Exception):
-    """A command failed for a reason outside of Tympan; `str(error)` says which, in one line."""
+    """A command failed for a reason outside Tympan; `str(error)` states the reason in one line."""

@@ -1,4 +1,4 @@
-"""A plain static host on this machine: right MIME types, byte ranges, open to pages of other origins."""
+"""A static file server for this machine, with MIME types, byte ranges and CORS headers."""
 
 from __future__ import annotations
 
@@ -45,11 +45,12 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 def serving(
     folder: Path, port: int = 0, mounts: Mapping[str, Path] | None = None, on_post: OnPost | None = None
 ) -> Iterator[str]:
-    """Serve `folder` in the background for the length of the `with` block, and yield its address.
+    """Serve `folder` in a background thread during the `with` block, and yield the URL "http://localhost:PORT".
 
-    port: 0 takes any free one. mounts: further folders by the path they appear under, as in {"/model/": folder}.
-    on_post: called with path and body of what a page posts, in a thread of its own; without it POST is refused.
-    Yields "http://localhost:PORT". Raises CommandError when the port is in use or not allowed.
+    port: 0 picks a free port. mounts: further folders by URL path, such as {"/model/": folder}.
+    on_post: called with the path and the body of every POST request, in the thread of the request. Without it, POST
+    requests get status 501.
+    Raises CommandError when the port is in use or not allowed.
     """
     server = _listen(folder, port, mounts or {}, on_post)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -63,7 +64,7 @@ def serving(
 
 
 def serve_forever(folder: Path, port: int = DEFAULT_PORT) -> None:
-    """Serve `folder` until interrupted, printing the address. Raises CommandError as `serving` does."""
+    """Print the URL and serve `folder` until interrupted. Raises CommandError as `serving` does."""
     with _listen(folder, port, {}, None) as server:
         print(f"http://localhost:{server.server_port}", flush=True)
         try:
@@ -84,10 +85,10 @@ def _listen(folder: Path, port: int, mounts: Mapping[str, Path], on_post: OnPost
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    block_on_close = False  # a browser's idle keep-alive connection must not hold up the end
+    block_on_close = False  # do not wait for idle keep-alive connections of browsers
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A browser that closes a connection half-way is no news."""
+        """Ignore connections that the browser closes early."""
 
 
 class _Handler(SimpleHTTPRequestHandler):
@@ -118,19 +119,22 @@ class _Handler(SimpleHTTPRequestHandler):
             self.directory = site
 
     def end_headers(self) -> None:
-        self.send_header("Access-Control-Allow-Origin", "*")  # as static hosts do: pages of others may embed the site
-        self.send_header("Cache-Control", "no-cache")  # kept, but asked for again: an edit shows at once
+        self.send_header("Access-Control-Allow-Origin", "*")  # pages of other origins may embed the site
+        self.send_header("Cache-Control", "no-cache")  # cached but revalidated, so that an edit shows at once
         super().end_headers()
 
     def send_head(self) -> BytesIO | BinaryIO | None:
         wanted = _RANGE.fullmatch(self.headers.get("Range", ""))
         path = Path(self.translate_path(self.path))
+        if "\0" in str(path):  # which the file system refuses with ValueError
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return None
         if wanted is None or not any(wanted.groups()) or not path.is_file():
             return super().send_head()
         return self._send_range(path, *wanted.groups())
 
     def _send_range(self, path: Path, first: str, last: str) -> BytesIO | None:
-        """Answer `first`-`last` (both inclusive), or the final `last` bytes when there is no `first`."""
+        """Send bytes `first` to `last` (inclusive), or the final `last` bytes when `first` is empty."""
         size = path.stat().st_size
         start = int(first) if first else max(0, size - int(last))
         stop = min(size, int(last) + 1) if first and last else size
@@ -151,8 +155,8 @@ class _Handler(SimpleHTTPRequestHandler):
         return BytesIO(part)
 
     def list_directory(self, path: Any) -> None:
-        """A folder without an index is not found, as on any static host."""
+        """Answer 404 for a folder without an index, as static hosts do."""
         self.send_error(HTTPStatus.NOT_FOUND)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: the terminal belongs to the command."""
+        """Print no access log."""

@@ -1,4 +1,4 @@
-"""Transcribes files by driving the built page in a headless browser: what the page hears is what is printed."""
+"""Transcribes files by driving the built page in a headless browser, and prints the page's results."""
 
 from __future__ import annotations
 
@@ -16,33 +16,32 @@ from playwright.sync_api import Page
 from cli.browser import opened
 from cli.errors import CommandError
 from cli.server import serving
-from cli.site import DIST, build
+from cli.site import prepare
 from tympan.text.captions import srt, vtt
 from tympan.text.words import Word
 from tympan.weights.manifest import MANIFEST_NAME
 
 Result: TypeAlias = dict[str, Any]  # what `window.tympan.transcribe` resolves with
 
-MODEL_PATH = "/local-model/"  # where a model folder of this machine appears beside the site
-READY_TIMEOUT_S = 900  # a large model may come over a slow line; nothing at all within this is a page that hangs
+MODEL_PATH = "/local-model/"  # URL path under which a local model directory is served
+READY_TIMEOUT_S = 900  # long enough to download a large model; after that the page is assumed to hang
 
-PRINTERS: dict[str, Callable[[Result], str]] = {  # of the formats that are printed file by file; json is one document
+PRINTERS: dict[str, Callable[[Result], str]] = {  # formats that are printed file by file; json is one document
     "txt": lambda result: f"{result['text']}\n",
     "srt": lambda result: srt(_words(result)),
     "vtt": lambda result: vtt(_words(result)),
 }
 CAPTIONS = ("srt", "vtt")
 
-# The page's promises, with the sentence of a rejection beside the value: across the browser's wall an Error would
-# arrive wrapped in a stack trace.
-# Whoever named a model on the command line has agreed to its download.
+# Both return the message of a rejection as a value, because Playwright adds a stack trace to an Error. Naming a model
+# on the command line is consent to its download, so the page's download button is pressed.
 _READY = """
 ([seconds]) => {
-    const agreeing = setInterval(() => document.querySelector("#download")?.click(), 100);
+    const consent = setInterval(() => document.querySelector("#download")?.click(), 100);
     return Promise.race([
         window.tympan.ready.then(() => null, error => error.message),
         new Promise(resolve => setTimeout(resolve, 1000 * seconds, `The page is not ready after ${seconds} s.`)),
-    ]).finally(() => clearInterval(agreeing));
+    ]).finally(() => clearInterval(consent));
 }
 """
 _TRANSCRIBE = """
@@ -52,7 +51,7 @@ input => window.tympan.transcribe(input.files[0]).then(value => ({ value }), err
 
 @dataclass(frozen=True)
 class Options:
-    """model: an id, a folder or an address, empty for the default model. trace: "", "1" or "logits"."""
+    """model: catalogue id, directory or URL; empty for the default model. trace: "", "1" or "logits"."""
 
     format: str = "txt"
     model: str = ""
@@ -61,16 +60,17 @@ class Options:
 
 
 def transcribe(files: Sequence[Path], options: Options) -> bool:
-    """Transcribe files one by one, and print what each one says.
+    """Transcribe files one after the other and print each result.
 
-    Returns whether every file went well: one that did not has its line on stderr, and the others are still done.
-    Raises CommandError when a file is missing, when captions are asked of several, or when the page has no model.
+    Returns whether all files succeeded. A file that fails is reported on stderr, and the next one is transcribed.
+    Raises CommandError when a file is missing, when several files are given with a caption format, or when the model
+    cannot be loaded.
     """
     if len(files) > 1 and options.format in CAPTIONS:
-        raise CommandError(f"--format {options.format} takes one file: captions of several cannot share one output.")
+        raise CommandError(f"--format {options.format} takes one file.")
     for file in files:
         if not file.is_file():
-            raise CommandError(f"{file}: there is no such file.")
+            raise CommandError(f"{file}: no such file.")
     results: list[Result] = []
     with opened_page(options) as page:
         for file in files:
@@ -90,14 +90,13 @@ def transcribe(files: Sequence[Path], options: Options) -> bool:
 
 @contextmanager
 def opened_page(options: Options) -> Iterator[Page]:
-    """The page with its model loaded. Raises CommandError with the page's own sentence when it cannot be."""
+    """Open the page and load the model. Raises CommandError with the page's message when loading fails."""
     model, mounts = options.model, {}
     if model and Path(model).is_dir():
         if not (Path(model) / MANIFEST_NAME).is_file():
-            raise CommandError(f"{model} is not a model directory: it holds no {MANIFEST_NAME}.")
+            raise CommandError(f"{model} is not a model directory: it has no {MANIFEST_NAME}.")
         model, mounts = MODEL_PATH, {MODEL_PATH: Path(model)}
-    build(DIST)
-    with serving(DIST, mounts=mounts) as url:
+    with serving(prepare(), mounts=mounts) as url:
         query = {"model": model, "backend": options.backend, "trace": options.trace}
         with opened(f"{url}/?{urlencode({key: value for key, value in query.items() if value})}") as page:
             if failure := page.evaluate(_READY, [READY_TIMEOUT_S]):
@@ -106,7 +105,10 @@ def opened_page(options: Options) -> Iterator[Page]:
 
 
 def transcribe_file(page: Page, file: Path) -> Result:
-    """Hand one file to the page. Returns what the page makes of it; `file` is added to the keys."""
+    """Transcribe one file in an opened page.
+
+    Returns the page's result with the additional key `file`. Raises CommandError with the page's message.
+    """
     chooser = page.evaluate_handle("Object.assign(document.createElement('input'), { type: 'file' })").as_element()
     assert chooser is not None
     chooser.set_input_files(file)

@@ -1,4 +1,4 @@
-"""Writes the catalogue of a folder of models from their manifests, so that each is described in one place."""
+"""Writes the catalogue of a folder of models from their manifests, so that metadata is maintained only there."""
 
 from __future__ import annotations
 
@@ -11,21 +11,14 @@ from tympan.weights.manifest import MANIFEST_NAME, Manifest
 
 
 def write_catalogue(models: Path) -> None:
-    """List every model directory in `models` in its catalogue, by name; models of the Hub stay in it as they are.
+    """Lists every model directory in `models`, sorted by name, in the catalogue. Keeps existing entries of Hub models.
 
-    Raises BadModel when a directory has a bad manifest, or when there is a catalogue that cannot be read.
+    Raises BadModel if a manifest or the existing catalogue is invalid.
     """
     manifests = [Manifest.parse(path.read_bytes()) for path in sorted(models.glob(f"*/{MANIFEST_NAME}"))]
     entries: list[dict[str, Any]] = [
-        {
-            "id": manifest.name,
-            "title": manifest.title,
-            "path": manifest.name,
-            "bytes": manifest.n_bytes,
-            "languages": list(manifest.languages),
-            "licence": manifest.licence,
-            "notes": manifest.notes,
-        }
+        {"id": manifest.name, "title": manifest.title, "path": manifest.name, "bytes": manifest.n_bytes}
+        | {key: value for key, value in manifest.to_json().items() if key != "source"}
         for manifest in manifests
     ]
     path = models / CATALOGUE_NAME

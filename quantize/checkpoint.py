@@ -1,4 +1,4 @@
-"""An official checkpoint directory: config.json, the transformer's weights, Mimi's weights, the tokenizer."""
+"""Reads an official checkpoint directory: config.json, transformer and Mimi weights, tokenizer."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tympan.errors import BadModel
 from tympan.weights.file import InMemory
 from tympan.weights.safetensors import SafetensorsFile, Tensor
 
-# Names and numbers where config.json is silent. Source: kyutai-labs/moshi@e6a55d2 moshi/moshi/models/loaders.py.
+# Defaults for keys that config.json omits. Source: kyutai-labs/moshi@e6a55d2 moshi/moshi/models/loaders.py.
 MOSHI_NAME = "model.safetensors"
 MIMI_NAME = "tokenizer-e351c8d8-checkpoint125.safetensors"
 TOKENIZER_NAME = "tokenizer_spm_32k_3.model"
-_MIMI_CONFIG = {
+MIMI_CONFIG: dict[str, Any] = {
     "sample_rate": 24000,
     "channels": 1,
     "frame_rate": 12.5,
@@ -38,10 +38,10 @@ _MIMI_CONFIG = {
 
 
 class TensorsOnDisk(Mapping[str, Tensor]):
-    """The tensors of one or more safetensors files, each read when it is asked for and forgotten with its array."""
+    """The tensors of one or more safetensors files, each read on access and freed with its array."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
-        """Raises BadModel when a file cannot be read or two hold a tensor of one name."""
+        """Raises BadModel if a file cannot be read, or two files contain the same tensor."""
         self._paths: dict[str, Path] = {}
         for path in paths:
             for name in _map(path):
@@ -50,11 +50,11 @@ class TensorsOnDisk(Mapping[str, Tensor]):
                 self._paths[name] = path
 
     def __getitem__(self, name: str) -> Tensor:
-        # A new mapping for every tensor: one for all would keep the whole checkpoint resident.
+        # Each tensor gets its own mmap: a shared one would keep the whole checkpoint resident.
         return _map(self._paths[name])[name]
 
-    def stand_ins(self) -> dict[str, Tensor]:
-        """Zeros in float32 of every tensor's shape. They take no memory: nobody writes to their pages."""
+    def zeros(self) -> dict[str, Tensor]:
+        """Float32 zeros with every tensor's shape. They use no memory, because their pages are never written."""
         files = {path: _map(path) for path in set(self._paths.values())}
         return {name: np.zeros(files[path].shape(name), np.float32) for name, path in self._paths.items()}
 
@@ -70,7 +70,7 @@ class TensorsOnDisk(Mapping[str, Tensor]):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """An open checkpoint; no tensor is in memory yet."""
+    """An open checkpoint. Tensors are read on access."""
 
     config_json: dict[str, Any]
     mimi_config_json: dict[str, Any]
@@ -80,15 +80,15 @@ class Checkpoint:
 
     @classmethod
     def open(cls, folder: Path) -> Checkpoint:
-        """Open a checkpoint directory, its transformer in one file or in shards with an index.
+        """Opens a checkpoint directory. The transformer is one file, or shards with an index.
 
-        Raises BadModel when a file that `config.json` names is missing or is not what it should be.
+        Raises BadModel if a file that `config.json` names is missing or invalid.
         """
         config = read_json(folder, "config.json")
         mimi_config_name = config.get("mimi_config_name")
         return cls(
             config_json=config,
-            mimi_config_json=read_json(folder, mimi_config_name) if mimi_config_name else _MIMI_CONFIG,
+            mimi_config_json=read_json(folder, mimi_config_name) if mimi_config_name else MIMI_CONFIG,
             lm=TensorsOnDisk(_lm_paths(folder, config.get("moshi_name", MOSHI_NAME))),
             mimi=TensorsOnDisk([_path(folder, config.get("mimi_name", MIMI_NAME))]),
             tokenizer=_path(folder, config.get("tokenizer_name", TOKENIZER_NAME)).read_bytes(),
@@ -104,7 +104,7 @@ class Checkpoint:
 
 
 def _lm_paths(folder: Path, name: str) -> list[Path]:
-    """The one file `name`, or the shards that the index beside it lists."""
+    """The file `name`, or the shards listed in its index."""
     index = index_of(name)
     if (folder / name).exists() or not (folder / index).exists():
         return [_path(folder, name)]
@@ -112,12 +112,12 @@ def _lm_paths(folder: Path, name: str) -> list[Path]:
 
 
 def index_of(name: str) -> str:
-    """What the index of a file is called that was published in shards."""
+    """Name of the index of a file that is published in shards."""
     return f"{name}.index.json"
 
 
 def shards_of(folder: Path, index: str) -> list[str]:
-    """The names of the shards that an index lists. Raises BadModel when it lists none."""
+    """Names of the shards listed in an index. Raises BadModel if there are none."""
     weight_map = read_json(folder, index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise BadModel(f"{index} has no weight_map")
@@ -131,7 +131,7 @@ def _path(folder: Path, name: Any) -> Path:
 
 
 def read_json(folder: Path, name: Any) -> dict[str, Any]:
-    """One of a checkpoint's files of JSON. Raises BadModel when it is missing or holds no object."""
+    """Reads a JSON file of a checkpoint. Raises BadModel if it is missing or not an object."""
     path = _path(folder, name)
     try:
         value = json.loads(path.read_text("utf-8"))

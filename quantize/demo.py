@@ -1,10 +1,9 @@
-"""Replaces the model that the site comes with, and its entry in the catalogue:
+"""Replaces the demo model of the site and its entry in the catalogue:
 
     python -m quantize.demo CHECKPOINT
 
-CHECKPOINT is what `train/` leaves: an official checkpoint directory, and beside the weights a model card, README.md,
-and a `metrics.json`, one {"wer": ...} for each test set. The error rates in the model's description are read from
-there, never typed.
+CHECKPOINT is the output of `train/`: an official checkpoint directory that also contains a model card, README.md, and
+`metrics.json` with {"wer": ...} for each test set. The error rates in the model's notes are read from there.
 """
 
 from __future__ import annotations
@@ -16,8 +15,9 @@ import sys
 from pathlib import Path
 
 from quantize.catalogue import write_catalogue
-from quantize.convert import About, quantize
+from quantize.convert import quantize
 from tympan.errors import TympanError
+from tympan.weights.info import ModelInfo
 
 MODELS = Path(__file__).parents[1] / "static" / "models"
 
@@ -30,12 +30,12 @@ _TEST_SETS = {
 
 
 def make_demo(checkpoint: Path, models: Path) -> None:
-    """Quantize the demo checkpoint into `models`/demo and write `models`/catalogue.json. Raises TympanError."""
+    """Quantizes the demo checkpoint to `models`/demo and writes `models`/catalogue.json. Raises TympanError."""
     metrics = json.loads((checkpoint / "metrics.json").read_text("utf-8"))
     rates = "; ".join(
         f"{voices} {metrics[test_set]['wer']:.0%}" for test_set, voices in _TEST_SETS.items() if test_set in metrics
     )
-    about = About(
+    info = ModelInfo(
         title="Tympan demo, English",
         languages=("en",),
         licence="Apache-2.0",
@@ -43,8 +43,8 @@ def make_demo(checkpoint: Path, models: Path) -> None:
         notes="A small model to try the page with. It has heard synthesizers only, and understands people less well. "
         f"Words it gets wrong, before quantization: {rates}.",
     )
-    # Tables in 8 bits, a megabyte more: rounding then costs strings of digits 1 point of word error, and not 3.
-    quantize(checkpoint, models / "demo", about=about, embeddings="q8")
+    # 8-bit tables take 1 MB more, but quantization then adds 1 point of word error on digit strings instead of 3.
+    quantize(checkpoint, models / "demo", info=info, embeddings="q8")
     shutil.copyfile(checkpoint / "README.md", models / "demo" / "README.md")
     write_catalogue(models)
 

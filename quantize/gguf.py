@@ -1,4 +1,4 @@
-"""Writes GGUF files as the published quantization of stt-1b-en_fr is laid out: to test and to measure the reader."""
+"""Writes GGUF files with the layout of the published stt-1b-en_fr quantization, to test and benchmark the reader."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KINDS = {"q4": gguf.Q4_0, "q8": gguf.Q8_0, "float32": gguf.F32, "float16": gguf
 
 
 def write_gguf(path: Path, tensors: Mapping[str, Tensor | BlockMatrix]) -> None:
-    """Write tensors one after another: matrices in blocks as Q4_0 or Q8_0, float32 as F32, float16 as F16.
+    """Writes tensors in order: block-quantized matrices as Q4_0 or Q8_0, float32 as F32, float16 as F16.
 
     Source of the layout: idle-intelligence/stt-web@1cccc70 scripts/quantize.py.
     """

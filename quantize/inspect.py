@@ -1,4 +1,4 @@
-"""What a model directory, a safetensors or a GGUF file holds, as lines of a table."""
+"""Lists the contents of a model directory, a safetensors or a GGUF file as lines of a table."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tympan.errors import BadModel, UnknownModel
-from tympan.weights.file import InMemory, StoredTensor
+from tympan.weights.file import InMemory, TensorInfo
 from tympan.weights.manifest import MANIFEST_NAME, Manifest
 from tympan.weights.model import open_tensors
 
 
 def inspect(path: Path) -> Iterator[str]:
-    """Describe a model. Nothing is hashed and no tensor is read.
+    """Describes a model without computing hashes or reading tensors.
 
-    path: a model directory, or a file of tensors. Raises UnknownModel where there is nothing, BadModel where it is bad.
+    path: a model directory, or a tensor file. Raises UnknownModel if it does not exist, BadModel if it is invalid.
     """
     if path.is_file():
         yield from _file_lines(path)
@@ -44,12 +44,12 @@ def _file_lines(path: Path) -> Iterator[str]:
         file = InMemory.mapped(path)
     except OSError as error:
         raise BadModel(f"{path.name} cannot be read ({error})") from error
-    tensors = list(open_tensors(file, path.name).stored())
+    tensors = list(open_tensors(file, path.name).tensor_infos())
     yield from _table(tensors)
     yield f"{len(tensors)} tensors, {sum(tensor.n_bytes for tensor in tensors):,} bytes"
 
 
-def _table(tensors: Iterable[StoredTensor]) -> Iterator[str]:
+def _table(tensors: Iterable[TensorInfo]) -> Iterator[str]:
     rows = [(tensor.name, tensor.dtype, str(list(tensor.shape)), f"{tensor.n_bytes:,}") for tensor in tensors]
     name, dtype, shape, size = (max((len(row[i]) for row in rows), default=0) for i in range(4))
     for row in rows:

@@ -1,4 +1,4 @@
-"""Fetches an official checkpoint from a repository of the Hugging Face Hub, once, into this user's cache."""
+"""Downloads an official checkpoint from the Hugging Face Hub to the user's cache."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ _PIECE_BYTES = 1 << 20
 
 
 def is_repository(source: str) -> bool:
-    """Whether `source` is the name of a repository, "owner/name", and not a folder that is there."""
+    """Whether `source` is the name of a repository, "owner/name", and not an existing folder."""
     return bool(_NAME.fullmatch(source)) and not Path(source).exists()
 
 
 def fetch(name: str, cache: Path = CACHE, host: str = HOST) -> Path:
-    """Download the files that the repository's `config.json` names, each checked against its published sha256.
+    """Downloads the files that the repository's `config.json` names and verifies their published sha256.
 
-    A file that is there already is not fetched again. Returns the checkpoint directory.
-    Raises DownloadFailed without a network or such a repository, BadModel when it holds no checkpoint, CorruptFile.
+    Files in the cache are not downloaded again. Returns the checkpoint directory.
+    Raises DownloadFailed without network or if the repository does not exist, BadModel if it is not a checkpoint,
+    CorruptFile if a hash differs.
     """
     repository = HubRepository(host, name)
     folder = cache / name.replace("/", "--")
@@ -40,7 +41,7 @@ def fetch(name: str, cache: Path = CACHE, host: str = HOST) -> Path:
 
     def fetch_file(path: str) -> None:
         if path not in listing:
-            raise BadModel(f"{repository.page_url} holds no {path}")
+            raise BadModel(f"{repository.page_url} contains no {path}")
         _fetch(repository.file_url(path), folder / path, listing[path])
 
     fetch_file("config.json")
@@ -59,19 +60,19 @@ def fetch(name: str, cache: Path = CACHE, host: str = HOST) -> Path:
 
 
 def _listing(repository: HubRepository) -> dict[str, dict[str, Any]]:
-    """What the repository says of its files, by path. Raises DownloadFailed, or BadModel when it is no listing."""
+    """The repository's listing by path. Raises DownloadFailed, or BadModel if the response is not a listing."""
     url = repository.listing_url
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:
             return {entry["path"]: dict(entry) for entry in json.loads(response.read())}
-    except (OSError, HTTPException) as error:  # urllib's errors among them
+    except (OSError, HTTPException) as error:  # urllib's errors are OSErrors
         raise DownloadFailed(url, str(error)) from error
     except (ValueError, KeyError, TypeError) as error:
         raise BadModel(f"the listing of {repository.page_url} cannot be read") from error
 
 
 def _fetch(url: str, dest: Path, entry: dict[str, Any]) -> None:
-    """Raises DownloadFailed, or CorruptFile when length or sha256 is not the published one."""
+    """Downloads one file. Raises DownloadFailed, or CorruptFile if length or sha256 differs from the published one."""
     if dest.exists() and dest.stat().st_size == entry["size"]:
         return
     dest.parent.mkdir(parents=True, exist_ok=True)
@@ -86,5 +87,5 @@ def _fetch(url: str, dest: Path, entry: dict[str, Any]) -> None:
     lfs = entry.get("lfs")
     if part.stat().st_size != entry["size"] or (isinstance(lfs, dict) and digest.hexdigest() != lfs["oid"]):
         part.unlink()
-        raise CorruptFile(dest.name, "its length or its sha256 is not the published one")
+        raise CorruptFile(dest.name, "its length or its sha256 differs from the published one")
     part.replace(dest)

@@ -1,7 +1,7 @@
-"""Chooses the scales of Q4 blocks by least squared error, over a small search around ggml's rule.
+"""Chooses the scales of Q4 blocks that minimize the squared error, by a small search around ggml's rule.
 
-For any choice of nibbles q the best scale of a block x is (x . q) / (q . q), and leaves the error
-x . x - (x . q)^2 / (q . q). So a few scales are tried, each gives nibbles, and the nibbles with the least error decide.
+For given nibbles q, the best scale of a block x is (x . q) / (q . q), with the error x . x - (x . q)^2 / (q . q). So
+a few scales are tried, each determines nibbles, and the nibbles with the smallest error are used.
 Source of the idea: ggml-org/ggml src/ggml-quants.c, make_qx_quants.
 """
 
@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 
 from tympan.arrays import Float32
 from tympan.weights import q4
-from tympan.weights.blocks import BLOCK, in_blocks
+from tympan.weights.blocks import BLOCK, split_into_blocks
 from tympan.weights.q4 import Q4Matrix
 
-# The nibble that a block's largest element falls on: ggml's rule says -8. Beyond -8 it is cut off, and the others gain.
+# The value that a block's largest element is mapped to; -8 in ggml's rule. Below -8 it is clipped, and the others gain.
 _ENDS = tuple(np.linspace(-9.6, -6.6, 16, dtype=np.float32)) + tuple(np.linspace(6.6, 8.4, 7, dtype=np.float32))
 _CHUNK_ROWS_BYTES = 1 << 20
 
 
 def quantize(matrix: Float32) -> Q4Matrix:
-    """Round a matrix to Q4 with the best scales found; no block is worse than by `q4.quantize`.
+    """Quantizes a matrix to Q4 with the best scales found; no block has a larger error than with `q4.quantize`.
 
-    matrix: float32 (n, k). Raises BadModel when a value is not finite, or so large that its scale has no float16.
+    matrix: float32 (n, k). Raises BadModel if a value is not finite, or so large that its scale exceeds float16.
     """
     plain = q4.quantize(matrix)
     n, k = matrix.shape
@@ -32,7 +32,7 @@ def quantize(matrix: Float32) -> Q4Matrix:
     nibbles, scale = plain.blocks.copy(), plain.scale.copy()
     for first in range(0, n, n_rows):
         rows = slice(first, first + n_rows)
-        x = in_blocks(matrix[rows]).reshape(-1, BLOCK)
+        x = split_into_blocks(matrix[rows]).reshape(-1, BLOCK)
         before = Q4Matrix(plain.blocks[rows], plain.scale[rows], blocks_per_row * BLOCK).dequantize().reshape(-1, BLOCK)
         q, d = _search(x)
         better = _errors(x, q * d.astype(np.float32)[:, None]) < _errors(x, before)

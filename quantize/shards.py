@@ -1,4 +1,4 @@
-"""Writes tensors into numbered safetensors files of a bounded size, as they come."""
+"""Writes a stream of tensors to numbered safetensors files of limited size."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tympan.weights.manifest import ModelFile, Role
 from tympan.weights.safetensors import Tensor
 
 SHARD_BYTES = 64 << 20
-_HEADER_BYTES_PER_TENSOR = 256  # more than any entry takes: name, dtype, shape, offsets
+_HEADER_BYTES_PER_TENSOR = 256  # upper bound of an entry: name, dtype, shape, offsets
 
 
 def write_shards(folder: Path, role: Role, tensors: Iterable[tuple[str, Tensor]]) -> list[ModelFile]:
-    """Write `ROLE-00001.safetensors` and so on, none over 64 MiB unless a single tensor is.
+    """Writes `ROLE-00001.safetensors` and so on, each at most 64 MiB unless a single tensor is larger.
 
-    tensors: (name, array) in the order they are to be stored; at most one shard of them is in memory.
+    tensors: (name, array) in storage order; at most one shard is in memory.
     Returns the files in order.
     """
     files: list[ModelFile] = []
@@ -45,7 +45,7 @@ def write_shards(folder: Path, role: Role, tensors: Iterable[tuple[str, Tensor]]
 
 
 def describe(path: Path, role: Role) -> ModelFile:
-    """A file's entry in the manifest of the directory it is in."""
+    """The file's entry in the manifest of its directory."""
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return ModelFile(path.name, role, path.stat().st_size, sha256)

@@ -1,4 +1,4 @@
-"""Reads a model directory as the page does, and every tensor of it."""
+"""Verifies a model directory: loads it like the page does and reads every tensor."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tympan.weights.safetensors import Tensor
 
 
 async def verify(folder: Path) -> Manifest:
-    """Check lengths, hashes, names, shapes, and that every number is finite.
+    """Checks lengths, hashes, names, shapes, and that every value is finite.
 
-    Returns the manifest of a sound model. Raises UnknownModel, CorruptFile or BadModel with the first thing wrong.
+    Returns the manifest of a valid model. Raises UnknownModel, CorruptFile or BadModel with the first problem found.
     """
     files = await read_model(Folder(folder))
     manifest = files.manifest
@@ -27,7 +27,7 @@ async def verify(folder: Path) -> Manifest:
     MimiWeights.from_tensors(manifest.mimi_config, files.mimi)
     n_pieces = len(Tokenizer.from_bytes(files.tokenizer).pieces)
     if n_pieces < manifest.lm_config.text_card:
-        raise BadModel(f"the tokenizer has {n_pieces} pieces, the transformer says {manifest.lm_config.text_card}")
+        raise BadModel(f"the tokenizer has {n_pieces} pieces, the transformer expects {manifest.lm_config.text_card}")
     for tensors in (files.lm, files.mimi):
         _check_finite(tensors)
     return manifest

@@ -1,14 +1,14 @@
-// argmax: the index of the largest logit, the lowest such index on a tie.
+// argmax: the index of the largest logit; the lowest such index in case of a tie.
 //
 //     token = min { i : logits[i] = max(logits) }
 //
 // Bindings
-//     0  logits  vec4<f32> (ceil(n / 4),)   read   what is past n means nothing
-//     1  token   u32 (1,)                   read_write   written
-// Constants   n; n_invocations, a power of two
-// Dispatch    1 workgroup
-// Requires    no NaN
-// Twin        np.argmax(logits); equal
+//     0  logits  vec4<f32> (ceil(n / 4),)    read          elements past n are ignored
+//     1  token   u32 (1,)                    read_write    written
+// Constants     n; n_invocations, a power of two
+// Dispatch      1 workgroup
+// Requires      no NaN
+// Numpy twin    np.argmax(logits); equal
 
 override n: u32;
 override n_invocations: u32;
@@ -33,22 +33,23 @@ fn better(a: Best, b: Best) -> Best {
     return a;
 }
 
-fn best_of(quad: u32) -> Best {
-    let logit = select(vec4<f32>(LOWEST), logits[quad], 4 * quad + vec4<u32>(0, 1, 2, 3) < vec4<u32>(n));
+fn best_of_vec4(i: u32) -> Best {
+    let logit = select(vec4<f32>(LOWEST), logits[i], 4 * i + vec4<u32>(0, 1, 2, 3) < vec4<u32>(n));
     return better(
-        better(Best(logit.x, 4 * quad), Best(logit.y, 4 * quad + 1)),
-        better(Best(logit.z, 4 * quad + 2), Best(logit.w, 4 * quad + 3)),
+        better(Best(logit.x, 4 * i), Best(logit.y, 4 * i + 1)),
+        better(Best(logit.z, 4 * i + 2), Best(logit.w, 4 * i + 3)),
     );
 }
 
 @compute @workgroup_size(n_invocations)
 fn main(@builtin(local_invocation_index) lane: u32) {
-    // The last quad may be looked at more than once: it never beats itself. Four at a time: a GPU waits for them together.
+    // Four vec4 groups at a time, so that their loads overlap. The last group may be read more than once, which changes
+    // nothing: a logit never beats itself.
     let last = (n - 1) / 4;
-    var best = best_of(min(lane, last));
-    for (var quad = lane; quad <= last; quad += 4 * n_invocations) {
-        let a = better(best_of(quad), best_of(min(quad + n_invocations, last)));
-        let b = better(best_of(min(quad + 2 * n_invocations, last)), best_of(min(quad + 3 * n_invocations, last)));
+    var best = best_of_vec4(min(lane, last));
+    for (var i = lane; i <= last; i += 4 * n_invocations) {
+        let a = better(best_of_vec4(i), best_of_vec4(min(i + n_invocations, last)));
+        let b = better(best_of_vec4(min(i + 2 * n_invocations, last)), best_of_vec4(min(i + 3 * n_invocations, last)));
         best = better(best, better(a, b));
     }
     partial[lane] = best;

@@ -1,22 +1,23 @@
-// attention: one query a head against a split of the keys in the ring. out_proj.wgsl puts the splits together.
+// attention: one query per head against one split of the keys in the KV cache. out_proj.wgsl combines the splits.
 //
-//     highest = max_s score[s]        score[s] = query[head] . keys[head, s], s of the split
+//     highest = max_s score[s]        score[s] = query[head] . keys[head, s], for the slots s of the split
 //     weight[s] = exp(score[s] - highest)
-//     out[split, head] = sum_s weight[s] * values[head, s], and (highest, sum_s weight[s]) after all of these
+//     out[split, head] = sum_s weight[s] * values[head, s]; after all of these, (highest, sum_s weight[s])
 //
 // The order of the slots does not matter. Splits past the filled slots do nothing.
 //
 // Bindings
-//     0  step    struct {slot, n_keys: u32}              read         n_keys slots are filled
-//     1  query   vec2<f32> (n_heads, D / 2)              read         as qkv.wgsl leaves it
-//     2  keys    pairs (n_heads, D / 2, context)         read         as ring.wgsl says, in fours of slots
-//     3  values  pairs (n_heads, context, D / 2)         read         and in fours of pairs
+//     0  step    struct {slot, n_keys: u32}        read          n_keys slots are filled
+//     1  query   vec2<f32> (n_heads, D / 2)        read          as written by qkv.wgsl
+//     2  keys    pairs (n_heads, D / 2, context)   read          see kv_cache.wgsl; in groups of four slots
+//     3  values  pairs (n_heads, context, D / 2)   read          in groups of four pairs
 //     4  out     vec2<f32> (n_splits, n_heads, D / 2), then vec2<f32> (n_splits, n_heads)   read_write   written
-// Constants   n_heads, head_width = D, context; n_invocations; n_split keys in a split
-// Dispatch    n_heads * n_splits workgroups, n_splits = ceil(context / n_split)
-// Uses        ring, ring_*
-// Requires    n_split, 4 or more, and n_invocations powers of two; 1 <= n_keys <= context
-// Twin        lm.reference.attention; tolerance 1e-5
+// Constants     n_heads, head_width = D, context; n_invocations; n_split, the keys per split
+// Dispatch      n_heads * n_splits workgroups, n_splits = ceil(context / n_split)
+// Requires      n_split, at least 4, and n_invocations are powers of two; 1 <= n_keys <= context
+// Numpy twin    lm.reference.attention; tolerance 1e-5
+
+#include "kv_cache.wgsl"
 
 override n_heads: u32;
 override head_width: u32;
@@ -26,15 +27,15 @@ override n_split: u32;
 
 override n_pairs: u32 = head_width / 2;
 override n_splits: u32 = (context + n_split - 1) / n_split;
-override n_fours: u32 = n_split / 4;  // of slots
-override n_fours_at_once: u32 = min(n_fours, n_invocations);
-override n_key_parts: u32 = n_invocations / n_fours_at_once;  // invocations that share four keys
-override n_key_rounds: u32 = (n_pairs + n_key_parts - 1) / n_key_parts;
-override n_columns: u32 = (n_pairs + 3) / 4;  // fours of pairs
-override n_value_parts: u32 = max(n_invocations / n_columns, 1);  // invocations that share a column of the values
-override n_value_rounds: u32 = (n_split + n_value_parts - 1) / n_value_parts;
+override n_slot_groups: u32 = n_split / 4;  // groups of four slots
+override n_parallel_slot_groups: u32 = min(n_slot_groups, n_invocations);
+override n_key_lanes: u32 = n_invocations / n_parallel_slot_groups;  // invocations that share four keys
+override n_key_rounds: u32 = (n_pairs + n_key_lanes - 1) / n_key_lanes;
+override n_columns: u32 = (n_pairs + 3) / 4;  // groups of four pairs
+override n_value_lanes: u32 = max(n_invocations / n_columns, 1);  // invocations that share a column of the values
+override n_value_rounds: u32 = (n_split + n_value_lanes - 1) / n_value_lanes;
 
-const N_AT_ONCE = 16u;  // rounds of values: a GPU waits for their loads together
+const N_BATCHED = 16u;  // rounds of values that are loaded before any is used, so that their loads overlap
 const LOWEST = -3.4028234e38;
 const LOWEST_EXPONENT = -80.0;
 
@@ -43,88 +44,88 @@ struct Step {
     n_keys: u32,
 }
 
-alias Values = array<Four, N_AT_ONCE>;
+alias ValueBatch = array<FourStoredPairs, N_BATCHED>;
 
 @group(0) @binding(0) var<storage, read> step_inputs: Step;
 @group(0) @binding(1) var<storage, read> query: array<vec2<f32>>;
-@group(0) @binding(2) var<storage, read> keys: array<Four>;
-@group(0) @binding(3) var<storage, read> ring_values: array<Four>;
+@group(0) @binding(2) var<storage, read> cached_keys: array<FourStoredPairs>;
+@group(0) @binding(3) var<storage, read> cached_values: array<FourStoredPairs>;
 @group(0) @binding(4) var<storage, read_write> out: array<vec2<f32>>;
 
-var<workgroup> products: array<vec4<f32>, n_key_parts * n_fours>;
-var<workgroup> scores: array<vec4<f32>, n_fours>;
-var<workgroup> weights: array<vec4<f32>, n_fours>;
+var<workgroup> partial_scores: array<vec4<f32>, n_key_lanes * n_slot_groups>;
+var<workgroup> scores: array<vec4<f32>, n_slot_groups>;
+var<workgroup> weights: array<vec4<f32>, n_slot_groups>;
 var<workgroup> highest: f32;
-var<workgroup> sums: array<Pairs, n_value_parts * n_columns>;
+var<workgroup> partial_sums: array<FourPairs, n_value_lanes * n_columns>;
 
-// Four scores, over every n_key_parts-th pair, from `part` on.
-fn scores_of(head: u32, four: u32, part: u32) -> vec4<f32> {
+// The scores of four slots, over every n_key_lanes-th pair from `key_lane` on.
+fn score_slots(head: u32, slot_group: u32, key_lane: u32) -> vec4<f32> {
     var sum = vec4<f32>();
     for (var round = 0u; round < n_key_rounds; round++) {
-        let i = part + round * n_key_parts;
+        let i = key_lane + round * n_key_lanes;
         let pair = head * n_pairs + min(i, n_pairs - 1);
-        let of_query = select(vec2<f32>(), query[pair], i < n_pairs);
-        sum += of_query * pairs_of(keys[pair * (in_fours(context) / 4) + four]);
+        let query_pair = select(vec2<f32>(), query[pair], i < n_pairs);
+        sum += query_pair * decode_pairs(cached_keys[pair * (align4(context) / 4) + slot_group]);
     }
     return sum;
 }
 
-// A column of the values in slots `s`, `s` + n_value_parts, ... of n.
-fn values_of(first: u32, column: u32, s: u32, n: u32) -> Values {
-    var values: Values;
-    for (var round = 0u; round < min(n_value_rounds, N_AT_ONCE); round++) {
-        values[round] = ring_values[(first + min(s + round * n_value_parts, n - 1)) * n_columns + column];
+// A column of the values in slots `s`, `s` + n_value_lanes, ... of n.
+fn load_values(first: u32, column: u32, s: u32, n: u32) -> ValueBatch {
+    var values: ValueBatch;
+    for (var round = 0u; round < min(n_value_rounds, N_BATCHED); round++) {
+        values[round] = cached_values[(first + min(s + round * n_value_lanes, n - 1)) * n_columns + column];
     }
     return values;
 }
 
-fn weighted(values: Values, s: u32, n: u32) -> Pairs {
-    var sum = Pairs();
-    for (var round = 0u; round < min(n_value_rounds, N_AT_ONCE); round++) {
-        let slot = s + round * n_value_parts;
+fn weighted_sum(values: ValueBatch, s: u32, n: u32) -> FourPairs {
+    var sum = FourPairs();
+    for (var round = 0u; round < min(n_value_rounds, N_BATCHED); round++) {
+        let slot = s + round * n_value_lanes;
         let inside = min(slot, n - 1);
-        sum += select(0.0, weights[inside / 4][inside % 4], slot < n) * pairs_of(values[round]);
+        sum += select(0.0, weights[inside / 4][inside % 4], slot < n) * decode_pairs(values[round]);
     }
     return sum;
 }
 
 @compute @workgroup_size(n_invocations)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let head = group.x % n_heads;
-    let split = group.x / n_heads;
+fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let head = workgroup_id.x % n_heads;
+    let split = workgroup_id.x / n_heads;
     let first = split * n_split;
     if (first >= step_inputs.n_keys) {
         return;
     }
     let n = min(step_inputs.n_keys - first, n_split);
 
-    // Needed last and asked for first. Neighbours take neighbouring columns of one slot.
-    let values_part = local / n_columns;
-    let early = values_of(head * context + first, local % n_columns, values_part, n);
+    // Loaded first although used last. Adjacent invocations read adjacent columns of one slot.
+    let value_lane = local / n_columns;
+    let prefetched = load_values(head * context + first, local % n_columns, value_lane, n);
 
-    // And here neighbouring slots of one pair.
-    let keys_part = local / n_fours_at_once;
-    for (var four = local % n_fours_at_once; 4 * four < n; four += n_fours_at_once) {
-        products[keys_part * n_fours + four] = scores_of(head, first / 4 + four, keys_part);
+    // Adjacent invocations read adjacent slots of one pair.
+    let key_lane = local / n_parallel_slot_groups;
+    for (var g = local % n_parallel_slot_groups; 4 * g < n; g += n_parallel_slot_groups) {
+        partial_scores[key_lane * n_slot_groups + g] = score_slots(head, first / 4 + g, key_lane);
     }
     workgroupBarrier();
-    for (var four = local; four < n_fours; four += n_invocations) {
+    for (var g = local; g < n_slot_groups; g += n_invocations) {
         var sum = vec4<f32>();
-        for (var part = 0u; part < n_key_parts; part++) {
-            sum += products[part * n_fours + four];
+        for (var part = 0u; part < n_key_lanes; part++) {
+            sum += partial_scores[part * n_slot_groups + g];
         }
-        scores[four] = select(vec4<f32>(LOWEST), sum, 4 * four + vec4<u32>(0, 1, 2, 3) < vec4<u32>(n));
+        scores[g] = select(vec4<f32>(LOWEST), sum, 4 * g + vec4<u32>(0, 1, 2, 3) < vec4<u32>(n));
     }
     workgroupBarrier();
-    if (local < n_fours) {
+    if (local < n_slot_groups) {
         var highests = vec4<f32>(LOWEST);
-        for (var four = 0u; four < n_fours; four++) {
-            highests = max(highests, scores[four]);
+        for (var g = 0u; g < n_slot_groups; g++) {
+            highests = max(highests, scores[g]);
         }
         let largest = max(max(highests.x, highests.y), max(highests.z, highests.w));
-        for (var four = local; four < n_fours; four += n_invocations) {
-            let exponents = max(scores[four] - largest, vec4<f32>(LOWEST_EXPONENT));
-            weights[four] = select(vec4<f32>(), exp(exponents), 4 * four + vec4<u32>(0, 1, 2, 3) < vec4<u32>(n));
+        for (var g = local; g < n_slot_groups; g += n_invocations) {
+            let exponents = max(scores[g] - largest, vec4<f32>(LOWEST_EXPONENT));
+            weights[g] = select(vec4<f32>(), exp(exponents), 4 * g + vec4<u32>(0, 1, 2, 3) < vec4<u32>(n));
         }
         if (local == 0) {
             highest = largest;
@@ -132,32 +133,32 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     workgroupBarrier();
 
-    if (values_part < n_value_parts) {
+    if (value_lane < n_value_lanes) {
         for (var column = local % n_columns; column < n_columns; column += n_invocations) {
-            var values = early;
+            var values = prefetched;
             if (column != local % n_columns) {
-                values = values_of(head * context + first, column, values_part, n);
+                values = load_values(head * context + first, column, value_lane, n);
             }
-            var sum = weighted(values, values_part, n);
-            for (var s = values_part + N_AT_ONCE * n_value_parts; s < n; s += N_AT_ONCE * n_value_parts) {
-                sum += weighted(values_of(head * context + first, column, s, n), s, n);
+            var sum = weighted_sum(values, value_lane, n);
+            for (var s = value_lane + N_BATCHED * n_value_lanes; s < n; s += N_BATCHED * n_value_lanes) {
+                sum += weighted_sum(load_values(head * context + first, column, s, n), s, n);
             }
-            sums[values_part * n_columns + column] = sum;
+            partial_sums[value_lane * n_columns + column] = sum;
         }
     }
     workgroupBarrier();
     for (var i = local; i < n_pairs; i += n_invocations) {
         var sum = vec2<f32>();
-        for (var part = 0u; part < n_value_parts; part++) {
-            sum += sums[part * n_columns + i / 4][i % 4];
+        for (var part = 0u; part < n_value_lanes; part++) {
+            sum += partial_sums[part * n_columns + i / 4][i % 4];
         }
-        out[group.x * n_pairs + i] = sum;
+        out[workgroup_id.x * n_pairs + i] = sum;
     }
     if (local == n_invocations - 1) {
         var totals = vec4<f32>();
-        for (var four = 0u; four < n_fours; four++) {
-            totals += weights[four];
+        for (var g = 0u; g < n_slot_groups; g++) {
+            totals += weights[g];
         }
-        out[n_splits * n_heads * n_pairs + group.x] = vec2<f32>(highest, dot(totals, vec4<f32>(1.0)));
+        out[n_splits * n_heads * n_pairs + workgroup_id.x] = vec2<f32>(highest, dot(totals, vec4<f32>(1.0)));
     }
 }

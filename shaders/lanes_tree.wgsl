@@ -1,10 +1,11 @@
-// lanes_tree: a part of other kernels. Sums over the invocations that share some rows, in workgroup memory.
+// lanes_tree (part of other kernels): sums over the lanes that share four rows, by a tree in workgroup memory.
 //
-//     sums_of_lanes(local, mine) = the sums over the n_lanes neighbours of a group, in the first of them
+//     reduce_lanes(local, partial) = the sums over the n_lanes adjacent invocations of a group, in the first of them
 //
-// Constants   n_invocations in a workgroup, n_lanes in a group
-// Requires    n_lanes a power of two that divides n_invocations; to be called once, by all of the workgroup
-// Uses        Sums of rows
+// Constants     n_invocations per workgroup, n_lanes per group
+// Requires      n_lanes is a power of two and divides n_invocations; every invocation of the workgroup calls it once
+
+#include "sums.wgsl"
 
 override n_invocations: u32;
 override n_lanes: u32;
@@ -12,12 +13,12 @@ override n_lanes: u32;
 var<workgroup> partial_rows: array<vec4<f32>, n_invocations>;
 var<workgroup> partial_squares: array<f32, n_invocations>;
 
-fn sums_of_lanes(local: u32, mine: Sums) -> Sums {
+fn reduce_lanes(local: u32, partial: Sums) -> Sums {
     if (n_lanes == 1) {
-        return mine;
+        return partial;
     }
-    partial_rows[local] = mine.rows;
-    partial_squares[local] = mine.squares;
+    partial_rows[local] = partial.rows;
+    partial_squares[local] = partial.squares;
     for (var stride = n_lanes / 2; stride > 0; stride /= 2) {
         workgroupBarrier();
         if (local % n_lanes < stride) {

@@ -1,16 +1,17 @@
-// matrix_f32: a part of other kernels. A matrix in float32, read by rows.
+// matrix_f32 (part of other kernels): a float32 matrix, read by rows.
 //
-//     quad_of(row, q) = elements 4q .. 4q + 3 of a row; what is past its end means nothing
-//     part_of and product, from it, are in quads
+//     matrix_vec4(row, i) = elements 4i .. 4i + 3 of a row; those past its end are undefined
 //
 // Bindings
-//     0  values  f32 (n, k)   read
-// Uses        vector
-// Twin        w[row]
+//     0  values  f32 (n, k)    read
+// Numpy twin    w[row]; equal
+
+#include "interleaved.wgsl"
+#include "dot_vec4.wgsl"
 
 @group(0) @binding(0) var<storage, read> values: array<f32>;
 
-fn quad_of(row: u32, q: u32) -> vec4<f32> {
-    let i = row * k + 4 * q;
-    return vec4<f32>(values[i], values[i + 1], values[i + 2], values[i + 3]);
+fn matrix_vec4(row: u32, i: u32) -> vec4<f32> {
+    let first = row * k + 4 * i;
+    return vec4<f32>(values[first], values[first + 1], values[first + 2], values[first + 3]);
 }

@@ -1,19 +1,23 @@
-// out_proj: puts the splits of the attention together, projects, and adds to the residual stream.
+// out_proj: combines the splits of the attention, projects the result, and adds it to the residual stream.
 //
 //     share[split] = exp(highest[split] - max highest)
 //     attended[head] = sum_split share * out[split, head] / sum_split share * total[split, head]
 //     x += W attended
 //
 // Bindings
-//     0, 1  W (d, d), as matrix_*.wgsl says
-//     2  step      struct {slot, n_keys: u32}   read
-//     3  splits    vec2<f32>                    read   `out` of attention.wgsl
-//     4 - 7  x, as residual.wgsl says
-// Constants   k = d; n_heads, head_width, context, n_split as in attention.wgsl
-// Dispatch    one group of lanes for 4 rows
-// Uses        rows, lanes_*, vector, matrix_*, residual
-// Requires    workgroup memory for x and for n_splits * n_heads sums and shares
-// Twin        x + linear(attention(...)) in numpy; tolerance 1e-5 of the largest result
+//     0, 1   W       (d, d)                         read    see matrix_*.wgsl
+//     2      step    struct {slot, n_keys: u32}     read    n_keys slots of the KV cache are filled
+//     3      splits  vec2<f32> (n_splits, n_heads, D / 2), then vec2<f32> (n_splits, n_heads)   read
+//                    `out` of attention.wgsl
+//     4 - 7  x, alpha, scaled, squares                      see residual.wgsl
+// Constants     k = d; n_heads, head_width = D, context, n_split as in attention.wgsl
+// Dispatch      one group of lanes per 4 rows: ceil(d / 4) groups
+// Requires      workgroup memory for x and for n_splits * n_heads sums and shares
+// Numpy twin    x + arrays.linear(lm.reference.attention(...), W); tolerance 1e-5 of the largest result, 1e-4 for Q4 in
+//               integers
+
+#include "rows.wgsl"
+#include "residual.wgsl"
 
 override n_heads: u32;
 override head_width: u32;
@@ -23,7 +27,7 @@ override n_split: u32;
 override n_pairs: u32 = k / 2;
 override n_splits: u32 = (context + n_split - 1) / n_split;
 override n_shares: u32 = n_splits * n_heads;
-override n_quads: u32 = 8 * ((k + 31) / 32);
+override n_vec4s: u32 = 8 * ((k + 31) / 32);
 
 const LOWEST = -3.4028234e38;
 const LOWEST_EXPONENT = -80.0;
@@ -38,9 +42,9 @@ struct Step {
 
 var<workgroup> split_sums: array<vec2<f32>, n_shares>;  // (highest, total) of every split and head
 var<workgroup> shares: array<f32, n_shares>;
-var<workgroup> attended: array<vec4<f32>, n_quads>;
+var<workgroup> attended: array<vec4<f32>, n_vec4s>;
 
-fn input(i: u32) -> vec4<f32> {
+fn input_vec4(i: u32) -> vec4<f32> {
     return attended[i];
 }
 
@@ -58,26 +62,26 @@ fn share_of(i: u32, n_filled: u32) -> f32 {
     return exp(max(split_sums[i].x - highest, LOWEST_EXPONENT)) / total;
 }
 
-// What one split adds to a pair; zero past the last split.
-fn term(split: u32, n_filled: u32, pair: u32) -> vec2<f32> {
+// The contribution of one split to a pair; zero past the last split.
+fn contribution(split: u32, n_filled: u32, pair: u32) -> vec2<f32> {
     let inside = min(split, n_filled - 1);
     let share = shares[inside * n_heads + 2 * pair / head_width];
     return select(0.0, share, split < n_filled) * splits[inside * n_pairs + pair];
 }
 
-// Four splits at a time: a GPU waits for their loads together.
+// Four splits at a time, so that their loads overlap.
 fn attended_pair(pair: u32, n_filled: u32) -> vec2<f32> {
     let inside = min(pair, n_pairs - 1);
     var sum = vec2<f32>();
     for (var split = 0u; split < n_filled; split += 4u) {
-        sum += term(split, n_filled, inside) + term(split + 1, n_filled, inside)
-            + term(split + 2, n_filled, inside) + term(split + 3, n_filled, inside);
+        sum += contribution(split, n_filled, inside) + contribution(split + 1, n_filled, inside)
+            + contribution(split + 2, n_filled, inside) + contribution(split + 3, n_filled, inside);
     }
     return select(vec2<f32>(), sum, pair < n_pairs);
 }
 
-// Every workgroup does this for itself: it takes less time than a dispatch of its own.
-fn attend(local: u32) {
+// Every workgroup combines the splits for itself, which takes less time than a separate dispatch.
+fn combine_splits(local: u32) {
     let n_filled = (step_inputs.n_keys + n_split - 1) / n_split;
     for (var i = local; i < n_filled * n_heads; i += n_invocations) {
         split_sums[i] = splits[n_splits * n_pairs + i];
@@ -87,27 +91,27 @@ fn attend(local: u32) {
         shares[i] = share_of(i, n_filled);
     }
     workgroupBarrier();
-    for (var quad = local; quad < n_quads; quad += n_invocations) {
-        let low = attended_pair(2 * quad, n_filled);
-        attended[place_of(quad, n_blocks)] = vec4<f32>(low, attended_pair(2 * quad + 1, n_filled));
+    for (var i = local; i < n_vec4s; i += n_invocations) {
+        let low = attended_pair(2 * i, n_filled);
+        attended[interleaved_index(i, n_blocks)] = vec4<f32>(low, attended_pair(2 * i + 1, n_filled));
     }
     workgroupBarrier();
 }
 
 @compute @workgroup_size(n_invocations)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let quad = group.x * (n_invocations / n_lanes) + local / n_lanes;
+fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let i = workgroup_id.x * (n_invocations / n_lanes) + local / n_lanes;
     let lane = local % n_lanes;
-    let rows = min(4 * quad + vec4<u32>(0, 1, 2, 3), vec4<u32>(d - 1));
-    let before = stream_at(quad);
-    let early = part_of(rows, min(lane, n_parts - 1));  // first, so that it is waited for together with the splits
-    attend(local);
+    let rows = min(4 * i + vec4<u32>(0, 1, 2, 3), vec4<u32>(d - 1));
+    let before = read_residual(i);
+    let prefetched = load_chunk(rows, min(lane, n_chunks - 1));  // first, so that it overlaps with loading the splits
+    combine_splits(local);
     var dots = dot_rows(rows, lane + n_lanes);
-    if (lane < n_parts) {
-        dots += product(early, lane);
+    if (lane < n_chunks) {
+        dots += multiply_chunk(prefetched, lane);
     }
-    let sums = sum_of_lanes(local, dots);
-    if (lane == 0 && 4 * quad < d) {
-        write_x(quad, before.x + sums, before);
+    let sums = sum_over_lanes(local, dots);
+    if (lane == 0 && 4 * i < d) {
+        write_residual(i, before.x + sums, before);
     }
 }

@@ -1,14 +1,17 @@
-// residual: a part of other kernels. Writes the residual stream, and what the norm after it needs (normed.wgsl).
+// residual (part of other kernels): writes the residual stream and the inputs of the next norm (rms_norm.wgsl).
 //
-//     stream_at(quad) = what a quad was before, for write_x; asked for first, so that it is waited for with all the rest
+//     read_residual(i) = vec4 group i of x and alpha, for write_residual; called first, so that these loads overlap with
+//                        the others
+//     write_residual(i, value, before) writes vec4 group i of x, scaled and squares
 //
 // Bindings
-//     4  x        vec4<f32> (ceil(d / 4),)        read_write
-//     5  alpha    vec4<f32> (ceil(d / 4),)        read         of the norm that reads x next
-//     6  scaled   vec4<f32> (8 ceil(d / 32),)     read_write   x * alpha, in the order of vector.wgsl
-//     7  squares  f32 (>= ceil(d / 4),)           read_write   sum of x^2 over each quad
-// Constants   d
-// Uses        vector
+//     4  x        vec4<f32> (ceil(d / 4),)       read_write
+//     5  alpha    vec4<f32> (ceil(d / 4),)       read          scales of the norm that reads x next
+//     6  scaled   vec4<f32> (8 ceil(d / 32),)    read_write    written: x * alpha, in the order of interleaved.wgsl
+//     7  squares  f32 (>= ceil(d / 4),)          read_write    written: sum of x^2 over each vec4 group
+// Constants     d
+
+#include "interleaved.wgsl"
 
 override d: u32;
 
@@ -17,20 +20,20 @@ override d: u32;
 @group(0) @binding(6) var<storage, read_write> scaled: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read_write> squares: array<f32>;
 
-struct Before {
+struct Residual {
     x: vec4<f32>,
     alpha: vec4<f32>,
 }
 
-fn stream_at(quad: u32) -> Before {
-    let inside = min(quad, (d - 1) / 4);
-    return Before(x[inside], alpha[inside]);
+fn read_residual(i: u32) -> Residual {
+    let inside = min(i, (d - 1) / 4);
+    return Residual(x[inside], alpha[inside]);
 }
 
-fn write_x(quad: u32, value: vec4<f32>, before: Before) {
-    let is_inside = 4 * quad + vec4<u32>(0, 1, 2, 3) < vec4<u32>(d);
+fn write_residual(i: u32, value: vec4<f32>, before: Residual) {
+    let is_inside = 4 * i + vec4<u32>(0, 1, 2, 3) < vec4<u32>(d);
     let inside = select(vec4<f32>(), value, is_inside);
-    x[quad] = inside;
-    scaled[place_of(quad, (d + 31) / 32)] = inside * before.alpha;
-    squares[quad] = dot(inside, inside);
+    x[i] = inside;
+    scaled[interleaved_index(i, (d + 31) / 32)] = inside * before.alpha;
+    squares[i] = dot(inside, inside);
 }

@@ -1,28 +1,27 @@
-// <tympan-captions for="video-id"></tympan-captions>: captions of what a video or a sound says, as a text track of it.
+// <tympan-captions for="video-id"></tympan-captions>: captions for a video or audio element, as a text track of it.
 //
 //   <script type="module" src="https://example.org/tympan/captions.js"></script>
 //
-// A file is transcribed as soon as it plays, faster than it plays, so that one may jump about in it. What cannot be
-// fetched, as a live stream, is captioned while it plays. `srclang` and `label` are those of the track.
-import { Engine } from "./embed/engine.js";
+// A file is transcribed when it first plays, faster than it plays, so that one may jump about in it. What cannot be
+// fetched, such as a live stream, is captioned while it plays. `srclang` and `label` are those of the track.
+import { AudioSource } from "./bridge/audio_source.js";
+import { decode } from "./bridge/decoder.js";
+import { EngineClient } from "./bridge/engine_client.js";
 
-const LONGEST_LINE = 42; // characters
-const LONGEST_CUE_S = 6;
-const PAUSE_S = 0.8; // a pause this long ends a cue
-const UNREADABLE = ["BadAudio", "DownloadFailed"]; // failures of what is no file that anyone may fetch
+const NO_FILE = ["BadAudio", "DownloadFailed"]; // errors of media that are not a file that can be fetched
 
-const engine = Engine.of(new URL(import.meta.url).searchParams);
+const engine = EngineClient.of(new URL(import.meta.url).searchParams);
 
 export class TympanCaptions extends HTMLElement {
   #media;
   #track;
-  #left = new AbortController(); // the element was taken out of the page
-  #source; // the address of what the cues are of, "" for a stream
-  #isUnderWay = false; // the file of that address is done or being done, or the stream is being listened to
+  #removed = new AbortController(); // the element was taken out of the page
+  #source; // the address of what the cues are for, "" for a stream
+  #isInProgress = false; // the file at that address is done or being done, or the stream is being listened to
   #isFile = true; // as far as is known
 
   connectedCallback() {
-    this.#left = new AbortController();
+    this.#removed = new AbortController();
     const media = this.getRootNode().getElementById(this.getAttribute("for"));
     if (!media) throw new Error(`<tympan-captions>: there is no element “${this.getAttribute("for")}”.`);
     if (media !== this.#media) {
@@ -31,127 +30,114 @@ export class TympanCaptions extends HTMLElement {
       this.#media = media;
     }
     this.#track.mode = "showing";
-    this.#media.addEventListener("playing", () => this.#play(), { signal: this.#left.signal });
+    this.#media.addEventListener("playing", () => this.#play(), { signal: this.#removed.signal });
     if (!this.#media.paused) this.#play();
   }
 
   disconnectedCallback() {
-    this.#left.abort();
+    this.#removed.abort();
     if (this.#track) this.#track.mode = "disabled";
   }
 
   // The text track, to be styled or exported.
-  get track() {
-    return this.#track;
-  }
+  get track() { return this.#track; }
 
   async #play() {
-    if (this.#media.currentSrc !== this.#source) this.#begin(this.#media.currentSrc);
-    if (this.#isUnderWay) return;
-    this.#isUnderWay = true;
+    if (this.#media.currentSrc !== this.#source) this.#reset(this.#media.currentSrc);
+    if (this.#isInProgress) return;
+    this.#isInProgress = true;
     const source = this.#source;
     try {
       await (this.#isFile ? this.#captionFile(source) : this.#captionLive());
-    } catch (failure) {
+    } catch (error) {
       if (source !== this.#source) return;
-      this.#isUnderWay = false;
-      if (!this.#isFile || !UNREADABLE.includes(failure.name)) return this.#fail(failure);
+      this.#isInProgress = false;
+      if (!this.#isFile || !NO_FILE.includes(error.name)) {
+        return this.dispatchEvent(new ErrorEvent("error", { error, message: error.message }));
+      }
       this.#isFile = false;
       await this.#play();
     }
   }
 
-  #begin(source) {
+  #reset(source) {
     this.#source = source;
     this.#isFile = source !== "";
-    this.#isUnderWay = false;
-    this.#clear();
+    this.#isInProgress = false;
+    for (const cue of [...this.#track.cues]) this.#track.removeCue(cue);
   }
 
   async #captionFile(source) {
     const cues = new Cues(this.#track, 0);
-    const onheard = ({ words }) => source === this.#source && cues.add(words);
-    const { words } = await engine.transcribe(source, { onheard });
+    const onupdate = (update) => source === this.#source && cues.add(update);
+    const { words } = await engine.transcribe(() => decode(source), { onupdate });
     if (source !== this.#source) return;
-    this.#clear();
-    new Cues(this.#track, 0).add(words); // their ends are known only now
+    cues.finish(words);
     this.dispatchEvent(new CustomEvent("captioned", { detail: { words } }));
   }
 
-  // Until the media pauses, jumps or ends: times count from where it plays when it is first heard.
+  // Until the media pauses, jumps or ends. Times count from the position at which listening starts.
   async #captionLive() {
     const stream = (this.#media.captureStream ?? this.#media.mozCaptureStream).call(this.#media);
     const [track] = stream.getAudioTracks();
-    if (track) await this.#listen(track);
-    this.#isUnderWay = false;
-  }
-
-  async #listen(track) {
-    const over = new Promise((resolve) => {
-      for (const kind of ["pause", "seeking", "ended", "emptied", "ratechange"]) {
-        this.#media.addEventListener(kind, () => resolve(), { once: true });
-      }
-      this.#left.signal.addEventListener("abort", () => resolve());
-    });
+    const { promise: over, resolve } = Promise.withResolvers();
+    for (const kind of ["pause", "seeking", "ended", "emptied", "ratechange"]) {
+      this.#media.addEventListener(kind, () => resolve(), { once: true });
+    }
+    this.#removed.signal.addEventListener("abort", () => resolve());
     let cues;
-    await engine.listen(over, {
-      onopen: () => { cues = new Cues(this.#track, this.#media.currentTime); },
-      onheard: ({ words, partial, seconds }) => cues.add(words, partial, seconds),
-    }, track);
+    if (track) {
+      await engine.listen(() => AudioSource.openTrack(track), over, {
+        onopen: () => { cues = new Cues(this.#track, this.#media.currentTime); },
+        onupdate: (update) => cues.add(update),
+      });
+    }
+    this.#isInProgress = false;
   }
 
-  #clear() {
-    for (const cue of [...this.#track.cues]) this.#track.removeCue(cue);
-  }
-
-  #fail(failure) {
-    this.dispatchEvent(new ErrorEvent("error", { error: failure, message: failure.message }));
-  }
 }
 
-// Words put together into cues that can be read, the newest growing as words come. A cue begins where
-// app/tympan/text/cues.py says, too; tests/page/test_captions.py holds the two together.
+// Cues of a text track, the newest growing as words come. The engine says where they start. offset: of the media's
+// times against the words', in seconds.
 export class Cues {
-  #track;
-  #offset; // of the words' times, in the media's
-  #words = []; // of the newest cue
-  #cue;
+  #cues = []; // each with the number and the text of its words
 
   constructor(track, offset) {
-    this.#track = track;
-    this.#offset = offset;
+    Object.assign(this, { track, offset });
   }
 
-  // partial: the word that is being said at `seconds`.
-  add(words, partial = "", seconds = 0) {
-    for (const word of words) {
-      if (this.#isFull(word)) this.#begin(word);
-      this.#words.push(word);
-      this.#show(text(this.#words), word.end);
+  // Takes an update of the engine.
+  add({ words, cue_starts, partial = "", seconds = 0 }) {
+    words.forEach((word, i) => {
+      if (cue_starts.includes(i)) this.#start(word);
+      const newest = this.#cues.at(-1);
+      newest.text += `${newest.nWords++ ? " " : ""}${word.text}`;
+      show(newest, newest.text, word.end + this.offset);
+    });
+    const newest = this.#cues.at(-1);
+    if (partial && newest) show(newest, `${newest.text} ${partial}`, seconds + this.offset);
+  }
+
+  // Takes all words once more, when their ends are final.
+  finish(words) {
+    let nWords = 0;
+    for (const { cue, ...shown } of this.#cues) {
+      nWords += shown.nWords;
+      cue.endTime = words[nWords - 1].end + this.offset;
+      show({ cue }, shown.text, cue.endTime);
     }
-    if (partial && this.#cue) this.#show(`${text(this.#words)} ${partial}`, seconds);
   }
 
-  #isFull(word) {
-    if (!this.#cue) return true;
-    const isLong = [...text([...this.#words, word])].length > LONGEST_LINE;
-    return isLong || word.end - this.#words[0].start > LONGEST_CUE_S || word.start - this.#words.at(-1).end > PAUSE_S;
-  }
-
-  #begin({ start, end }) {
-    this.#words = [];
-    this.#cue = new VTTCue(start + this.#offset, end + this.#offset, "");
-    this.#track.addCue(this.#cue);
-  }
-
-  #show(line, end) {
-    this.#cue.endTime = Math.max(end + this.#offset, this.#cue.endTime);
-    this.#cue.text = line.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+  #start({ start, end }) {
+    const cue = new VTTCue(start + this.offset, end + this.offset, "");
+    this.#cues.push({ cue, nWords: 0, text: "" });
+    this.track.addCue(cue);
   }
 }
 
-function text(words) {
-  return words.map((word) => word.text).join(" ");
+function show({ cue }, text, end) {
+  cue.endTime = Math.max(end, cue.endTime);
+  cue.text = text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
 customElements.define("tympan-captions", TympanCaptions);

@@ -1,27 +1,18 @@
-// window.tympan in a page of somebody else's, with an engine of its own:
+// window.tympan in an author's page, with an engine of its own:
 //
 //   <script type="module" src="https://example.org/tympan/embed.js?model=demo"></script>
-import { Engine } from "./embed/engine.js";
+import { AudioSource } from "./bridge/audio_source.js";
+import { decode } from "./bridge/decoder.js";
+import { EngineClient } from "./bridge/engine_client.js";
 import "./tympan.js";
 
-const engine = Engine.of(new URL(import.meta.url).searchParams);
+const engine = EngineClient.of(new URL(import.meta.url).searchParams);
 let stopped = Promise.withResolvers();
-
-const transcribe = (blobOrUrl) => answer(engine.transcribe(blobOrUrl));
-const stop = () => stopped.resolve();
-const hear = (message) => tympan.hear(message);
 
 function listen() {
   stopped = Promise.withResolvers();
-  return answer(engine.listen(stopped.promise, { onheard: hear, onturn: hear }));
+  return engine.listen(() => AudioSource.openMicrophone(), stopped.promise);
 }
 
-answer(engine.load()).then((loaded) => tympan.open(loaded, transcribe, listen, stop));
-
-// As the engine itself answers.
-function answer(promise) {
-  return promise.then(
-    (value) => JSON.stringify({ value }),
-    ({ name, message }) => JSON.stringify({ error: { kind: name, message } }),
-  );
-}
+tympan.connect(engine, (blobOrUrl) => engine.transcribe(() => decode(blobOrUrl)), listen, () => stopped.resolve());
+engine.load().then((info) => tympan.open(info), (error) => tympan.open(error));

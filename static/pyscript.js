@@ -1,5 +1,5 @@
-// PyScript without `eval`, which the page's Content-Security-Policy forbids. PyScript hands its hooks to a worker as
-// source texts to be evaluated there. The only one it comes with offers `pyscript.fs`, which Tympan does not use.
+// PyScript without `eval`, which the page's Content-Security-Policy forbids: it evaluates the source of this hook, which
+// offers `pyscript.fs` in workers and is not used here.
 import { hooks } from "./vendor/pyscript/core.js";
 
 hooks.worker.onBeforeRunAsync.clear();

@@ -1,10 +1,9 @@
-// Keeps the whole site for visits without a network. files.js, which the build writes, names every file with its sha256,
-// so a new version is a new files.js, and fetches no more than what has changed.
-//
-// A version is whole or not there: pages of the old one keep it until the last of them is closed or reloaded.
-importScripts("files.js"); // FILES: sha256 by address, relative to this script
+// Caches the whole site for offline visits. files.js, which the build writes, lists every file with its SHA-256, so a
+// new version is a new files.js and fetches only what has changed. A version is installed as a whole: pages of the old
+// one keep it until the last of them is closed or reloaded.
+importScripts("files.js"); // FILES: SHA-256 by address, relative to this script
 
-const NAME = "tympan-site"; // one cache, whose keys carry the hash
+const NAME = "tympan-site"; // one cache, with the hash in its keys
 const scope = new URL("./", self.location);
 
 function key(path) {
@@ -21,11 +20,11 @@ async function install() {
       const bytes = await response.clone().arrayBuffer();
       const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
       const hex = Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("");
-      if (!response.ok || hex !== FILES[path]) throw new Error(`${path} is of another version`);
+      if (!response.ok || hex !== FILES[path]) throw new Error(`${path} belongs to another version`);
       await cache.put(key(path), response);
     }
   };
-  await Promise.all([fetchNext(), fetchNext(), fetchNext()]); // few at once: the page comes first
+  await Promise.all([fetchNext(), fetchNext(), fetchNext()]); // few at once, to leave bandwidth to the page
 }
 
 async function removeOld() {
@@ -36,7 +35,7 @@ async function removeOld() {
   }
 }
 
-// The address of a file of this site, or undefined for what goes to the network as if there were no worker.
+// The address of a file of this site, or undefined for requests that go to the network.
 function pathOf(request) {
   const url = new URL(request.url);
   if (request.method !== "GET" || url.origin !== scope.origin || request.headers.has("range")) return undefined;
@@ -45,13 +44,16 @@ function pathOf(request) {
   return Object.hasOwn(FILES, path) ? path : undefined;
 }
 
+// Answers with a new Response, which has the URL of the request. The URL of the cached one has lost the query, from
+// which modules read their options (`import.meta.url`).
 async function answer(request, path) {
-  return (await (await caches.open(NAME)).match(key(path))) ?? fetch(request);
+  const cached = await (await caches.open(NAME)).match(key(path));
+  return cached ? new Response(cached.body, { status: cached.status, headers: cached.headers }) : fetch(request);
 }
 
-// A page that has just been opened, or whose button was pressed, asks for the new version. It gets it if no other one
-// shows the old version; one that was reloaded may be there twice for a moment.
-async function takeOver() {
+// A page asks for the new version when it opens or its button is pressed. It is activated if no other page shows the
+// old version; a page that was reloaded may be counted twice for a moment.
+async function activate() {
   for (let i = 0; i < 10; i++) {
     const pages = await clients.matchAll({ includeUncontrolled: true }); // also of other sites of the same origin
     if (pages.filter(({ url }) => url.startsWith(scope.href)).length < 2) return self.skipWaiting();
@@ -61,7 +63,7 @@ async function takeOver() {
 
 self.addEventListener("install", (event) => event.waitUntil(install()));
 self.addEventListener("activate", (event) => event.waitUntil(removeOld()));
-self.addEventListener("message", (event) => event.waitUntil(takeOver()));
+self.addEventListener("message", (event) => event.waitUntil(activate()));
 self.addEventListener("fetch", (event) => {
   const path = pathOf(event.request);
   if (path) event.respondWith(answer(event.request, path));

@@ -2,26 +2,23 @@
 //
 //   import { SpeechRecognition } from "https://example.org/tympan/speech-recognition.js";
 //
-// Importing it also puts it in place of the browser's own. `?model=` and `?backend=` after the address choose what
-// runs. Beyond the standard, every alternative has its `words`, each { text, start, end } in seconds since
-// `audiostart`, and every result its `speechStartTime` and `speechEndTime`.
-import { Engine, HOME } from "./embed/engine.js";
+// Importing it also replaces the browser's own. `?model=` and `?backend=` after the address choose what runs. Beyond
+// the standard, every alternative has its `words`, each { text, start, end } in seconds since `audiostart`, and every
+// result its `speechStartTime` and `speechEndTime`.
+import { AudioSource } from "./bridge/audio_source.js";
+import { EngineClient, HOME } from "./bridge/engine_client.js";
 
-const NO_SPEECH_MS = 8000; // after which a recognition that is not continuous gives up
+const NO_SPEECH_MS = 8000; // after which a recognition that is not continuous ends with the error "no-speech"
 const KINDS = ["start", "audiostart", "soundstart", "speechstart", "result", "nomatch", "speechend", "soundend",
   "audioend", "error", "end"];
 const ERRORS = {
-  AbortError: "aborted",
-  TooSlow: "aborted",
-  NotAllowedError: "not-allowed",
-  SecurityError: "not-allowed",
-  NotFoundError: "audio-capture",
-  NotReadableError: "audio-capture",
-  DownloadFailed: "network",
-  CorruptFile: "network",
+  "aborted": ["AbortError", "TooSlow"],
+  "not-allowed": ["NotAllowedError", "SecurityError"],
+  "audio-capture": ["NotFoundError", "NotReadableError"],
+  "network": ["DownloadFailed", "CorruptFile"],
 };
 
-const engine = Engine.of(new URL(import.meta.url).searchParams);
+const engine = EngineClient.of(new URL(import.meta.url).searchParams);
 
 export class SpeechRecognition extends EventTarget {
   lang = "";
@@ -29,13 +26,29 @@ export class SpeechRecognition extends EventTarget {
   interimResults = false;
   maxAlternatives = 1; // the model offers one
   processLocally = false; // it always does
-  grammars = null; // no longer of the standard, and without effect
+  grammars = null; // removed from the standard; has no effect
   #phrases = [];
+  #handlers = {}; // by kind of event
   #session;
 
-  get phrases() {
-    return this.#phrases;
+  constructor() {
+    super();
+    for (const kind of KINDS) this.addEventListener(kind, (event) => this.#handlers[kind]?.call(this, event));
   }
+
+  // Handlers as attributes: onresult and the others.
+  static {
+    for (const kind of KINDS) {
+      Object.defineProperty(this.prototype, `on${kind}`, {
+        enumerable: true,
+        configurable: true,
+        get() { return this.#handlers[kind] ?? null; },
+        set(handler) { this.#handlers[kind] = typeof handler === "function" ? handler : null; },
+      });
+    }
+  }
+
+  get phrases() { return this.#phrases; }
 
   set phrases(phrases) {
     if (phrases.length) throw new SpeechRecognitionErrorEvent("error", { error: "phrases-not-supported" });
@@ -44,7 +57,7 @@ export class SpeechRecognition extends EventTarget {
 
   start(audioTrack = undefined) {
     if (audioTrack && (audioTrack.kind !== "audio" || audioTrack.readyState !== "live")) {
-      throw new DOMException("The track is not one of live sound.", "InvalidStateError");
+      throw new DOMException("The track is not a live audio track.", "InvalidStateError");
     }
     if (this.#session) throw new DOMException("The recognition has already started.", "InvalidStateError");
     this.#session = new Session(this, audioTrack);
@@ -54,19 +67,14 @@ export class SpeechRecognition extends EventTarget {
     });
   }
 
-  stop() {
-    this.#session?.stop(false);
-  }
-
-  abort() {
-    this.#session?.stop(true);
-  }
+  stop() { this.#session?.stop(false); }
+  abort() { this.#session?.stop(true); }
 
   static async available({ langs, processLocally = false }) {
     if (!(await supports(langs))) return "unavailable";
-    if (engine.isLoaded || !processLocally) return "available";
+    if (engine.info || !processLocally) return "available";
     if (engine.isLoading) return "downloading";
-    const { missing } = await engine.call("offer", engine.model, HOME);
+    const { missing } = await engine.offer();
     return missing ? "downloadable" : "available";
   }
 
@@ -75,42 +83,19 @@ export class SpeechRecognition extends EventTarget {
   }
 }
 
-// Handlers as attributes: onresult and the others.
-for (const kind of KINDS) {
-  const handlers = new WeakMap();
-  Object.defineProperty(SpeechRecognition.prototype, `on${kind}`, {
-    enumerable: true,
-    configurable: true,
-    get() {
-      return handlers.get(this)?.handler ?? null;
-    },
-    set(handler) {
-      this.removeEventListener(kind, handlers.get(this)?.listener);
-      handlers.delete(this);
-      if (typeof handler !== "function") return;
-      const listener = (event) => handler.call(this, event);
-      handlers.set(this, { handler, listener });
-      this.addEventListener(kind, listener);
-    },
-  });
-}
-
-// From `start` to `end`.
+// One recognition, from `start` to `end`.
 class Session {
-  #recognition;
-  #track;
-  #stopped = Promise.withResolvers(); // with whether everything is to be thrown away
+  #stopped = Promise.withResolvers(); // with whether everything is to be discarded
   #isDropped = false;
-  #begun = []; // kinds of the events whose end is still to be told
+  #open = []; // kinds of the start events whose end event is still to come
   #finals = []; // results
-  #words = []; // of the turn that goes on
+  #words = []; // of the current turn
   #partial = "";
-  #patience; // a timer
-  #silence; // the failure when it has run out
+  #noSpeechTimer;
+  #noSpeech; // the error after that timer
 
   constructor(recognition, track) {
-    this.#recognition = recognition;
-    this.#track = track;
+    Object.assign(this, { recognition, track });
   }
 
   stop(isDropped) {
@@ -119,217 +104,183 @@ class Session {
   }
 
   async run() {
-    let failure;
+    let error;
+    const open = () => (this.track ? AudioSource.openTrack(this.track) : AudioSource.openMicrophone());
     try {
       await this.#checkLanguage();
-      await engine.listen(this.#stopped.promise, {
+      const { words } = await engine.listen(open, this.#stopped.promise, {
         onstart: () => this.#onStart(),
-        onheard: (heard) => this.#onHeard(heard),
+        onupdate: (update) => this.#onUpdate(update),
         onturn: ({ turn }) => this.#onTurn(turn),
-      }, this.#track).then((transcript) => this.#finish(transcript));
-    } catch (error) {
-      failure = error;
+      });
+      this.#finish(words);
+    } catch (reason) {
+      error = reason;
     }
-    clearTimeout(this.#patience);
-    this.#close();
-    if (failure) this.#fail(failure);
+    clearTimeout(this.#noSpeechTimer);
+    for (const kind of this.#open.reverse()) this.#emit(new Event(`${kind}end`));
+    if (error) this.#fail(error);
   }
 
   async #checkLanguage() {
-    const lang = this.#recognition.lang || document.documentElement.lang;
+    const lang = this.recognition.lang || document.documentElement.lang;
     if (!lang || (await supports([lang]))) return;
-    throw failed("language-not-supported", `The model does not know “${lang}”.`);
+    throw newError("language-not-supported", `The model does not know “${lang}”.`);
   }
 
   #onStart() {
-    this.#tell(new Event("start"));
-    this.#begin("audio");
-    if (this.#recognition.continuous) return;
-    this.#patience = setTimeout(() => {
-      this.#silence = failed("no-speech", "Nobody said anything.");
+    this.#emit(new Event("start"));
+    this.#start("audio");
+    if (this.recognition.continuous) return;
+    this.#noSpeechTimer = setTimeout(() => {
+      this.#noSpeech = newError("no-speech", "No speech was detected.");
       this.stop(true);
     }, NO_SPEECH_MS);
   }
 
-  #onHeard({ words, partial }) {
+  #onUpdate({ words, partial }) {
     if (this.#isDropped || (!words.length && partial === this.#partial)) return;
     this.#onSpeech();
-    this.#words.push(...words.map(({ text, start, end }) => ({ text, start, end })));
+    this.#words.push(...words);
     this.#partial = partial;
-    if (this.#recognition.interimResults) this.#tellResults(this.#interim());
+    if (this.recognition.interimResults) this.#emitResults(this.#interim());
   }
 
   #onTurn(turn) {
     if (this.#isDropped) return;
     if (turn === "speech") this.#onSpeech();
-    if (turn !== "end" || !this.#begun.includes("speech")) return;
+    if (turn !== "end" || !this.#open.includes("speech")) return;
     if (this.#words.length) this.#finishTurn();
-    if (!this.#recognition.continuous) this.stop(false);
+    if (!this.recognition.continuous) this.stop(false);
   }
 
   #onSpeech() {
-    clearTimeout(this.#patience);
-    if (this.#begun.includes("speech")) return;
-    this.#begin("sound");
-    this.#begin("speech");
+    clearTimeout(this.#noSpeechTimer);
+    if (this.#open.includes("speech")) return;
+    this.#start("sound");
+    this.#start("speech");
   }
 
-  // What the end of the recording has brought out.
-  #finish({ words }) {
-    const n_told = this.#finals.reduce((n, result) => n + result[0].words.length, 0);
-    this.#words = words.slice(n_told);
+  // The recording is over. All of its words have come as updates; only now are their ends final.
+  #finish(words) {
     this.#partial = "";
-    if (this.#words.length) this.#finishTurn();
-    else if (!this.#finals.length && this.#begun.includes("speech")) {
-      this.#tell(new SpeechRecognitionEvent("nomatch", { results: resultList([]) }));
+    if (this.#words.length) {
+      this.#words = words.slice(-this.#words.length);
+      this.#finishTurn();
+    } else if (!this.#finals.length && this.#open.includes("speech")) {
+      this.#emit(new SpeechRecognitionEvent("nomatch", { results: SpeechRecognitionResultList.frozen([]) }));
     }
   }
 
-  // One final result of a recognition that is not continuous; one for every turn otherwise.
+  // A continuous recognition has one final result for every turn, another one has one in all.
   #finishTurn() {
-    if (!this.#recognition.continuous && this.#finals.length) return;
+    if (!this.recognition.continuous && this.#finals.length) return;
     const index = this.#finals.length;
     this.#onSpeech();
     this.#finals.push(this.#result(this.#words, "", true));
     this.#words = [];
-    this.#tellResults([], index);
+    this.#emitResults([], index);
   }
 
   #interim() {
-    const isOver = !this.#recognition.continuous && this.#finals.length > 0;
+    const isOver = !this.recognition.continuous && this.#finals.length > 0;
     const isEmpty = !this.#words.length && !this.#partial;
     return isOver || isEmpty ? [] : [this.#result(this.#words, this.#partial, false)];
   }
 
   #result(words, partial, isFinal) {
     const text = [...words.map((word) => word.text), ...(partial ? [partial] : [])].join(" ");
-    const transcript = this.#finals.length ? ` ${text}` : text; // so that results can be put together as they are
-    return new SpeechRecognitionResult([new SpeechRecognitionAlternative(transcript, [...words])], isFinal);
+    const transcript = this.#finals.length ? ` ${text}` : text; // so that results can be concatenated
+    return SpeechRecognitionResult.frozen([new SpeechRecognitionAlternative(transcript, [...words])], { isFinal });
   }
 
-  #tellResults(interim, resultIndex = this.#finals.length) {
-    const results = resultList([...this.#finals, ...interim]);
-    this.#tell(new SpeechRecognitionEvent("result", { resultIndex, results }));
+  #emitResults(interim, resultIndex = this.#finals.length) {
+    const results = SpeechRecognitionResultList.frozen([...this.#finals, ...interim]);
+    this.#emit(new SpeechRecognitionEvent("result", { resultIndex, results }));
   }
 
-  #begin(kind) {
-    this.#begun.push(kind);
-    this.#tell(new Event(`${kind}start`));
+  #start(kind) {
+    this.#open.push(kind);
+    this.#emit(new Event(`${kind}start`));
   }
 
-  #close() {
-    for (const kind of this.#begun.reverse()) this.#tell(new Event(`${kind}end`));
-    this.#begun = [];
+  #fail(reason) {
+    const cause = this.#noSpeech ?? reason;
+    const name = cause.fields?.cause ?? cause.name;
+    const code = Object.keys(ERRORS).find((key) => ERRORS[key].includes(name));
+    const error = cause.error ?? code ?? "service-not-allowed";
+    this.#emit(new SpeechRecognitionErrorEvent("error", { error, message: cause.message }));
   }
 
-  #fail(failure) {
-    const cause = this.#silence ?? failure;
-    const error = cause.error ?? ERRORS[cause.name] ?? "service-not-allowed";
-    this.#tell(new SpeechRecognitionErrorEvent("error", { error, message: cause.message }));
-  }
-
-  #tell(event) {
-    this.#recognition.dispatchEvent(event);
-  }
+  #emit(event) { this.recognition.dispatchEvent(event); }
 }
 
 export class SpeechRecognitionEvent extends Event {
   constructor(type, { resultIndex = 0, results, ...init }) {
     super(type, init);
-    this.resultIndex = resultIndex;
-    this.results = results;
+    Object.assign(this, { resultIndex, results });
   }
 }
 
 export class SpeechRecognitionErrorEvent extends Event {
   constructor(type, { error, message = "", ...init }) {
     super(type, init);
-    this.error = error;
-    this.message = message;
+    Object.assign(this, { error, message });
   }
 }
 
-// A list by index, with `length` and `item`, and to be iterated over.
-class List {
-  constructor(items, more = {}) {
-    Object.assign(this, items);
-    for (const [name, value] of Object.entries({ length: items.length, ...more })) {
-      Object.defineProperty(this, name, { value });
-    }
-    Object.freeze(this);
+class List extends Array {
+  // facts: further properties.
+  static frozen(items, facts = {}) {
+    return Object.freeze(Object.assign(this.from(items), facts));
   }
 
-  item(index) {
-    return this[index] ?? null;
-  }
-
-  [Symbol.iterator]() {
-    return Array.prototype.values.call(this);
-  }
+  item(index) { return this[index] ?? null; }
 }
 
 export class SpeechRecognitionAlternative {
-  // The model tells no confidence.
+  // The model gives no confidence.
   constructor(transcript, words) {
-    Object.assign(this, { transcript, confidence: 1, words });
-    Object.freeze(this);
+    Object.freeze(Object.assign(this, { transcript, confidence: 1, words }));
   }
 }
 
 export class SpeechRecognitionResult extends List {
-  constructor(alternatives, isFinal) {
-    super(alternatives, { isFinal });
-  }
-
-  get speechStartTime() {
-    return this[0].words[0]?.start;
-  }
-
-  get speechEndTime() {
-    return this[0].words.at(-1)?.end;
-  }
+  get speechStartTime() { return this[0].words[0]?.start; }
+  get speechEndTime() { return this[0].words.at(-1)?.end; }
 }
 
 export class SpeechRecognitionResultList extends List {}
 
-function resultList(results) {
-  return new SpeechRecognitionResultList(results);
-}
-
 // Whether the model knows all of these languages; a tag without a region stands for all of its regions.
 async function supports(langs) {
-  for (const lang of langs) checkTag(lang);
+  const wanted = langs.map(languageOf);
   const known = await languages();
-  return langs.length > 0 && (!known?.length || langs.every((lang) => known.includes(new Intl.Locale(lang).language)));
+  return wanted.length > 0 && (!known?.length || wanted.every((language) => known.includes(language)));
 }
 
-function checkTag(lang) {
+function languageOf(tag) {
   try {
-    new Intl.Locale(lang);
+    return new Intl.Locale(tag).language;
   } catch {
-    throw new DOMException(`“${lang}” is no language tag.`, "SyntaxError");
+    throw new DOMException(`“${tag}” is not a language tag.`, "SyntaxError");
   }
 }
 
-// Those of the model: of what is loaded, else as the catalogue says; undefined where only loading it could tell, none
-// where its author did not say.
+// The languages of the model that is loaded, else those that the catalogue lists for it; undefined where only loading
+// would show them, empty where the model states none.
 async function languages() {
-  if (engine.isLoaded) return (await engine.load()).languages;
+  if (engine.info) return engine.info.languages;
   const { models } = await (await fetch(`${HOME}models/catalogue.json`)).json();
   return (engine.model ? models.find(({ id }) => id === engine.model) : models[0])?.languages;
 }
 
 // error: a code of the standard.
-function failed(error, message) {
+function newError(error, message) {
   return Object.assign(new Error(message), { error });
 }
 
-Object.assign(globalThis, {
-  SpeechRecognition,
-  webkitSpeechRecognition: SpeechRecognition,
-  SpeechRecognitionEvent,
-  SpeechRecognitionErrorEvent,
-  SpeechRecognitionAlternative,
-  SpeechRecognitionResult,
-  SpeechRecognitionResultList,
-});
+const standard = [SpeechRecognition, SpeechRecognitionEvent, SpeechRecognitionErrorEvent,
+  SpeechRecognitionAlternative, SpeechRecognitionResult, SpeechRecognitionResultList];
+for (const item of standard) globalThis[item.name] = item;
+globalThis.webkitSpeechRecognition = SpeechRecognition;

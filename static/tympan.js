@@ -1,19 +1,14 @@
-// window.tympan, for scripts: there from the first moment, long before Python is.
+// window.tympan, for scripts:
 //
 //   const { title, backend } = await tympan.ready
 //   const { text, words, seconds, frames, timing } = await tympan.transcribe(blobOrUrl)
 //   tympan.addEventListener("word", ({ detail }) => console.log(detail.text, detail.start, detail.end))
 //   const { text, words } = await tympan.listen()    // until tympan.stop()
 class Tympan extends EventTarget {
-  #opened = Promise.withResolvers();
+  #opened = newPromise();
   #isSettled = false;
   #actions;
-  #last; // the newest recording, which the next one waits for
-
-  constructor() {
-    super();
-    this.#last = this.ready.catch(() => {}); // a page that never asks need not hear of a failure
-  }
+  #last = Promise.resolve(); // the newest recording
 
   // Resolves with what is loaded; rejects with the sentence on the screen.
   get ready() {
@@ -22,56 +17,59 @@ class Tympan extends EventTarget {
 
   // Transcribes a Blob, a File or an address; rejects with the sentence on the screen.
   transcribe(blobOrUrl) {
-    return this.#inTurn(() => this.#actions.transcribe(blobOrUrl));
+    return this.#run(() => this.#actions.transcribe(blobOrUrl));
   }
 
   // Transcribes the microphone until `stop`; rejects with the sentence on the screen.
   listen() {
-    return this.#inTurn(() => this.#actions.listen());
+    return this.#run(() => this.#actions.listen());
   }
 
-  // Ends what `listen` began.
+  // Ends what `listen` started.
   stop() {
-    this.#actions?.stop?.();
+    this.#actions?.stop();
   }
 
-  // For whoever runs the engine: what is loaded or why nothing is, as JSON, and functions, of which the first two
-  // answer with JSON. Called again when a person loads another model.
-  open(loaded, transcribe, listen, stop) {
-    this.#actions = { transcribe, listen, stop };
-    if (this.#isSettled) this.#opened = Promise.withResolvers();
+  // For whoever loads models: what is loaded, or an Error. Called again when another model is loaded.
+  open(loaded) {
+    if (this.#isSettled) this.#opened = newPromise();
     this.#isSettled = true;
-    this.ready.catch(() => {});
-    try {
-      this.#opened.resolve(unwrap(loaded));
-    } catch (failure) {
-      this.#opened.reject(failure);
-    }
+    if (loaded instanceof Error) this.#opened.reject(loaded);
+    else this.#opened.resolve(loaded);
   }
 
-  // For whoever runs the engine: a message of it becomes events "word", "partial" and "turn".
-  hear({ kind, words, partial, turn, seconds }) {
-    if (kind === "turn") this.#tell("turn", { turn, seconds });
-    if (kind !== "heard") return;
-    for (const { text, start, end } of words) this.#tell("word", { text, start, end });
-    this.#tell("partial", { text: partial, seconds });
+  // For whoever runs the engine: its client, whose events become "word", "partial", "turn" and "backend"; and three
+  // functions, of which the first two queue a recording and give a promise of its transcript, or of an Error.
+  connect(engine, transcribe, listen, stop) {
+    this.#actions = { transcribe, listen, stop };
+    engine.addEventListener("update", ({ detail: { words, partial, seconds } }) => {
+      for (const word of words) this.#emit("word", word);
+      this.#emit("partial", { text: partial, seconds });
+    });
+    engine.addEventListener("turn", ({ detail: { turn, seconds } }) => this.#emit("turn", { turn, seconds }));
+    engine.addEventListener("backend", ({ detail }) => this.#emit("backend", detail));
   }
 
-  #tell(type, detail) {
+  #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
-  #inTurn(action) {
-    const turn = this.#last.then(() => this.ready).then(action).then(unwrap);
-    this.#last = turn.catch(() => {});
-    return turn;
+  // One after the other: coroutines of MicroPython that JavaScript calls cannot wait for a lock.
+  #run(action) {
+    const done = this.#last.then(() => this.ready).then(action).then((transcript) => {
+      if (transcript instanceof Error) throw transcript;
+      return transcript;
+    });
+    this.#last = done.catch(() => {});
+    return done;
   }
 }
 
-function unwrap(json) {
-  const { value, error } = JSON.parse(json);
-  if (error) throw Object.assign(new Error(error.message), { name: error.kind });
-  return value;
+// Its rejection is not reported in a page that never asks.
+function newPromise() {
+  const opened = Promise.withResolvers();
+  opened.promise.catch(() => {});
+  return opened;
 }
 
 window.tympan = new Tympan();

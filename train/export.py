@@ -3,8 +3,8 @@ tokenizer.model, with a model card (README.md) and the metrics it quotes.
 
     python -m train.export CHECKPOINT TOKENIZER DEST
 
-CHECKPOINT holds the metrics.json of its evaluation too. Weights are f16, all but the centroids' counts: then 2 codes of
-1,000 change, all in the last five codebooks. `python -m quantize.demo DEST` makes the site's demo model of it.
+CHECKPOINT holds the metrics.json of its evaluation too. The matrices of Mimi's transformer are whole numbers by now and
+go into 8 bits; the others are f16. `python -m quantize.demo DEST` makes the site's demo model of it.
 """
 
 import argparse
@@ -23,11 +23,15 @@ from .config import FRAME, SAMPLE_RATE, Config
 
 def official(module: torch.nn.Module) -> dict[str, Tensor]:
     """The state dict less training heads; attention outputs keep the published names already."""
-    out = {}
-    for name, tensor in module.state_dict().items():
-        if not name.startswith("train_"):
-            out[name] = tensor.to(torch.float32 if "cluster_usage" in name else torch.float16).cpu()
-    return out
+    named = module.state_dict().items()
+    return {name: _stored(name, tensor).cpu() for name, tensor in named if not name.startswith("train_")}
+
+
+def _stored(name: str, tensor: Tensor) -> Tensor:
+    """Whole numbers (see `round_mimi`) in 8 bits, vectors and counts in float32, all else in float16."""
+    if tensor.dim() == 2 and tensor.abs().max() == 127 and bool((tensor == tensor.round()).all()):
+        return tensor.to(torch.int8)
+    return tensor.to(torch.float32 if "cluster_usage" in name or tensor.dim() < 2 else torch.float16)
 
 
 def mimi_config(c: Config) -> dict:

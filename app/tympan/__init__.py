@@ -1,29 +1,30 @@
-"""Speech-to-text that runs whole inside a web page. These are its public names, imported when they are asked for."""
+"""Speech-to-text that runs entirely inside a web page. The public names below are imported on first use."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tympan.embed.transcriber import Transcriber
+    from tympan.embed.transcriber import EmbeddedTranscriber as Transcriber
+    from tympan.endpointing import Turn, TurnKind
     from tympan.errors import TympanError
     from tympan.text.words import Word
     from tympan.transcript import Trace, Transcript
-    from tympan.turns import Turn, TurnKind
 
 __all__ = ["Trace", "Transcriber", "Transcript", "Turn", "TurnKind", "TympanError", "Word"]
 
-_MODULES = {
-    "Trace": "tympan.transcript",
-    "Transcriber": "tympan.embed.transcriber",
-    "Transcript": "tympan.transcript",
-    "Turn": "tympan.turns",
-    "TurnKind": "tympan.turns",
-    "TympanError": "tympan.errors",
-    "Word": "tympan.text.words",
+_SOURCES = {  # module and name there
+    "Trace": ("tympan.transcript", "Trace"),
+    "Transcriber": ("tympan.embed.transcriber", "EmbeddedTranscriber"),
+    "Transcript": ("tympan.transcript", "Transcript"),
+    "Turn": ("tympan.endpointing", "Turn"),
+    "TurnKind": ("tympan.endpointing", "TurnKind"),
+    "TympanError": ("tympan.errors", "TympanError"),
+    "Word": ("tympan.text.words", "Word"),
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
+    if name not in _SOURCES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name]), name)
+    module, source = _SOURCES[name]
+    return getattr(import_module(module), source)

@@ -1,4 +1,4 @@
-"""The array types of the library, and the one place where a matrix meets a batch of vectors."""
+"""Array types, and the functions that all numpy stages share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Bool: TypeAlias = NDArray[np.bool_]
 
 
 def linear(x: Float32, weight: Float32) -> Float32:
-    """x (..., k) times the rows of weight (n, k): float32 (..., n)."""
+    """x (..., k) @ weight.T for weight (n, k): float32 (..., n)."""
     return x @ weight.T
 
 

@@ -1,9 +1,9 @@
-"""Every number of a model, as frozen dataclasses read from the official `config.json` keys.
+"""Model configurations: frozen dataclasses read from the official `config.json` keys.
 
 Shape letters used in every docstring of the library:
 
     T  frames of 80 ms          K  codebooks (n_q)        V  text tokens (text_card)
-    C  channels of a conv       L  samples of a conv      S  slots of a key/value ring (context)
+        C  channels of a conv       L  samples of a conv      S  slots of a KV cache (context)
     d  model width              H  attention heads        D  width of one head (d / H)
     h  hidden width of the feed-forward
 """
@@ -16,18 +16,34 @@ from math import prod
 from typing import Any
 
 from tympan.errors import BadModel
+from tympan.protocol import FRAME_S as FRAME_S
+from tympan.protocol import FRAME_SAMPLES as FRAME_SAMPLES
+from tympan.protocol import SAMPLE_RATE_HZ as SAMPLE_RATE_HZ
 
-SAMPLE_RATE_HZ = 24_000
-FRAME_SAMPLES = 1_920
-FRAME_S = FRAME_SAMPLES / SAMPLE_RATE_HZ
+WORD_BOUNDARY_ID = 0  # "end of padding": the next text token starts a word
+FIRST_TEXT_ID = 4  # lower ids are special: 0 boundary, 1 and 2 unused, 3 padding
 
-WORD_BOUNDARY_ID = 0  # "end of padding": the next text token begins a word
-FIRST_TEXT_ID = 4  # ids below are special: 0 boundary, 1 and 2 unused, 3 padding
+# The Mimi config of the released models, for checkpoints that have none.
+# Source: kyutai-labs/moshi@e6a55d2 moshi/models/loaders.py.
+RELEASED_MIMI_JSON: Mapping[str, Any] = {
+    "sample_rate": 24000, "channels": 1, "frame_rate": 12.5,
+    "seanet": {
+        "channels": 1, "dimension": 512, "causal": True, "n_filters": 64, "n_residual_layers": 1, "activation": "ELU",
+        "compress": 2, "dilation_base": 2, "disable_norm_outer_blocks": 0, "kernel_size": 7, "residual_kernel_size": 3,
+        "last_kernel_size": 3, "norm": "none", "pad_mode": "constant", "ratios": [8, 6, 5, 4], "true_skip": True,
+    },
+    "quantizer": {"dimension": 256, "n_q": 32, "bins": 2048, "input_dimension": 512, "output_dimension": 512},
+    "transformer": {
+        "d_model": 512, "num_heads": 8, "num_layers": 8, "causal": True, "layer_scale": 0.01, "context": 250,
+        "conv_layout": True, "max_period": 10000, "gating": "none", "norm": "layer_norm",
+        "positional_embedding": "rope", "dim_feedforward": 2048, "input_dimension": 512, "output_dimensions": [512],
+    },
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """A causal transformer over a ring of `context` keys and values."""
+    """A causal transformer that attends to the last `context` positions."""
 
     d: int
     n_layers: int
@@ -48,7 +64,10 @@ class TransformerConfig:
 
 @dataclass(frozen=True)
 class MimiConfig:
-    """The Mimi encoder. Source: kyutai-labs/moshi@e6a55d2 moshi/models/loaders.py."""
+    """The Mimi encoder; RELEASED_MIMI_JSON is the config of the released models.
+
+    Source: kyutai-labs/moshi@e6a55d2 moshi/models/loaders.py.
+    """
 
     n_filters: int
     ratios: tuple[int, ...]  # strides in encoder order: 4, 5, 6, 8
@@ -59,11 +78,11 @@ class MimiConfig:
     transformer: TransformerConfig
     quantizer_width: int
     n_bins: int
-    n_codebooks: int  # codebooks computed: one semantic, the others acoustic
+    n_codebooks: int  # codebooks computed: one semantic, the rest acoustic
 
     def __post_init__(self) -> None:
         if 2 * prod(self.ratios) != FRAME_SAMPLES:
-            raise BadModel(f"Mimi strides {self.ratios} do not make frames of 80 ms")
+            raise BadModel(f"Mimi strides {self.ratios} do not give frames of 80 ms")
         if min(self.n_filters, self.compress, self.n_bins, self.n_codebooks) < 1:
             raise BadModel(f"a Mimi encoder of impossible size: {self}")
 
@@ -71,8 +90,8 @@ class MimiConfig:
     def from_json(cls, mimi: Mapping[str, Any], n_codebooks: int) -> MimiConfig:
         """Read the official Mimi config.
 
-        mimi: the parsed JSON. n_codebooks: how many of its codebooks the transformer listens to.
-        Raises BadModel when a key is missing, has the wrong type, or asks for what Tympan does not compute.
+        mimi: the parsed JSON. n_codebooks: the number of codebooks that the transformer uses.
+        Raises BadModel if a key is missing, has the wrong type, or requires something that is not implemented.
         """
         with _Reading("the Mimi config"):
             seanet, transformer, quantizer = mimi["seanet"], mimi["transformer"], mimi["quantizer"]
@@ -82,7 +101,7 @@ class MimiConfig:
             _expect(transformer, d_model=seanet["dimension"])
             if not 1 <= n_codebooks <= int(quantizer["n_q"]):
                 raise BadModel(
-                    f"the Mimi file holds {quantizer['n_q']} codebooks, the transformer asks for {n_codebooks}"
+                    f"the Mimi file has {quantizer['n_q']} codebooks, the transformer asks for {n_codebooks}"
                 )
             return cls(
                 n_filters=int(seanet["n_filters"]),
@@ -104,10 +123,10 @@ class LMConfig:
 
     transformer: TransformerConfig
     n_codebooks: int
-    card: int  # ids 0 .. card-1 are codes; id card is the initial audio token
-    text_card: int  # ids 0 .. text_card-1 are pieces; id text_card is the initial text token
+    card: int  # ids 0 to card - 1 are codes; id card is the initial audio token
+    text_card: int  # ids 0 to text_card - 1 are pieces; id text_card is the initial text token
     padding_id: int
-    delay_s: float  # how far the text runs behind the audio: learnt by the model, never applied
+    delay_s: float  # how far the text lags the audio; learned by the model
     silence_prefix_s: float
     n_extra_heads: int
     extra_head_width: int
@@ -116,11 +135,11 @@ class LMConfig:
         if min(self.n_codebooks, self.card, self.text_card) < 1 or min(self.n_extra_heads, self.extra_head_width) < 0:
             raise BadModel(f"a transformer of impossible size: {self}")
         if not 0 <= self.delay_s <= 30 or not 0 <= self.silence_prefix_s <= 30:
-            raise BadModel(f"a text delay of {self.delay_s} s after {self.silence_prefix_s} s cannot be meant")
+            raise BadModel(f"impossible text delay of {self.delay_s} s or silence prefix of {self.silence_prefix_s} s")
 
     @classmethod
     def from_json(cls, config: Mapping[str, Any]) -> LMConfig:
-        """Read the official `config.json`. Raises BadModel as `MimiConfig.from_json` does."""
+        """Read the official `config.json`. Raises BadModel, as `MimiConfig.from_json` does."""
         with _Reading("config.json"):
             _expect(config, causal=True, gating="silu", norm="rms_norm_f32", positional_embedding="rope")
             _expect(config, layer_scale=None, dep_q=0)
@@ -141,7 +160,7 @@ class LMConfig:
 
 
 class _Reading:
-    """Turn what a wrong JSON raises into BadModel with the name of the file."""
+    """Turns the exceptions that invalid JSON values cause into BadModel with the name of the file."""
 
     def __init__(self, what: str) -> None:
         self.what = what

@@ -1,35 +1,35 @@
-"""What can go wrong outside of Tympan. Every message is a sentence fit for the screen.
+"""Errors with an external cause. Every message is a sentence for the screen.
 
     TympanError
     ├── ModelError
     │   ├── UnknownModel      no such id in the catalogue, or nothing at that address
-    │   ├── BadModel          a manifest, config or tensor that does not fit
-    │   ├── CorruptFile       the bytes are not the bytes that the manifest names
-    │   ├── DownloadFailed    the network or the server said no
-    │   ├── StorageFull       the browser has no room for the model
-    │   └── Cancelled         the person said no
+    │   ├── BadModel          an invalid manifest, config or tensor
+    │   ├── CorruptFile       a file does not match the hash or length in the manifest
+    │   ├── DownloadFailed    a network or server error
+    │   ├── StorageFull       not enough storage in the browser
+    │   └── Cancelled         the user cancelled loading
     ├── AudioError
     │   ├── BadAudio          a file that holds no audio the browser can decode
     │   ├── MicrophoneDenied  permission refused, or no microphone
-    │   ├── TabDenied         permission refused, or a tab without sound
-    │   └── TooSlow           audio arrives faster than this machine can transcribe
+    │   ├── TabDenied         permission refused, or a tab without audio
+    │   └── TooSlow           audio arrives faster than this device can transcribe it
     ├── GpuError
     │   ├── NoWebGPU          the browser offers no adapter
     │   ├── GpuLimit          the adapter is too small for this model
     │   ├── GpuFault          the driver refused a shader or a buffer
-    │   ├── GpuWrong          the GPU computes, and computes wrongly
+    │   ├── GpuWrong          the GPU returns wrong results
     │   └── DeviceLost        the GPU went away
-    ├── NotInWorker           a page's own thread cannot run a model
-    ├── StorageRefused        the browser may not keep anything for this site
-    └── BadOption             a query parameter or an argument that means nothing
+    ├── NotInWorker           Tympan was started outside of a worker
+    ├── StorageRefused        the browser does not let this site store data
+    └── BadOption             an unknown value of a query parameter or an argument
 
-A mistake of our own is an `assert` with the shapes in it, never one of these.
+Programming errors are `assert`s that show the values, never one of these.
 MicroPython imports this module too, so it imports nothing itself.
 """
 
 
 class TympanError(Exception):
-    """The root: `str(error)` is the sentence for the screen, `error.kind` the class's name."""
+    """The base class. `str(error)` is the sentence for the screen, `error.kind` the name of the class."""
 
     @property
     def kind(self) -> str:
@@ -37,7 +37,7 @@ class TympanError(Exception):
 
     @property
     def fields(self) -> "dict[str, object]":
-        """What the sentence is about, for pages that say it in another language."""
+        """The values in the sentence, for pages that translate it."""
         return self.__dict__
 
 
@@ -73,30 +73,25 @@ class DownloadFailed(ModelError):
 class StorageFull(ModelError):
     def __init__(self, needed_bytes: int, free_bytes: int) -> None:
         self.needed_bytes, self.free_bytes = needed_bytes, free_bytes
-        free = f"{free_bytes / 1e6:.1f} MB are free" if free_bytes < needed_bytes else "the browser stores no more"
-        super().__init__(f"The browser has no room for the model: {needed_bytes / 1e6:.1f} MB are needed, {free}.")
+        free = (
+            f"{free_bytes / 1e6:.1f} MB are free" if free_bytes < needed_bytes else "the browser refuses to store more"
+        )
+        super().__init__(f"There is not enough storage for the model: {needed_bytes / 1e6:.1f} MB are needed, {free}.")
 
 
 class Cancelled(ModelError):
     def __init__(self) -> None:
-        super().__init__("Loading was cancelled. What has been downloaded is kept for the next time.")
+        super().__init__("Loading was cancelled. The files downloaded so far are kept.")
 
 
 class AudioError(TympanError):
-    """The sound cannot be used."""
+    """The audio cannot be used."""
 
 
 class BadAudio(AudioError):
     def __init__(self, name: str, reason: str) -> None:
         self.name, self.reason = name, reason
         super().__init__(f"“{name}” cannot be transcribed: {reason}.")
-
-
-MICROPHONE_REASONS = {  # by the name of the browser's own error
-    "NotAllowedError": "permission was refused. Allow it in the address bar and try again",
-    "NotFoundError": "there is none",
-    "NotReadableError": "another program holds it",
-}
 
 
 class MicrophoneDenied(AudioError):
@@ -108,15 +103,15 @@ class MicrophoneDenied(AudioError):
 class TabDenied(AudioError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
-        super().__init__(f"The sound of a tab cannot be used: {reason}.")
+        super().__init__(f"The audio of the tab cannot be used: {reason}.")
 
 
 class TooSlow(AudioError):
     def __init__(self, backlog_s: float) -> None:
         self.backlog_s = backlog_s
         super().__init__(
-            f"This machine is {backlog_s:.0f} seconds behind the voice, so listening has stopped. "
-            "What was heard is transcribed to its end."
+            f"This device is {backlog_s:.0f} seconds behind the audio, so recording has stopped. "
+            "The audio recorded so far is still transcribed."
         )
 
 
@@ -127,7 +122,7 @@ class GpuError(TympanError):
 class NoWebGPU(GpuError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
-        super().__init__(f"This browser offers no WebGPU: {reason}. The CPU can do the work, too.")
+        super().__init__(f"WebGPU is not available: {reason}. The CPU can be used instead.")
 
 
 class GpuLimit(GpuError):
@@ -145,13 +140,13 @@ class GpuFault(GpuError):
 class GpuWrong(GpuError):
     def __init__(self, kernel: str) -> None:
         self.kernel = kernel
-        super().__init__(f"This GPU computes wrongly: the result of the kernel “{kernel}” is not what it must be.")
+        super().__init__(f"This GPU computes wrongly: the result of the kernel “{kernel}” is wrong.")
 
 
 class DeviceLost(GpuError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
-        super().__init__(f"The GPU was taken away ({reason}). Load the model again to go on.")
+        super().__init__(f"The GPU was lost ({reason}). Load the model again to continue.")
 
 
 class NotInWorker(TympanError):
@@ -162,7 +157,7 @@ class NotInWorker(TympanError):
 class StorageRefused(TympanError):
     def __init__(self) -> None:
         super().__init__(
-            "The browser may keep nothing for this site, and Python does not start without. Allow the site to keep "
+            "The browser does not let this site store data, which Python needs to start. Allow the site to store "
             "data (cookies) in the browser's settings and reload the page."
         )
 

@@ -1,4 +1,4 @@
-"""From the name of a model to a `Transcriber` that is ready: download, check, put on a backend."""
+"""Loads a model: downloads and verifies its files, selects a backend, and returns a ready `Transcriber`."""
 
 from __future__ import annotations
 
@@ -9,31 +9,35 @@ from functools import partial
 from tympan.config import LMConfig
 from tympan.errors import BadOption, GpuError
 from tympan.gpu.device import Adapter
-from tympan.lm.backend import Backend
-from tympan.lm.choice import Reason, choose, is_gpu_too_slow
+from tympan.lm.backend import Backend, ReplayableBackend
+from tympan.lm.backend_selection import Reason, choose, is_gpu_too_slow
 from tympan.lm.recovery import RecoveringBackend
 from tympan.lm.weights import LMWeights
 from tympan.mimi.encoder import Mimi, MimiWeights
 from tympan.text.tokenizer import Tokenizer
 from tympan.transcriber import Transcriber
 from tympan.weights.manifest import Manifest
-from tympan.weights.model import ModelFiles, Source, quiet, read_model
-from tympan.weights.progress import Progress
+from tympan.weights.model import ModelFiles, Source, read_model
+from tympan.weights.progress import Progress, ignore_progress
 
 BACKENDS = ("auto", "webgpu", "simd", "numpy")
 
 
 @dataclass(frozen=True)
 class Loaded:
+    """A loaded model."""
+
     transcriber: Transcriber
     manifest: Manifest
-    why: Reason | GpuError  # the transformer runs where it does
+    why: Reason | GpuError  # the backend was selected, or the error of a preferred one
 
 
-async def load(source: Source, backend: str = "auto", on_progress: Callable[[Progress], None] = quiet) -> Loaded:
-    """Read a model from `source` and make it ready.
+async def load(
+    source: Source, backend: str = "auto", on_progress: Callable[[Progress], None] = ignore_progress
+) -> Loaded:
+    """Load a model from `source`.
 
-    backend: one of BACKENDS; `auto` is what suits this machine. on_progress: called as files come and as tensors are
+    backend: one of BACKENDS; `auto` selects the fastest. on_progress: called while files are downloaded and tensors are
     read from them.
     Raises ModelError, GpuError or BadOption.
     """
@@ -42,11 +46,11 @@ async def load(source: Source, backend: str = "auto", on_progress: Callable[[Pro
     try:
         return await assemble(await read_model(source, on_progress), backend)
     finally:
-        source.let_go()
+        source.release()
 
 
 async def assemble(files: ModelFiles, backend: str) -> Loaded:
-    """Build the parts of a model that has been read. Raises BadModel or GpuError."""
+    """Create the stages of a model from its files. Raises BadModel or GpuError."""
     mimi_config, lm_config = files.manifest.mimi_config, files.manifest.lm_config
     tokenizer = Tokenizer.from_bytes(files.tokenizer)
     mimi = Mimi(mimi_config, MimiWeights.from_tensors(mimi_config, files.mimi))
@@ -55,11 +59,11 @@ async def assemble(files: ModelFiles, backend: str) -> Loaded:
 
 
 async def _open_recovering(backend: str, config: LMConfig, weights: LMWeights) -> tuple[Backend, Reason | GpuError]:
-    """The backend of that name, which opens itself or the next one again when it is lost, and why it is this one."""
-    choice = choose(backend, await Adapter.look() if backend == "auto" else None)
+    """Open a backend that is reopened, or replaced by the next kind, when it is lost; and why it was selected."""
+    choice = choose(backend, await Adapter.request_info() if backend == "auto" else None)
     failures: list[GpuError] = []
 
-    async def attempt(kind: str) -> Backend:
+    async def attempt(kind: str) -> ReplayableBackend:
         try:
             return await open_backend(kind, config, weights)
         except GpuError as error:
@@ -76,17 +80,17 @@ async def _open_recovering(backend: str, config: LMConfig, weights: LMWeights) -
     return lm, choice.why
 
 
-async def open_backend(kind: str, config: LMConfig, weights: LMWeights) -> Backend:
-    """The transformer on one kind of backend. Raises GpuError where there is none for it."""
-    # Imported here: few of them are needed.
+async def open_backend(kind: str, config: LMConfig, weights: LMWeights) -> ReplayableBackend:
+    """Load the transformer on one backend. kind: one of BACKENDS, but not `auto`. Raises GpuError."""
+    # Imported here, because only one or two of them are needed.
     if kind == "numpy":
         from tympan.lm.reference import Reference
 
         return Reference(config, weights)
     if kind == "simd":
-        from tympan.lm.simd import SimdBackend
+        from tympan.lm.simd.backend import SimdBackend
 
         return await SimdBackend.create(config, weights)
-    from tympan.lm.webgpu import WebGPUBackend
+    from tympan.lm.webgpu.backend import WebGPUBackend
 
     return await WebGPUBackend.create(config, weights)

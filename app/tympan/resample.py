@@ -1,6 +1,6 @@
 """Band-limited resampling of a stream, for audio contexts that cannot run at 24 kHz.
 
-A windowed sinc, one short filter for every position that an output sample can have between two input samples.
+A windowed sinc filter, with one precomputed filter per phase of an output sample between two input samples.
 Source: J. O. Smith, Digital Audio Resampling, https://ccrma.stanford.edu/~jos/resample/.
 """
 
@@ -12,15 +12,15 @@ import numpy as np
 
 from tympan.arrays import Float32
 
-N_ZERO_CROSSINGS = 32  # of the sinc on each side
+N_ZERO_CROSSINGS = 32  # of the sinc, on each side
 PASSBAND = 0.95  # of the lower Nyquist frequency
 KAISER_BETA = 9.0  # stopband below -85 dB
 
 
 class Resampler:
-    """Turns samples at one rate into samples at another, chunk by chunk.
+    """Resamples a stream chunk by chunk.
 
-    The output is the same however the input is cut. It runs half a filter behind the input; `flush` brings that out.
+    The output does not depend on the chunk size. It lags the input by half a filter; `flush` returns the rest.
     """
 
     def __init__(self, from_hz: int, to_hz: int) -> None:
@@ -30,10 +30,10 @@ class Resampler:
         self._half_width = ceil(N_ZERO_CROSSINGS / cutoff)
         self._filters = self._filter_bank(cutoff)
         self._samples = np.zeros(self._half_width - 1, np.float32)
-        self._next = 0  # of the next output sample: its position in `_samples`, in units of 1 / up
+        self._next = 0  # position of the next output sample in `_samples`, in units of 1 / up
 
     def __call__(self, x: Float32) -> Float32:
-        """Take the next input samples, float32 (n,); return the output that they complete, float32 (m,)."""
+        """Resample the next input, float32 (n,); return the output that it completes, float32 (m,)."""
         self._samples = np.concatenate([self._samples, x])
         n_taps = 2 * self._half_width
         n_ready = len(self._samples) - n_taps + 1
@@ -47,11 +47,11 @@ class Resampler:
         return y
 
     def flush(self) -> Float32:
-        """The end of the stream: the output that still waits for input."""
+        """End the stream; return the remaining output, float32 (m,)."""
         return self(np.zeros(self._half_width, np.float32))
 
     def _filter_bank(self, cutoff: float) -> Float32:
-        """The filter of every phase: float32 (up, 2 * half_width), each of unit gain at 0 Hz."""
+        """The filter of each phase: float32 (up, 2 * half_width), with unit gain at 0 Hz."""
         phase = np.arange(self._up)[:, None] / self._up
         distance = np.arange(2 * self._half_width) - (self._half_width - 1) - phase  # in input samples
         window = np.i0(KAISER_BETA * np.sqrt(np.maximum(0, 1 - (distance / self._half_width) ** 2))) / np.i0(

@@ -1,4 +1,4 @@
-"""Rotary positions on interleaved pairs, for both transformers.
+"""Rotary position embeddings (RoPE) on interleaved pairs, for both transformers.
 
 Source: kyutai-labs/moshi@e6a55d2 moshi/modules/rope.py.
 """
@@ -23,10 +23,10 @@ class Rotation:
 
     @classmethod
     def at(cls, position: int, n_positions: int, head_width: int, max_period: float) -> Rotation:
-        """The rotation of positions `position` .. `position + n_positions - 1`, counted from the start of the stream.
+        """The rotation of positions `position` to `position + n_positions - 1`, counted from the start of the stream.
 
-        Computed for each step instead of looked up, so a stream has no last position. The angle is a float32 product,
-        as the official code computes it.
+        Computed at each step rather than looked up, so that a stream has no maximum length. The angle is a float32
+        product, as in the official code.
         """
         positions = np.arange(position, position + n_positions).astype(np.float32)
         angle = positions[:, None] * _frequencies(head_width, max_period)
@@ -44,6 +44,6 @@ class Rotation:
 
 @cache
 def _frequencies(head_width: int, max_period: float) -> Float32:
-    """The angle of one position further for every pair: float32 (D / 2,)."""
+    """The angle per position of each pair: float32 (D / 2,)."""
     pairs = np.arange(head_width // 2, dtype=np.float32)
     return np.exp(pairs * np.float32(-log(max_period) * 2 / head_width))

@@ -1,8 +1,8 @@
-"""A recording that comes in while it is being transcribed: a bounded queue in front of a `Stream`.
+"""A recording that is transcribed while it arrives: a bounded queue in front of a `Stream`.
 
-Its turns are watched. When a live voice pauses, the words that the text delay holds back are fetched at once; and in a
-pause of a long recording the model begins anew, as it may fall silent after minutes of one context. A recording with a
-trace is left to itself: it is exactly what the model makes of it.
+The session detects turns of speech. When a live speaker pauses, it flushes the words held back by the text delay. In a
+pause of a long recording it resets the model's context, because the model may stop producing words after minutes of
+one context. A traced recording is neither flushed nor reset: its trace is that of one unbroken stream.
 """
 
 from __future__ import annotations
@@ -15,37 +15,37 @@ from dataclasses import dataclass
 
 from tympan.arrays import Float32
 from tympan.config import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from tympan.endpointing import Turn, TurnDetector, TurnKind
 from tympan.errors import TooSlow
 from tympan.resample import Resampler
 from tympan.text.words import Word
-from tympan.transcriber import MOST_TOGETHER, Stream, Transcriber
+from tympan.transcriber import MAX_BATCH_FRAMES, Stream, Transcriber
 from tympan.transcript import Trace, Transcript
-from tympan.turns import Turn, TurnDetector, TurnKind
 
 FILE_STEPS_AHEAD = 4
-FILE_BACKLOG_S = 4.0  # a file is handed over no faster than this, to keep it out of memory twice
-LONGEST_BACKLOG_S = 60.0  # a voice cannot wait: this far behind, listening ends
-LONGEST_CONTEXT_S = 120.0  # after which the model begins anew at the next pause
-MOST_BEHIND_S = 0.25  # of a live voice: with more waiting, the time is better spent on that than on a flush
-SHORTEST_MUTE_S = 30.0  # a context in which a model that says nothing is given another chance
+FILE_BACKLOG_S = 4.0  # `feed` waits while more than this is queued, so that a file is not held in memory twice
+MAX_BACKLOG_S = 60.0  # of a live recording, which cannot wait: `push` fails beyond this
+MAX_CONTEXT_S = 120.0  # the context is reset at the first pause after this
+MAX_FLUSH_BACKLOG_S = 0.25  # of a live recording: with a larger backlog, transcribing it comes before flushing
+MIN_MUTE_CONTEXT_S = 30.0  # a model that produces no words is reset only after this much context
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What one more piece of audio brought."""
+class TranscriptUpdate:
+    """What has changed since the previous update."""
 
-    words: Sequence[Word]  # new and complete
-    partial: str  # the word that is being said
-    seconds: float  # of audio transcribed
-    backlog_s: float  # of audio waiting
+    words: Sequence[Word]  # newly completed words
+    partial: str  # the text so far of the word in progress
+    seconds: float  # duration of the audio transcribed so far
+    backlog_s: float  # duration of the audio queued
 
 
 class _Abandoned(Exception):
-    """Nobody wants the recording any more."""
+    """The session was abandoned."""
 
 
 class Session:
-    """Feeds a stream from a queue, tells `on_heard` about every frame, and `on_turn` about turns."""
+    """Feeds a `Stream` from a queue. Calls `on_update` after every frame and `on_turn` for events of endpointing."""
 
     def __init__(
         self,
@@ -54,79 +54,86 @@ class Session:
         *,
         live: bool = False,
         trace: Trace = Trace.NONE,
-        on_heard: Callable[[Heard], None] = lambda heard: None,
+        on_update: Callable[[TranscriptUpdate], None] = lambda update: None,
         on_turn: Callable[[Turn], None] = lambda turn: None,
     ) -> None:
-        """rate_hz: of what comes in. live: every word as soon as can be, rather than the most frames a second.
+        """Start a recording. Needs a running event loop.
 
-        on_turn: told of a file only that the model is mute.
+        rate_hz: of the samples. live: minimize the delay of each word; otherwise maximize throughput.
+        on_turn: for a file, called for MUTE only.
         """
         self._stream: Stream = transcriber.stream(n_ahead=0 if live else FILE_STEPS_AHEAD, trace=trace)
         self._turns = TurnDetector(transcriber.lm.config)
         self._is_live, self._is_traced, self._on_turn = live, trace is not Trace.NONE, on_turn
         self._resampler = Resampler(rate_hz, SAMPLE_RATE_HZ) if rate_hz != SAMPLE_RATE_HZ else None
-        self._on_heard, self._rate_hz = on_heard, rate_hz
+        self._on_update, self._rate_hz = on_update, rate_hz
         self._queue: deque[Float32] = deque()
-        self._n_queued = 0  # samples at the rate they came in
-        self._changed = asyncio.Event()  # something came in or went out
+        self._n_queued = 0  # samples, at rate_hz
+        self._changed = asyncio.Event()  # set when the queue or the state has changed
         self._ended = self._is_abandoned = False
-        self._pump = asyncio.ensure_future(self._run())
+        self._worker = asyncio.ensure_future(self._run())
 
     @property
     def backlog_s(self) -> float:
-        """Seconds of audio that wait to be transcribed."""
+        """Duration of the audio queued, in seconds."""
         return self._n_queued / self._rate_hz
 
     @property
     def timing(self) -> dict[str, float]:
-        """Where the time has gone so far, as in `Transcript.timing`."""
+        """Timing so far, as in `Transcript.timing`."""
         return self._stream.timing
 
-    def hear(self, samples: Float32) -> None:
-        """Take samples of a live voice, float32 (n,) in [-1, 1]. Raises TooSlow when the machine cannot follow."""
-        self._check()
-        if self.backlog_s > LONGEST_BACKLOG_S:
+    def push(self, samples: Float32) -> None:
+        """Queue samples of a live recording, float32 (n,) in [-1, 1].
+
+        Raises TooSlow if the backlog exceeds MAX_BACKLOG_S, and the error that ended transcription, if any.
+        """
+        self._raise_error()
+        if self.backlog_s > MAX_BACKLOG_S:
             raise TooSlow(self.backlog_s)
-        self._put(samples)
+        self._enqueue(samples)
 
     async def feed(self, samples: Float32) -> None:
-        """Take samples of a file, float32 (n,) in [-1, 1], and wait until most of what came before is transcribed."""
-        self._check()
-        self._put(samples)
-        while self.backlog_s > FILE_BACKLOG_S and not self._pump.done():
+        """Queue samples of a file, float32 (n,) in [-1, 1], and wait until the backlog is at most FILE_BACKLOG_S.
+
+        Raises the error that ended transcription, if any.
+        """
+        self._raise_error()
+        self._enqueue(samples)
+        while self.backlog_s > FILE_BACKLOG_S and not self._worker.done():
             self._changed.clear()
             await self._changed.wait()
-        self._check()
+        self._raise_error()
 
     async def finish(self) -> Transcript:
-        """The recording is over: wait for its last word."""
+        """End the recording: transcribe the backlog and return the transcript."""
         self._ended = True
         self._changed.set()
-        await self._pump
+        await self._worker
         return await self._stream.finish()
 
     def abandon(self) -> None:
-        """Stop at the next frame and forget the recording."""
-        self._ended = self._is_abandoned = True  # no task is cancelled: Pyodide's loop complains of those
+        """Stop at the next frame and discard the recording."""
+        self._ended = self._is_abandoned = True  # cancelling the task would make Pyodide's event loop log an error
         self._queue.clear()
         self._changed.set()
 
-    def _put(self, samples: Float32) -> None:
+    def _enqueue(self, samples: Float32) -> None:
         self._queue.append(samples)
         self._n_queued += len(samples)
         self._changed.set()
 
-    def _check(self) -> None:
-        """Raise what ended the pump, if anything did."""
-        if self._pump.done():
-            self._pump.result()
+    def _raise_error(self) -> None:
+        """Raise the error that ended transcription, if any."""
+        if self._worker.done():
+            self._worker.result()
 
     async def _run(self) -> None:
         try:
             with suppress(_Abandoned):
                 await self._transcribe_queue()
         finally:
-            self._changed.set()  # nobody may go on waiting for a pump that has stopped
+            self._changed.set()  # wakes a `feed` that waits for the backlog to shrink
 
     async def _transcribe_queue(self) -> None:
         while self._queue or not self._ended:
@@ -135,41 +142,41 @@ class Session:
                 await self._changed.wait()
                 continue
             samples = self._queue.popleft()
-            for start in range(0, len(samples), MOST_TOGETHER * FRAME_SAMPLES):
-                piece = samples[start : start + MOST_TOGETHER * FRAME_SAMPLES]
+            for start in range(0, len(samples), MAX_BATCH_FRAMES * FRAME_SAMPLES):
+                piece = samples[start : start + MAX_BATCH_FRAMES * FRAME_SAMPLES]
                 self._n_queued -= len(piece)
                 await self._transcribe(piece if self._resampler is None else self._resampler(piece))
         if self._resampler is not None:
             await self._transcribe(self._resampler.flush())
 
     async def _transcribe(self, samples: Float32) -> None:
-        """One piece of audio; and when it ends in a pause, what there is to do then."""
+        """Transcribe samples at 24 kHz, then act on the turns detected in them."""
         kinds: list[TurnKind] = []
-        async for said in self._stream.steps(samples):
+        async for result in self._stream.steps(samples):
             self._changed.set()
-            self._tell(said.words)
-            kinds += self._turns.push(said.frame, said.step)
-            await asyncio.sleep(0)  # lets the page's messages in between two frames
+            self._report(result.words)
+            kinds += self._turns.push(result.frame, result.step)
+            await asyncio.sleep(0)  # lets the event loop handle the page's messages between frames
             if self._is_abandoned:
                 raise _Abandoned
         if kinds and not self._is_traced:
-            await self._turn(kinds)
+            await self._flush_or_reset(kinds)
         for kind in kinds:
             if self._is_live or kind is TurnKind.MUTE:
                 self._on_turn(Turn(kind, self._stream.seconds))
 
-    async def _turn(self, kinds: Sequence[TurnKind]) -> None:
-        """Nobody speaks, or the model does not answer."""
+    async def _flush_or_reset(self, kinds: Sequence[TurnKind]) -> None:
+        """Flush the stream in a pause, and reset its context when that is due."""
         is_pause = kinds[-1] in (TurnKind.PAUSE, TurnKind.END)
-        is_long = self._stream.context_s > LONGEST_CONTEXT_S
-        is_prompt = self._is_live and self.backlog_s <= MOST_BEHIND_S
-        if is_pause and self._turns.owes_words and (is_long or is_prompt):
+        is_long = self._stream.context_s > MAX_CONTEXT_S
+        is_prompt = self._is_live and self.backlog_s <= MAX_FLUSH_BACKLOG_S
+        if is_pause and self._turns.has_pending_words and (is_long or is_prompt):
             words = await self._stream.flush()
             self._turns.flushed(has_words=bool(words))
-            self._tell(words)
-        is_mute = TurnKind.MUTE in kinds and self._stream.context_s > SHORTEST_MUTE_S
+            self._report(words)
+        is_mute = TurnKind.MUTE in kinds and self._stream.context_s > MIN_MUTE_CONTEXT_S
         if is_mute or (is_pause and is_long):
-            self._tell(await self._stream.restart())
+            self._report(await self._stream.reset_context())
 
-    def _tell(self, words: Sequence[Word]) -> None:
-        self._on_heard(Heard(words, self._stream.partial, self._stream.seconds, self.backlog_s))
+    def _report(self, words: Sequence[Word]) -> None:
+        self._on_update(TranscriptUpdate(words, self._stream.partial, self._stream.seconds, self.backlog_s))

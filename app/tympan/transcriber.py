@@ -1,6 +1,6 @@
-"""THE MAIN PATH: sound -> frame -> codes -> token -> word.
+"""The main path: audio samples -> 80 ms frames -> Mimi codes -> text tokens -> words.
 
-A `Transcriber` is a model that is ready; a `Stream` is one recording going through it.
+A `Transcriber` is a loaded model; a `Stream` is one recording being transcribed by it.
 """
 
 from __future__ import annotations
@@ -19,180 +19,168 @@ from tympan.lm.backend import Backend, Step
 from tympan.mimi.encoder import Mimi
 from tympan.text.tokenizer import Tokenizer
 from tympan.text.words import Word, WordBuilder
-from tympan.transcript import Clock, Trace, Transcript
+from tympan.transcript import Clock, StepRecorder, Trace, Transcript
 
-MOST_TOGETHER = 8  # frames that Mimi encodes in one call, where they are there: more gain nothing
-FLUSH_S = 0.24  # silence after the text delay that is always given to the model, for words that come a little late
-LONGEST_FLUSH_S = 1.0  # and the most that it gets while it is still speaking
+MAX_BATCH_FRAMES = 8  # frames that Mimi encodes in one call; larger batches are no faster
+FLUSH_S = 0.24  # minimum silence after the text delay, for words that come slightly late
+MAX_FLUSH_S = 1.0  # maximum silence after the text delay, while the model still produces text
 
 
 @dataclass(frozen=True)
-class Said:
-    """What one more frame brought."""
+class FrameResult:
+    """The result of one frame."""
 
-    words: list[Word]  # new and complete
-    frame: Float32  # (1920,)
-    step: Step | None  # the newest whose result is known
+    words: list[Word]  # words completed by it
+    frame: Float32  # (1920,), the frame itself
+    step: Step | None  # the newest step whose result is known
 
 
 class Transcriber:
-    """A model that is ready: the Mimi encoder, the transformer on some backend, and the tokenizer."""
+    """A loaded model: the Mimi encoder, the transformer on a backend, and the tokenizer."""
 
     def __init__(self, mimi: Mimi, lm: Backend, tokenizer: Tokenizer) -> None:
         self.mimi, self.lm, self.tokenizer = mimi, lm, tokenizer
 
     def stream(self, *, n_ahead: int = 0, trace: Trace = Trace.NONE) -> Stream:
-        """Begin a recording. n_ahead: how many steps may run before the first one's word is waited for."""
+        """Start a recording. n_ahead: how many transformer steps may run before the oldest result is awaited."""
         return Stream(self, n_ahead, trace)
 
     async def transcribe(self, pcm: Float32, *, trace: Trace = Trace.NONE) -> Transcript:
-        """Transcribe a whole recording: float32 (n_samples,) in [-1, 1], mono at 24 kHz."""
+        """Transcribe a whole recording: float32 (n_samples,) in [-1, 1], mono, 24 kHz."""
         stream = self.stream(n_ahead=4, trace=trace)
         await stream.feed(pcm)
         return await stream.finish()
 
 
 class Stream:
-    """One recording on its way through the model."""
+    """The state of one recording."""
 
     def __init__(self, transcriber: Transcriber, n_ahead: int, trace: Trace) -> None:
-        self._mimi, self._lm = transcriber.mimi, transcriber.lm
-        self._tokenizer = transcriber.tokenizer
+        self._mimi, self._lm, self._tokenizer = transcriber.mimi, transcriber.lm, transcriber.tokenizer
+        self._n_ahead = n_ahead
         self._mimi_state, self._lm_state = self._mimi.new_state(), self._lm.new_state()
         self._words = WordBuilder(self._lm.config, self._tokenizer)
-        self._pending: deque[Awaitable[Step]] = deque()  # steps under way, oldest first
-        self._newest: Step | None = None
-        self._n_steps = 0  # since the rings were empty
-        self._n_ahead, self._trace = n_ahead, trace
-        self._rest = np.zeros(0, np.float32)  # samples that do not fill a frame yet
+        self._recorder, self._clock = StepRecorder(trace), Clock()
+        self._samples = np.zeros(0, np.float32)  # less than a frame
         self._n_samples = 0
-        self._begun = False
-        self._clock = Clock()
-        self._tokens: list[int] = []
-        self._codes: list[Int32] = []
-        self._logits: list[Float32] = []
+        self._pending: deque[Awaitable[Step]] = deque()  # started steps, oldest first
+        self._newest: Step | None = None
+        self._n_steps = 0  # since the start or the last reset: 0 before step 0
+
+    async def steps(self, pcm: Float32) -> AsyncIterator[FrameResult]:
+        """Transcribe the next samples, float32 (n,) in [-1, 1] at 24 kHz; yield a result after each complete frame."""
+        self._n_samples += len(pcm)
+        samples = np.concatenate([self._samples, pcm])
+        n_whole = len(samples) // FRAME_SAMPLES * FRAME_SAMPLES
+        self._samples = samples[n_whole:]
+        for batch in _batches(samples[:n_whole].reshape(-1, FRAME_SAMPLES)):
+            async for result in self._transcribe(batch):
+                yield result
+
+    async def _transcribe(self, frames: Float32) -> AsyncIterator[FrameResult]:
+        """Frames, float32 (T, 1920) -> codes -> one transformer step each -> words."""
+        if self._n_steps == 0:
+            await self._start_context()
+        started_s = perf_counter()
+        codes = self._mimi.encode(self._mimi_state, frames)
+        self._clock.mimi_s += perf_counter() - started_s
+        for frame, frame_codes in zip(frames, codes, strict=True):
+            started_s = perf_counter()
+            self._start_step(frame_codes)
+            words = await self._await_steps(self._n_ahead)
+            self._clock.n_frames += 1
+            self._clock.lm_s += perf_counter() - started_s
+            yield FrameResult(words, frame, self._newest)
+
+    def _start_step(self, codes: Int32 | None) -> None:
+        """Start the transformer step that reads `codes`, or the initial tokens if None."""
+        want_logits = self._recorder.trace is Trace.LOGITS
+        self._pending.append(self._lm.step(self._lm_state, codes, want_logits=want_logits))
+        self._n_steps += 1
+        if codes is not None:
+            self._recorder.add_codes(codes)
+
+    async def _await_steps(self, max_pending: int) -> list[Word]:
+        """Await the oldest steps until `max_pending` are left; return the words that they complete."""
+        words: list[Word] = []
+        while len(self._pending) > max_pending:
+            self._newest = step = await self._pending.popleft()
+            self._recorder.add_result(step)
+            words += self._words.push(step.token)
+        return words
+
+    async def feed(self, pcm: Float32) -> list[Word]:
+        """Transcribe the next samples, as `steps` does; return the words that they complete."""
+        return [word async for result in self.steps(pcm) for word in result.words]
+
+    async def flush(self) -> list[Word]:
+        """Return the words that the text delay still holds back.
+
+        Feeds silence to the model that takes no time in the recording, so the times of later words are unaffected.
+        Call it when nobody is speaking.
+        """
+        words = await self._await_steps(0)
+        delay_s = self._lm.config.delay_s
+        for n in range(ceil((delay_s + MAX_FLUSH_S) / FRAME_S)):
+            if n >= ceil((delay_s + FLUSH_S) / FRAME_S) and self._recorder.tokens[-1] == self._lm.config.padding_id:
+                break
+            self._words.skip_frame()
+            words += await self._feed_silence() + await self._await_steps(0)
+        return words
+
+    async def reset_context(self) -> list[Word]:
+        """Discard what the model has heard; return the word in progress, if any. Call `flush` first."""
+        now_s = self.seconds - len(self._samples) / SAMPLE_RATE_HZ
+        words = await self._await_steps(0) + self._words.reset(now_s)
+        self._mimi_state, self._lm_state = self._mimi.new_state(), self._lm.new_state()
+        self._n_steps = 0
+        return words
+
+    async def finish(self) -> Transcript:
+        """End the recording: transcribe the last, partial frame and flush the text delay."""
+        if len(self._samples):
+            await self._feed_frame(np.pad(self._samples, (0, FRAME_SAMPLES - len(self._samples))))
+        await self.flush()
+        self._words.finish(self.seconds)
+        n_frames = ceil(self._n_samples / FRAME_SAMPLES)
+        return self._recorder.transcript(
+            self._tokenizer, self._words.words, seconds=self.seconds, frames=n_frames, timing=self.timing
+        )
 
     @property
     def seconds(self) -> float:
-        """How much audio has come in."""
+        """Duration of the audio received so far."""
         return self._n_samples / SAMPLE_RATE_HZ
 
     @property
     def context_s(self) -> float:
-        """How much the model has heard since it knew nothing."""
+        """Duration of the audio that the model has heard since the start or the last reset."""
         return self._n_steps * FRAME_S
 
     @property
     def partial(self) -> str:
-        """The word that is being said, as far as it is known."""
+        """The text so far of the word in progress."""
         return self._words.partial
 
     @property
     def timing(self) -> dict[str, float]:
-        """Where the time has gone so far, as in `Transcript.timing`."""
+        """See `Clock.to_json`."""
         return self._clock.to_json(self.seconds)
 
-    async def feed(self, pcm: Float32) -> list[Word]:
-        """Take the next samples, float32 (n,) in [-1, 1] at 24 kHz; return the words that they complete."""
-        return [word async for said in self.steps(pcm) for word in said.words]
-
-    async def steps(self, pcm: Float32) -> AsyncIterator[Said]:
-        """Take the next samples, as `feed` does; yield after every frame what it brought."""
-        self._n_samples += len(pcm)
-        samples = np.concatenate([self._rest, pcm])
-        n_whole = len(samples) // FRAME_SAMPLES * FRAME_SAMPLES
-        self._rest = samples[n_whole:]
-        for start in range(0, n_whole, MOST_TOGETHER * FRAME_SAMPLES):
-            frames = samples[start : min(start + MOST_TOGETHER * FRAME_SAMPLES, n_whole)].reshape(-1, FRAME_SAMPLES)
-            async for said in self._steps(frames):
-                yield said
-
-    async def flush(self) -> list[Word]:
-        """Return the words that the text delay still holds back. The stream goes on as if no time had passed.
-
-        The model hears silence for it, which is no part of the recording: to be called when nobody speaks.
-        """
-        words = await self._drain(n_ahead=0)
-        delay_s = self._lm.config.delay_s
-        for n in range(ceil((delay_s + LONGEST_FLUSH_S) / FRAME_S)):
-            if n >= ceil((delay_s + FLUSH_S) / FRAME_S) and self._tokens[-1] == self._lm.config.padding_id:
-                break
-            self._words.skip()
-            words += await self._silence() + await self._drain(n_ahead=0)
-        return words
-
-    async def restart(self) -> list[Word]:
-        """Forget what the model has heard, after a `flush`; return the word that it was still saying, if any."""
-        words = await self._drain(n_ahead=0) + self._words.restart(self.seconds - len(self._rest) / SAMPLE_RATE_HZ)
-        self._mimi_state, self._lm_state = self._mimi.new_state(), self._lm.new_state()
-        self._begun, self._n_steps = False, 0
-        return words
-
-    async def finish(self) -> Transcript:
-        """The recording is over: bring the last word out."""
-        if len(self._rest):
-            await self._step(np.pad(self._rest, (0, FRAME_SAMPLES - len(self._rest))))
-        await self.flush()
-        self._words.finish(self.seconds)
-        return self._transcript()
-
-    async def _begin(self) -> None:
-        """Step 0 reads the initial tokens; some models want silence before the first sound."""
-        self._begun = True
-        self._say(None)
+    async def _start_context(self) -> None:
+        """Run step 0, which reads the initial tokens, and the silence that some models expect before the audio."""
+        self._start_step(None)
         for _ in range(ceil(self._lm.config.silence_prefix_s / FRAME_S - 1e-6)):
-            await self._silence()
+            await self._feed_silence()
 
-    async def _silence(self) -> list[Word]:
-        return await self._step(np.zeros(FRAME_SAMPLES, np.float32))
+    async def _feed_silence(self) -> list[Word]:
+        return await self._feed_frame(np.zeros(FRAME_SAMPLES, np.float32))
 
-    async def _step(self, frame: Float32) -> list[Word]:
-        """One 80 ms frame, float32 (1920,)."""
-        return [word async for said in self._steps(frame[None]) for word in said.words]
+    async def _feed_frame(self, frame: Float32) -> list[Word]:
+        """Transcribe one frame, float32 (1920,)."""
+        return [word async for result in self._transcribe(frame[None]) for word in result.words]
 
-    async def _steps(self, frames: Float32) -> AsyncIterator[Said]:
-        """Frames of 80 ms, float32 (T, 1920): through Mimi, then each through the transformer, to words."""
-        if not self._begun:
-            await self._begin()
-        begun_s = perf_counter()
-        frames_codes = self._mimi.encode(self._mimi_state, frames)
-        self._clock.mimi_s += perf_counter() - begun_s
-        for frame, codes in zip(frames, frames_codes, strict=True):
-            begun_s = perf_counter()
-            self._say(codes)
-            words = await self._drain(self._n_ahead)
-            self._clock.n_frames += 1
-            self._clock.lm_s += perf_counter() - begun_s
-            yield Said(words, frame, self._newest)
 
-    def _say(self, codes: Int32 | None) -> None:
-        """Start the step of the transformer that reads `codes`."""
-        step = self._lm.step(self._lm_state, codes, want_logits=self._trace is Trace.LOGITS)
-        self._pending.append(step)
-        self._n_steps += 1
-        if codes is not None and self._trace is not Trace.NONE:
-            self._codes.append(codes)
-
-    async def _drain(self, n_ahead: int) -> list[Word]:
-        """Await the oldest steps until `n_ahead` are left; return the words that they complete."""
-        words: list[Word] = []
-        while len(self._pending) > n_ahead:
-            self._newest = step = await self._pending.popleft()
-            self._tokens.append(step.token)
-            if step.logits is not None:
-                self._logits.append(step.logits)
-            words += self._words.push(step.token)
-        return words
-
-    def _transcript(self) -> Transcript:
-        traced = self._trace is not Trace.NONE
-        return Transcript(
-            text=self._tokenizer.decode(self._tokens),
-            words=self._words.words,
-            seconds=round(self.seconds, 3),
-            frames=ceil(self._n_samples / FRAME_SAMPLES),
-            timing=self._clock.to_json(self.seconds),
-            codes=[codes.tolist() for codes in self._codes] if traced else None,
-            tokens=self._tokens if traced else None,
-            logits=[logits.tolist() for logits in self._logits] if self._trace is Trace.LOGITS else None,
-        )
+def _batches(frames: Float32) -> list[Float32]:
+    """Split frames (T, 1920) into batches of at most MAX_BATCH_FRAMES."""
+    return [frames[start : start + MAX_BATCH_FRAMES] for start in range(0, len(frames), MAX_BATCH_FRAMES)]

@@ -1,35 +1,39 @@
-"""What is left of a recording: its text, its words, what was asked to be kept, and where the time went."""
+"""The result of a transcription: text, words, optional traces, and timing."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from time import perf_counter
 from typing import Any
 
+from tympan.arrays import Float32, Int32
 from tympan.config import FRAME_S
+from tympan.lm.backend import Step
+from tympan.text.tokenizer import Tokenizer
 from tympan.text.words import Word
 
 
 class Trace(Enum):
-    """What a stream keeps besides its words."""
+    """What a stream records besides words. The values are those of the page's `?trace=`."""
 
     NONE = ""
-    TOKENS = "1"
-    LOGITS = "logits"
+    TOKENS = "1"  # codes and tokens
+    LOGITS = "logits"  # and logits
 
 
 @dataclass
 class Transcript:
-    """What was heard. Times in seconds; codes, tokens and logits only where a trace was asked for."""
+    """The result of a recording. Times are in seconds; codes, tokens and logits are None unless traced."""
 
     text: str = ""
     words: list[Word] = field(default_factory=list)
-    seconds: float = 0.0  # of audio
-    frames: int = 0  # of audio, the last one filled up with silence
-    timing: dict[str, float] = field(default_factory=dict)
-    codes: list[list[int]] | None = None  # (T, K), the silence after the audio included
-    tokens: list[int] | None = None  # one a step: step 0 reads the initial tokens, step s reads frame s - 1
+    seconds: float = 0.0  # duration of the audio
+    frames: int = 0  # of audio, the last one padded with silence
+    timing: Mapping[str, float] = field(default_factory=dict)  # as `Clock.to_json`
+    codes: list[list[int]] | None = None  # (T, K), including the silence that flushes the text delay
+    tokens: list[int] | None = None  # one per step: step 0 reads the initial tokens, step s reads frame s - 1
     logits: list[list[float]] | None = None  # (steps, V)
 
     def to_json(self) -> dict[str, Any]:
@@ -44,9 +48,46 @@ class Transcript:
         }
 
 
+class StepRecorder:
+    """Collects the tokens of a stream, and its codes and logits if they are traced."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self.tokens: list[int] = []
+        self._codes: list[Int32] = []
+        self._logits: list[Float32] = []
+
+    def add_codes(self, codes: Int32) -> None:
+        """Record the input of a step: codes int32 (K,)."""
+        if self.trace is not Trace.NONE:
+            self._codes.append(codes)
+
+    def add_result(self, step: Step) -> None:
+        """Record the result of a step."""
+        self.tokens.append(step.token)
+        if step.logits is not None:
+            self._logits.append(step.logits)
+
+    def transcript(
+        self, tokenizer: Tokenizer, words: list[Word], *, seconds: float, frames: int, timing: Mapping[str, float]
+    ) -> Transcript:
+        """The transcript of all steps so far."""
+        traced = self.trace is not Trace.NONE
+        return Transcript(
+            text=tokenizer.decode(self.tokens),
+            words=words,
+            seconds=round(seconds, 3),
+            frames=frames,
+            timing=timing,
+            codes=[codes.tolist() for codes in self._codes] if traced else None,
+            tokens=self.tokens if traced else None,
+            logits=[logits.tolist() for logits in self._logits] if self.trace is Trace.LOGITS else None,
+        )
+
+
 @dataclass
 class Clock:
-    """Where the time of a stream goes."""
+    """Accumulates the time that each stage of a stream takes."""
 
     n_frames: int = 0
     mimi_s: float = 0.0
@@ -54,7 +95,7 @@ class Clock:
     started_s: float = field(default_factory=perf_counter)
 
     def to_json(self, audio_s: float) -> dict[str, float]:
-        """Mean milliseconds a frame, seconds in all, and seconds spent for a second of audio."""
+        """Mean milliseconds per frame of each stage, elapsed seconds, and elapsed seconds per second of audio."""
         elapsed_s = perf_counter() - self.started_s
         return {
             "mimi_ms": round(self.mimi_s / max(self.n_frames, 1) * 1000, 2),

@@ -1,4 +1,4 @@
-"""The random checkpoint under tests/golden/a and what the official implementation says of it."""
+"""The random checkpoint in tests/golden/a and the official implementation's outputs for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The door to WebGPU: what it asks for, and what it makes of the driver's refusals."""
+"""tympan.gpu: requested limits, buffers, and the errors of the driver."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ DEVICE = """
 import numpy as np
 from tympan.gpu.buffers import Buffer, InputBlock, Readback, Usage, upload
 from tympan.gpu.device import Device
-from tympan.gpu.kernel import Copy, Queue, compile_source
+from tympan.gpu.kernel import Copy, Queue, compile_shader
+from tympan.gpu.shaders import Shader
 
 device = await Device.request({})
 """
@@ -29,7 +30,7 @@ def test_cpython_has_no_gpu() -> None:
         run(Device.request({}))
 
 
-def test_the_software_adapter_is_recognised(pyodide_page: PyodidePage) -> None:
+def test_software_adapter_is_detected(pyodide_page: PyodidePage) -> None:
     vendor, is_software = pyodide_page.run(f"{DEVICE}\ndevice.info.vendor, device.info.is_software")
 
     assert (vendor, is_software) == ("google", True)
@@ -47,7 +48,7 @@ def test_the_software_adapter_is_recognised(pyodide_page: PyodidePage) -> None:
         ("somebody", "new", True),
     ],
 )
-def test_integers_are_for_gpus_that_multiply_them_in_hardware(
+def test_integer_dot_is_used_only_on_gpus_with_the_instruction(
     pyodide_page: PyodidePage, vendor: str, architecture: str, has_integer_dot: bool
 ) -> None:
     source = """
@@ -55,12 +56,13 @@ def test_integers_are_for_gpus_that_multiply_them_in_hardware(
     from tympan.gpu.device import AdapterInfo
 
     info = SimpleNamespace(vendor=vendor, architecture=architecture, description="")
-    AdapterInfo.of(SimpleNamespace(info=info, features=SimpleNamespace(has=lambda name: False))).has_integer_dot
+    features = SimpleNamespace(has=lambda name: False)
+    AdapterInfo.from_adapter(SimpleNamespace(info=info, features=features)).has_integer_dot
     """
     assert pyodide_page.run(source, vendor=vendor, architecture=architecture) is has_integer_dot
 
 
-def test_the_device_has_the_limits_asked_for(pyodide_page: PyodidePage) -> None:
+def test_device_has_the_requested_limits(pyodide_page: PyodidePage) -> None:
     source = """
     from tympan.gpu.device import Device
 
@@ -70,7 +72,7 @@ def test_the_device_has_the_limits_asked_for(pyodide_page: PyodidePage) -> None:
     assert pyodide_page.run(source) == 300_000_000
 
 
-def test_a_limit_out_of_reach_is_named(pyodide_page: PyodidePage) -> None:
+def test_insufficient_limit_is_named(pyodide_page: PyodidePage) -> None:
     source = """
     from tympan.gpu.device import Device
 
@@ -90,21 +92,23 @@ def test_a_limit_out_of_reach_is_named(pyodide_page: PyodidePage) -> None:
         ("@compute @workgroup_size(4096) fn main() {}", "4096"),
     ],
 )
-def test_a_refused_shader_raises_the_words_of_the_driver(pyodide_page: PyodidePage, shader: str, words: str) -> None:
+def test_rejected_shader_raises_the_driver_message(pyodide_page: PyodidePage, shader: str, words: str) -> None:
     with pytest.raises(Error, match=f"(?s)GpuFault: The GPU driver refused the shader broken: .*{words}"):
-        pyodide_page.run(f'{DEVICE}\nawait compile_source(device, "broken", shader, 1, {{}})', shader=shader)
+        pyodide_page.run(
+            f'{DEVICE}\nawait compile_shader(device, Shader.from_text("broken", shader), 1, {{}})', shader=shader
+        )
 
 
-def test_a_refused_buffer_raises_the_words_of_the_driver(pyodide_page: PyodidePage) -> None:
+def test_rejected_buffer_raises_the_driver_message(pyodide_page: PyodidePage) -> None:
     source = f"""{DEVICE}
-async with device.guard("too much"):
+async with device.error_scope("too much"):
     Buffer.new(device, "too much", 1 << 40)
 """
     with pytest.raises(Error, match="GpuFault: The GPU driver refused too much"):
         pyodide_page.run(source)
 
 
-def test_a_fault_of_a_command_is_raised_by_the_next_check(pyodide_page: PyodidePage) -> None:
+def test_error_of_a_command_is_raised_by_the_next_check(pyodide_page: PyodidePage) -> None:
     source = f"""{DEVICE}
 from asyncio import sleep
 
@@ -128,7 +132,7 @@ def test_arrays_of_any_size_are_uploaded_without_gaps(pyodide_page: PyodidePage)
     source = f"""{DEVICE}
 buffer = upload(device, "arrays", arrays, Usage.COPY_SRC)
 readback = Readback(device, "copy", buffer.n_bytes, 1)
-slot = readback.take()
+slot = readback.acquire()
 Queue(device, "copy").submit([], [Copy(buffer, slot, 0, buffer.n_bytes)])
 await readback.read(slot, buffer.n_bytes)
 """
@@ -137,14 +141,14 @@ await readback.read(slot, buffer.n_bytes)
     assert content.tobytes() == b"".join(array.tobytes() for array in arrays) + b"\0"
 
 
-def test_an_input_block_reaches_the_device_whole(pyodide_page: PyodidePage) -> None:
+def test_input_block_is_written_completely(pyodide_page: PyodidePage) -> None:
     source = f"""{DEVICE}
 place, nothing, angles = np.zeros(2, np.uint32), np.zeros(0), np.ones((3, 2), np.float32)
 block = InputBlock(device, "inputs", place=place, nothing=nothing, angles=angles)
 block.host["place"][:] = 7, 8
 block.host["angles"][1] = 0.5
 block.write()
-copy = await compile_source(device, "copy", '''
+copy = await compile_shader(device, Shader.from_text("copy", '''
     @group(0) @binding(0) var<storage, read> place: vec2<u32>;
     @group(0) @binding(1) var<storage, read> angles: array<vec2<f32>>;
     @group(0) @binding(2) var<storage, read_write> copy: array<f32>;
@@ -156,11 +160,11 @@ copy = await compile_source(device, "copy", '''
             copy[3 + 2 * i] = angles[i].y;
         }}
     }}
-''', 1, {{}})
+'''), 1, {{}})
 result = Buffer.new(device, "result", 32, Usage.STORAGE | Usage.COPY_SRC)
 readback = Readback(device, "result", 32, 1)
-slot = readback.take()
-dispatch = copy.on("copy", block.device["place"], block.device["angles"], result)
+slot = readback.acquire()
+dispatch = copy.bind("copy", block.device["place"], block.device["angles"], result)
 Queue(device, "copy").submit([dispatch], [Copy(result, slot, 0, 32)])
 (await readback.read(slot, 32)).view(np.float32).tolist()
 """

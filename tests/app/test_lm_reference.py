@@ -1,4 +1,4 @@
-"""The numpy transformer against the official outputs."""
+"""The numpy backend against the official outputs."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tympan.lm.weights import LMWeights
 LOGIT_TOLERANCE = 1e-4
 
 
-def say(reference: Reference, codes: Int32) -> list[Step]:
-    """Step 0 and then one step a frame of codes (T, K)."""
+def run_steps(reference: Reference, codes: Int32) -> list[Step]:
+    """Step 0, then one step per frame of codes (T, K)."""
 
     async def steps() -> list[Step]:
         state = reference.new_state()
@@ -30,11 +30,11 @@ def say(reference: Reference, codes: Int32) -> list[Step]:
     return run(steps())
 
 
-def test_logits_tokens_and_extra_heads_are_the_official_ones() -> None:
+def test_logits_tokens_and_extra_heads_equal_the_official_outputs() -> None:
     expected = golden().expected
     codes = expected["stream_codes"].T.astype(np.int32)
-    assert len(codes) > 3 * golden().lm_config.transformer.context, "the ring wraps"
-    steps = say(Reference(golden().lm_config, golden().lm_weights), codes)
+    assert len(codes) > 3 * golden().lm_config.transformer.context, "the KV cache wraps"
+    steps = run_steps(Reference(golden().lm_config, golden().lm_weights), codes)
     logits = np.array([step.logits for step in steps])
     np.testing.assert_allclose(logits, expected["primed_text_logits"], atol=LOGIT_TOLERANCE, rtol=0)
     np.testing.assert_array_equal([step.token for step in steps], expected["primed_text_tokens"])
@@ -42,18 +42,18 @@ def test_logits_tokens_and_extra_heads_are_the_official_ones() -> None:
     np.testing.assert_allclose(heads, expected["primed_extra_heads"], atol=1e-5, rtol=0)
 
 
-def test_the_direct_convention_is_the_same_function_with_the_first_frame_lost() -> None:
+def test_direct_convention_equals_the_primed_one_without_the_first_frame() -> None:
     expected = golden().expected
     codes = expected["stream_codes"].T.astype(np.int32)
-    steps = say(Reference(golden().lm_config, golden().lm_weights), codes[1:])
+    steps = run_steps(Reference(golden().lm_config, golden().lm_weights), codes[1:])
     np.testing.assert_array_equal([step.token for step in steps], expected["direct_text_tokens"])
 
 
-def test_one_key_more_in_the_ring_is_another_model() -> None:
+def test_one_more_slot_in_the_kv_cache_changes_the_tokens() -> None:
     sizes = golden().lm_config.transformer
     wider = replace(golden().lm_config, transformer=replace(sizes, context=sizes.context + 1))
     codes = golden().expected["stream_codes"].T.astype(np.int32)
-    tokens = [step.token for step in say(Reference(wider, golden().lm_weights), codes)]
+    tokens = [step.token for step in run_steps(Reference(wider, golden().lm_weights), codes)]
     assert tokens != golden().expected["primed_text_tokens"].tolist()
 
 
@@ -80,7 +80,7 @@ def test_wrong_shapes_and_missing_tensors_are_named() -> None:
         ("delays", [0, 1], "acoustic delays"),
     ],
 )
-def test_a_config_that_cannot_be_is_refused(key: str, value: object, message: str) -> None:
+def test_invalid_config_is_rejected(key: str, value: object, message: str) -> None:
     good = {
         "card": 128, "n_q": 8, "dep_q": 0, "dim": 128, "text_card": 256, "num_heads": 4, "num_layers": 3,
         "context": 24, "max_period": 1e5,

@@ -1,4 +1,4 @@
-"""A GPU that computes wrongly is refused: here by shaders in which one thing is changed."""
+"""The self-check rejects a GPU that computes wrong results, simulated by changing one expression of a shader."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ from tests.app.test_lm_webgpu import frames, in_q4
 from tests.conftest import PyodidePage
 
 BROKEN = """
-import tympan.gpu.kernel
-from tympan.lm.kernels import Tuning
-from tympan.lm.webgpu import WebGPUBackend
+import tympan.gpu.shaders
+from tympan.lm.webgpu.kernels import Tuning
+from tympan.lm.webgpu.backend import WebGPUBackend
 
-source_of, suits = tympan.gpu.kernel.source_of, Tuning.of
+read_shader, for_adapter = tympan.gpu.shaders.read_shader, Tuning.for_adapter
 
-def broken(name):
-    source = source_of(name)
-    assert name != shader or right in source, source
-    return source.replace(right, wrong) if name == shader else source
+def broken(folder, file):
+    source = read_shader(folder, file)
+    if file != f"{shader}.wgsl":
+        return source
+    assert right in source, source
+    return source.replace(right, wrong)
 
-tympan.gpu.kernel.source_of = broken
+tympan.gpu.shaders.read_shader = broken
 if subgroup_width:
-    Tuning.of = lambda adapter, ring: Tuning(subgroup_width)
+    Tuning.for_adapter = lambda adapter, kv_format: Tuning(subgroup_width)
 try:
     backend = await WebGPUBackend.create(config, weights)
 finally:
-    tympan.gpu.kernel.source_of, Tuning.of = source_of, suits
+    tympan.gpu.shaders.read_shader, Tuning.for_adapter = read_shader, for_adapter
 state = backend.new_state()
 result = backend.tuning.subgroup_width, [(await backend.step(state, frame)).token for frame in frames]
 backend.close()
@@ -36,7 +38,7 @@ result
 
 
 def opened(page: PyodidePage, shader: str, right: str, wrong: str, subgroup_width: int = 0) -> tuple[int, list[int]]:
-    """Which subgroups are used, and what is said. right: the text of a shader that becomes `wrong`."""
+    """The subgroup width in use and the tokens, with the text `right` of a shader replaced by `wrong`."""
     result: tuple[int, list[int]] = page.run(
         BROKEN,
         shader=shader, right=right, wrong=wrong, subgroup_width=subgroup_width,
@@ -48,26 +50,26 @@ def opened(page: PyodidePage, shader: str, right: str, wrong: str, subgroup_widt
 @pytest.mark.parametrize(
     ("shader", "right", "wrong", "kernel"),
     [
-        ("embed", "sum += quad_of(rows[t], quad)", "sum = quad_of(rows[t], quad)", "embed"),
+        ("embed", "sum += matrix_vec4(rows[t], i)", "sum = matrix_vec4(rows[t], i)", "embed"),
         ("q4_floats", "- 8.0 * total", "- 7.0 * total", "qkv"),
         ("qkv", "pair.y * rotation.x)", "pair.y * rotation.y)", "qkv"),
-        ("normed", "sums.squares / f32(k)", "sums.squares", "qkv"),
-        ("attention", "sum += of_query * pairs_of", "sum -= of_query * pairs_of", "attention"),
+        ("rms_norm", "sums.squares / f32(k)", "sums.squares", "qkv"),
+        ("attention", "sum += query_pair * decode_pairs", "sum -= query_pair * decode_pairs", "attention"),
         ("out_proj", "before.x + sums", "sums", "attention"),
         ("gate_up", "* sums.zw", "* sums.zz", "gate_up"),
         ("down", "before.x + sums", "before.x - sums", "down"),
-        ("head", "logits[quad] = sums", "logits[quad] = sums.yxzw", "head"),
+        ("head", "logits[i] = sums", "logits[i] = sums.yxzw", "head"),
         ("argmax", "b.logit > a.logit", "b.logit < a.logit", "argmax"),
     ],
 )
-def test_every_wrong_kernel_is_found(
+def test_every_wrong_kernel_is_detected(
     pyodide_page: PyodidePage, shader: str, right: str, wrong: str, kernel: str
 ) -> None:
     with pytest.raises(Error, match=f"GpuWrong: This GPU computes wrongly: .* “{kernel}”"):
         opened(pyodide_page, shader, right, wrong)
 
 
-def test_subgroups_that_are_wrong_are_not_used(pyodide_page: PyodidePage) -> None:
+def test_wrong_subgroups_are_not_used(pyodide_page: PyodidePage) -> None:
     width, tokens = opened(
         pyodide_page, "lanes_subgroup", "sums.rows += subgroupShuffleXor", "sums.rows -= subgroupShuffleXor", 4
     )
@@ -75,7 +77,7 @@ def test_subgroups_that_are_wrong_are_not_used(pyodide_page: PyodidePage) -> Non
     assert (width, tokens) == (0, official_q4_tokens(pyodide_page))
 
 
-def test_subgroups_that_are_right_are(pyodide_page: PyodidePage) -> None:
+def test_correct_subgroups_are_used(pyodide_page: PyodidePage) -> None:
     assert opened(pyodide_page, "lanes_subgroup", "sums.rows += ", "sums.rows += ", 4) == (
         4,
         official_q4_tokens(pyodide_page),

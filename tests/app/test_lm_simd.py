@@ -1,4 +1,4 @@
-"""The transformer on the CPU of the browser: against the official outputs, and against numpy on the same weights."""
+"""The SIMD backend against the official outputs, and against numpy with the same weights."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ ROOT = Path(__file__).parents[2]
 
 CREATE = """
 import numpy as np
-from tympan.lm.simd import SimdBackend
-from tympan.simd import module
+from tympan.lm.simd.backend import SimdBackend
+from tympan.wasm import module
 
 assert module.use(level) == level
 backend = await SimdBackend.create(config, weights)
@@ -56,21 +56,21 @@ def run_in_page(
 
 @pytest.mark.parametrize("level", ["relaxed", "simd"])
 @pytest.mark.parametrize("convert", [lambda weights: weights, in_q4, in_all_formats])
-def test_it_says_what_numpy_says(
+def test_tokens_and_logits_match_numpy(
     pyodide_page: PyodidePage, convert: Callable[[LMWeights], LMWeights], level: str
 ) -> None:
     weights = convert(golden().lm_weights)
     steps = run_in_page(pyodide_page, "result = await run(backend, frames, want_logits=True)", weights, level)
 
     wanted = reference_steps_of_golden(weights)
-    assert len(steps) > 3 * golden().lm_config.transformer.context, "the ring wraps"
+    assert len(steps) > 3 * golden().lm_config.transformer.context, "the KV cache wraps"
     assert [step.token for step in steps] == [step.token for step in wanted]
     atol = RELATIVE_TOLERANCE * np.abs(logits_of(wanted)).max(axis=1).min()
     np.testing.assert_allclose(logits_of(steps), logits_of(wanted), atol=atol, rtol=0)
     np.testing.assert_allclose(heads_of(steps), heads_of(wanted), atol=RELATIVE_TOLERANCE, rtol=0)
 
 
-def test_float32_weights_say_what_the_official_implementation_says(pyodide_page: PyodidePage) -> None:
+def test_float32_weights_match_the_official_outputs(pyodide_page: PyodidePage) -> None:
     steps = run_in_page(pyodide_page, "result = await run(backend, frames, want_logits=True)")
 
     assert [step.token for step in steps] == official_tokens()
@@ -78,19 +78,19 @@ def test_float32_weights_say_what_the_official_implementation_says(pyodide_page:
     np.testing.assert_allclose(logits_of(steps), official("text_logits"), atol=atol, rtol=0)
 
 
-def test_logits_come_only_when_asked_for_and_stay(pyodide_page: PyodidePage) -> None:
-    nothing, first, again = run_in_page(
+def test_logits_are_returned_on_request_and_not_overwritten(pyodide_page: PyodidePage) -> None:
+    unrequested, first, again = run_in_page(
         pyodide_page,
         """
-nothing = await run(backend, frames[:2])
+unrequested = await run(backend, frames[:2])
 state = backend.new_state()
 first = await backend.step(state, None, want_logits=True)
 kept = first.logits.copy()
 await backend.step(state, frames[1], want_logits=True)
-result = [step.logits for step in nothing], kept, first.logits
+result = [step.logits for step in unrequested], kept, first.logits
 """,
     )
-    assert nothing == [None, None]
+    assert unrequested == [None, None]
     np.testing.assert_array_equal(again, first)
 
 
@@ -104,7 +104,7 @@ def test_a_model_without_extra_heads(pyodide_page: PyodidePage) -> None:
     assert step == Step(token=official_tokens()[0])
 
 
-def test_streams_do_not_disturb_each_other(pyodide_page: PyodidePage) -> None:
+def test_streams_are_independent(pyodide_page: PyodidePage) -> None:
     streams = run_in_page(
         pyodide_page,
         """
@@ -120,14 +120,14 @@ result = [[step.token for step in steps] for steps in (alone, side, by_side)]
     assert streams == [official_tokens()] * 3
 
 
-def test_a_session_moves_over_when_the_gpu_is_lost_for_good(pyodide_page: PyodidePage) -> None:
-    """In the middle of a recording, with steps under way: no token is another one."""
+def test_a_stream_continues_on_simd_after_the_gpu_is_lost(pyodide_page: PyodidePage) -> None:
+    """In the middle of a recording with steps pending; the tokens do not change."""
     names, tokens = run_in_page(
         pyodide_page,
         """
 from tympan.errors import NoWebGPU
 from tympan.lm.recovery import RecoveringBackend
-from tympan.lm.webgpu import WebGPUBackend
+from tympan.lm.webgpu.backend import WebGPUBackend
 
 devices = []
 
@@ -169,7 +169,7 @@ def demo_lm() -> LMWeights:
 
 
 def demo_codes(path: Path) -> Int32:
-    """What Mimi makes of a recording and of the second of silence after it: (T, K)."""
+    """The codes of a recording followed by a second of silence: (T, K)."""
     with wave.open(str(path)) as file:
         samples = (np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768).astype(np.float32)
         resampler = Resampler(file.getframerate(), SAMPLE_RATE_HZ)
@@ -181,7 +181,7 @@ def demo_codes(path: Path) -> Int32:
 
 
 @pytest.mark.parametrize("level", ["relaxed", "simd"])
-def test_the_demo_model_hears_the_same_words(pyodide_page: PyodidePage, level: str) -> None:
+def test_the_demo_model_gives_the_same_words_as_numpy(pyodide_page: PyodidePage, level: str) -> None:
     config, weights = demo_files().manifest.lm_config, demo_lm()
     clip = [None, *demo_codes(ROOT / "tests" / "golden" / "speech.wav")]
     reference = Reference(config, weights)

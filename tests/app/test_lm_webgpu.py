@@ -1,4 +1,4 @@
-"""The transformer on the GPU: in float32 against the official outputs, in Q4 against the numpy transformer."""
+"""The WebGPU backend: in float32 against the official outputs, quantized against the numpy backend."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from playwright.sync_api import Error
 
 from tests.app.golden import golden
 from tests.conftest import PyodidePage
+from tests.shaders.conftest import same_shapes
 from tympan.arrays import Float32, Int32
 from tympan.config import LMConfig, TransformerConfig
 from tympan.gpu.device import AdapterInfo
 from tympan.lm.backend import Step
-from tympan.lm.gpu_model import needed_limits
-from tympan.lm.kernels import RingFormat, Tuning
 from tympan.lm.reference import Reference
+from tympan.lm.webgpu.kernels import KVFormat, Shape, Tuning
+from tympan.lm.webgpu.model import needed_limits
 from tympan.lm.weights import LayerWeights, LMWeights
 from tympan.weights import q8
 from tympan.weights.matrix import Matrix, dense, format_of
 from tympan.weights.q4 import quantize
-from tympan.weights.q8 import StoredQ8Matrix
+from tympan.weights.q8 import LazyQ8Matrix
 
 LOGIT_TOLERANCE = 1e-4
 INTEGER_TOLERANCE = 5e-4  # of the largest logit, with Q4 multiplied in integers
@@ -32,10 +33,9 @@ HALF_TOLERANCE = 2e-3  # of the largest logit, with keys and values in half floa
 
 CREATE = """
 import numpy as np
-from tympan.lm.kernels import Shape, Tuning
-from tympan.lm.webgpu import N_IN_FLIGHT, WebGPUBackend
+from tympan.lm.webgpu.backend import N_IN_FLIGHT, WebGPUBackend
 
-backend = await WebGPUBackend.create(config, weights, ring=ring, tuning=eval(tuning))
+backend = await WebGPUBackend.create(config, weights, kv_format=kv_format, tuning=tuning)
 
 async def run(backend, frames, **options):
     state = backend.new_state()
@@ -44,7 +44,7 @@ async def run(backend, frames, **options):
 
 
 def frames() -> list[Int32 | None]:
-    """What the steps are fed: the initial tokens, then the official codes."""
+    """Inputs of the steps: the initial tokens, then the official codes."""
     return [None, *golden().expected["stream_codes"].T.astype(np.int32)]
 
 
@@ -53,16 +53,16 @@ def run_in_page(
     source: str,
     weights: LMWeights | None = None,
     config: LMConfig | None = None,
-    ring: str = "f32",
-    tuning: str = "None",
+    kv_format: KVFormat = "f32",
+    tuning: Tuning | None = None,
 ) -> Any:
-    """tuning: a Python expression; None is what suits the adapter."""
+    """Run Python with an open `backend`; it must assign `result`. tuning: by default that of the adapter."""
     return page.run(
         f"{CREATE}\n{source}\nbackend.close()\nresult",
         config=config or golden().lm_config,
         weights=weights or golden().lm_weights,
         frames=frames(),
-        ring=ring,
+        kv_format=kv_format,
         tuning=tuning,
     )
 
@@ -89,7 +89,7 @@ def q4(matrix: Matrix) -> Matrix:
 
 
 def in_q4(weights: LMWeights) -> LMWeights:
-    """Every matrix in Q4, as a converted model has them; norms and extra heads stay dense."""
+    """Every matrix in Q4, as in a converted model; norms and extra heads stay dense."""
     return replace(
         weights,
         embeddings=tuple(q4(table) for table in weights.embeddings),
@@ -113,13 +113,13 @@ def in_q8(matrix: Matrix) -> Matrix:
 
 
 def with_q8_tables(weights: LMWeights) -> LMWeights:
-    """As `tympan quantize --embeddings q8` makes it."""
+    """As converted by `tympan quantize --embeddings q8`."""
     tables = tuple(map(in_q8, weights.embeddings))
     return replace(in_q4(weights), embeddings=tables, text_embedding=in_q8(weights.text_embedding))
 
 
 def in_all_formats(weights: LMWeights) -> LMWeights:
-    """Tables of one format after the other; of the matrices that are multiplied one in Q8, one dense, others in Q4."""
+    """Tables of alternating formats; of the other matrices one in Q8, one dense, the rest in Q4."""
     first, *others = in_q4(weights).layers
     rounded = [q4, in_q8, dense]
     return replace(
@@ -137,17 +137,17 @@ def reference_steps(weights: LMWeights) -> list[Step]:
     return [reference.step(state, frame, want_logits=True).step for frame in frames()]
 
 
-def test_float32_says_what_the_official_implementation_says(pyodide_page: PyodidePage) -> None:
+def test_float32_equals_the_official_outputs(pyodide_page: PyodidePage) -> None:
     steps = run_in_page(pyodide_page, "result = await run(backend, frames, want_logits=True)")
 
-    assert len(steps) > 3 * golden().lm_config.transformer.context, "the ring wraps"
+    assert len(steps) > 3 * golden().lm_config.transformer.context, "the KV cache wraps"
     np.testing.assert_allclose(logits_of(steps), official("text_logits"), atol=LOGIT_TOLERANCE, rtol=0)
     assert [step.token for step in steps] == official_tokens()
     np.testing.assert_allclose(heads_of(steps), official("extra_heads"), atol=LOGIT_TOLERANCE, rtol=0)
 
 
 @pytest.mark.parametrize("convert", [in_q4, with_q8_tables, in_all_formats])
-def test_blocks_say_what_numpy_says(pyodide_page: PyodidePage, convert: Callable[[LMWeights], LMWeights]) -> None:
+def test_quantized_matrices_equal_numpy(pyodide_page: PyodidePage, convert: Callable[[LMWeights], LMWeights]) -> None:
     weights = convert(golden().lm_weights)
     steps = run_in_page(pyodide_page, "result = await run(backend, frames, want_logits=True)", weights)
 
@@ -158,49 +158,51 @@ def test_blocks_say_what_numpy_says(pyodide_page: PyodidePage, convert: Callable
 
 
 @pytest.mark.parametrize(
-    ("has_integer_dot", "is_software", "ring", "has_integers"),
+    ("has_integer_dot", "is_software", "kv_format", "has_integers"),
     [(True, False, "f16", True), (True, False, "f32", False), (False, False, "f16", False), (True, True, "f16", False)],
 )
-def test_a_ring_in_float32_rounds_nothing(
-    has_integer_dot: bool, is_software: bool, ring: RingFormat, has_integers: bool
+def test_integers_are_not_used_with_a_float32_kv_cache(
+    has_integer_dot: bool, is_software: bool, kv_format: KVFormat, has_integers: bool
 ) -> None:
     adapter = AdapterInfo("nvidia", "", "", is_software, subgroup_width=32, has_integer_dot=has_integer_dot)
 
-    assert Tuning.of(adapter, ring).has_integers is has_integers
+    assert Tuning.for_adapter(adapter, kv_format).has_integers is has_integers
 
 
 LAYOUTS = {
-    "trees": "Tuning()",
-    "subgroups of 4": "Tuning(4)",
-    "subgroups within and across lanes": "Tuning(4, False, *map(Shape, (32, 64, 32, 32, 64, 8), (4, 8, 2, 32, 16, 4)))",
-    "integers": "Tuning(4, True)",
-    "many small splits": "Tuning(attention=16, n_split=4)",
-    "one lane": "Tuning(0, True, *[Shape(8, 1)] * 6)",
+    "trees": Tuning(),
+    "subgroups of 4": Tuning(4),
+    "subgroups within and across lanes": Tuning(
+        4, False, Shape(32, 4), Shape(64, 8), Shape(32, 2), Shape(32, 32), Shape(64, 16), Shape(8, 4)
+    ),
+    "integers": Tuning(4, True),
+    "many small splits": Tuning(attention=16, n_split=4),
+    "one lane": Tuning(0, True, **same_shapes(8, 1)),
 }
 
 
 @pytest.mark.parametrize("tuning", LAYOUTS.values(), ids=LAYOUTS)
 @pytest.mark.parametrize("convert", [lambda weights: weights, in_all_formats], ids=["f32", "all formats"])
-def test_every_layout_computes_the_same(
-    pyodide_page: PyodidePage, tuning: str, convert: Callable[[LMWeights], LMWeights]
+def test_every_tuning_equals_numpy(
+    pyodide_page: PyodidePage, tuning: Tuning, convert: Callable[[LMWeights], LMWeights]
 ) -> None:
     weights = convert(golden().lm_weights)
     source = "result = await run(backend, frames[:40], want_logits=True)"
     steps = run_in_page(pyodide_page, source, weights, tuning=tuning)
 
     wanted = reference_steps(weights)[:40]
-    tolerance = INTEGER_TOLERANCE * np.abs(logits_of(wanted)).max() if "True" in tuning else LOGIT_TOLERANCE
+    tolerance = INTEGER_TOLERANCE * np.abs(logits_of(wanted)).max() if tuning.has_integers else LOGIT_TOLERANCE
     np.testing.assert_allclose(logits_of(steps), logits_of(wanted), atol=tolerance, rtol=0)
     assert [step.token for step in steps] == [step.token for step in wanted]
 
 
 @pytest.mark.parametrize("convert", [lambda weights: weights, in_q4], ids=["f32", "q4"])
-def test_rings_of_half_floats_change_little(
+def test_half_float_kv_cache_changes_no_token(
     pyodide_page: PyodidePage, convert: Callable[[LMWeights], LMWeights]
 ) -> None:
-    """The same tokens, each from logits that are as good as equal."""
+    """The tokens are equal and the logits nearly so."""
     weights = convert(golden().lm_weights)
-    steps = run_in_page(pyodide_page, "result = await run(backend, frames, want_logits=True)", weights, ring="f16")
+    steps = run_in_page(pyodide_page, "result = await run(backend, frames, want_logits=True)", weights, kv_format="f16")
 
     wanted = reference_steps(weights)
     largest = np.abs(logits_of(wanted)).max()
@@ -210,14 +212,16 @@ def test_rings_of_half_floats_change_little(
 
 @pytest.mark.parametrize(("d", "n_heads", "h"), [(20, 1, 7), (12, 6, 33), (38, 19, 5), (330, 3, 100)])
 @pytest.mark.parametrize("context", [1, 5])
-def test_sizes_that_nothing_divides(pyodide_page: PyodidePage, d: int, n_heads: int, h: int, context: int) -> None:
+def test_sizes_that_are_no_multiple_of_a_block(
+    pyodide_page: PyodidePage, d: int, n_heads: int, h: int, context: int
+) -> None:
     config, weights = odd_model(d, n_heads, h, context)
     codes = np.random.default_rng(5).integers(0, config.card, (7, config.n_codebooks)).astype(np.int32)
     fed = [None, *codes]
     reference = Reference(config, weights)
     state = reference.new_state()
     wanted = [reference.step(state, frame, want_logits=True).step for frame in fed]
-    for tuning in ("None", "Tuning(4)"):
+    for tuning in (None, Tuning(4)):
         source = f"""
 fed = [None, *np.array({codes.tolist()}, np.int32)]
 result = await run(backend, fed, want_logits=True)
@@ -227,7 +231,7 @@ result = await run(backend, fed, want_logits=True)
 
 
 def odd_model(d: int, n_heads: int, h: int, context: int) -> tuple[LMConfig, LMWeights]:
-    """A random model of matrices of all formats."""
+    """A random model with matrices of all formats."""
     config = replace(
         golden().lm_config,
         transformer=TransformerConfig(d, 2, n_heads, context, 1000.0),
@@ -254,25 +258,25 @@ def odd_model(d: int, n_heads: int, h: int, context: int) -> tuple[LMConfig, LMW
     )
 
 
-def test_logits_come_only_when_asked_for(pyodide_page: PyodidePage) -> None:
+def test_logits_are_returned_only_on_request(pyodide_page: PyodidePage) -> None:
     steps = run_in_page(pyodide_page, "result = await run(backend, frames[:2])")
 
     assert [step.logits for step in steps] == [None, None]
 
 
-def test_a_model_without_extra_heads(pyodide_page: PyodidePage) -> None:
+def test_model_without_extra_heads(pyodide_page: PyodidePage) -> None:
     step = pyodide_page.run(
         f"{CREATE}\nstep, = await run(backend, [None])\nbackend.close()\nstep",
         config=replace(golden().lm_config, n_extra_heads=0),
         weights=replace(golden().lm_weights, extra_heads=()),
-        ring="f32",
-        tuning="None",
+        kv_format="f32",
+        tuning=None,
     )
 
     assert step == Step(token=official_tokens()[0])
 
 
-def test_steps_may_be_awaited_late_and_in_any_order(pyodide_page: PyodidePage) -> None:
+def test_steps_can_be_awaited_late_and_in_any_order(pyodide_page: PyodidePage) -> None:
     tokens = run_in_page(
         pyodide_page,
         """
@@ -287,7 +291,7 @@ result = tokens
     assert tokens == official_tokens()
 
 
-def test_more_unread_steps_than_slots_are_refused_and_change_nothing(pyodide_page: PyodidePage) -> None:
+def test_too_many_pending_steps_are_rejected_without_effect(pyodide_page: PyodidePage) -> None:
     refusal, tokens = run_in_page(
         pyodide_page,
         """
@@ -307,8 +311,8 @@ result = refusal, tokens
     assert tokens == official_tokens()[: len(tokens)]
 
 
-def test_streams_do_not_disturb_each_other(pyodide_page: PyodidePage) -> None:
-    """One stream whole, then two new ones side by side."""
+def test_streams_are_independent(pyodide_page: PyodidePage) -> None:
+    """One stream alone, then two new streams in alternation."""
     streams = run_in_page(
         pyodide_page,
         """
@@ -325,8 +329,8 @@ result = [[step.token for step in steps] for steps in (alone, side, by_side)]
     assert streams == [official_tokens()] * 3
 
 
-def test_a_dropped_stream_gives_its_memory_back(pyodide_page: PyodidePage) -> None:
-    """A later write to a destroyed buffer is what the driver reports."""
+def test_deleted_stream_frees_its_memory(pyodide_page: PyodidePage) -> None:
+    """The driver reports the later use of a destroyed buffer."""
     report = run_in_page(
         pyodide_page,
         """
@@ -336,7 +340,7 @@ state = backend.new_state()
 dispatches, report = state.dispatches, None
 del state
 try:
-    async with backend.device.guard("a stream"):
+    async with backend.device.error_scope("a stream"):
         backend.queue.submit(dispatches)
 except GpuFault as error:
     report = str(error)
@@ -347,8 +351,8 @@ result = report
     assert "destroyed" in report
 
 
-def test_nothing_is_created_for_a_step(pyodide_page: PyodidePage) -> None:
-    """Of all that a device can make, a step makes one encoder. It writes once and submits once."""
+def test_a_step_creates_only_a_command_encoder(pyodide_page: PyodidePage) -> None:
+    """A step creates one encoder and no other GPU object. It writes once and submits once."""
     calls = run_in_page(
         pyodide_page,
         """
@@ -380,8 +384,8 @@ restore()
     assert calls == ["writeBuffer", "createCommandEncoder", "submit"] * 3
 
 
-def test_sessions_have_no_end(pyodide_page: PyodidePage) -> None:
-    """Thousands of steps round and round the ring: nothing is created on the GPU, nothing is kept by Python."""
+def test_long_streams_use_constant_memory(pyodide_page: PyodidePage) -> None:
+    """Thousands of steps over a small KV cache create no GPU object, and Python keeps no memory."""
     config, weights = odd_model(d=12, n_heads=1, h=7, context=5)
     n_created, n_objects, n_heap_bytes, position = run_in_page(
         pyodide_page,
@@ -419,10 +423,10 @@ result = counts.created, after[0] - before[0], after[1] - before[1], state.posit
     assert position == (1 << 40) + 2400
     assert n_created == 0
     assert n_heap_bytes == 0
-    assert n_objects < 200, "a step that kept one thing would leave 2,000; some are on their way at any time"
+    assert n_objects < 200, "one object kept per step would be 2,000; a few are always pending"
 
 
-def test_a_lost_device_is_reported_by_every_later_step(pyodide_page: PyodidePage) -> None:
+def test_lost_device_is_reported_by_every_later_step(pyodide_page: PyodidePage) -> None:
     kinds = run_in_page(
         pyodide_page,
         """
@@ -435,32 +439,32 @@ async def kind_of(make):
         return error.kind
 
 state = backend.new_state()
-on_its_way = backend.step(state, None)
+pending = backend.step(state, None)
 backend.device.handle.destroy()
-result = [await kind_of(lambda: on_its_way), await kind_of(lambda: backend.step(state, frames[1]))]
+result = [await kind_of(lambda: pending), await kind_of(lambda: backend.step(state, frames[1]))]
 """,
     )
 
     assert kinds == ["DeviceLost", "DeviceLost"]
 
 
-def test_the_memory_of_tables_is_told_without_reading_them() -> None:
+def test_needed_limits_do_not_read_the_tables() -> None:
     config, weights = golden().lm_config, golden().lm_weights
     k = config.transformer.d
 
     def unread(part: str) -> NDArray[Any]:
         raise AssertionError(part)
 
-    tables = tuple(StoredQ8Matrix(10_000, k, unread) for _ in weights.embeddings)
-    text_table = StoredQ8Matrix(20_000, k, unread)
+    tables = tuple(LazyQ8Matrix(10_000, k, unread) for _ in weights.embeddings)
+    text_table = LazyQ8Matrix(20_000, k, unread)
     large = replace(weights, embeddings=tables, text_embedding=text_table)
     limits = needed_limits(config, large, Tuning(), "f16")
     assert limits["maxBufferSize"] == (10_000 * len(tables) + 20_000) * k
 
 
-def test_a_model_too_large_for_the_adapter_names_the_limit(pyodide_page: PyodidePage) -> None:
+def test_model_too_large_for_the_adapter_names_the_limit(pyodide_page: PyodidePage) -> None:
     sizes = golden().lm_config.transformer
     wider = replace(golden().lm_config, transformer=replace(sizes, context=10_000_000))
 
     with pytest.raises(Error, match=r"GpuLimit: .* maxBufferSize is \d+, 2560000000 is needed"):
-        run_in_page(pyodide_page, "", config=wider, ring="f16")
+        run_in_page(pyodide_page, "", config=wider, kv_format="f16")

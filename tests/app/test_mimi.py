@@ -1,4 +1,4 @@
-"""The encoder against the official outputs, and against what its own definition promises."""
+"""The encoder against the official outputs, and the properties of its definition."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ def stream(mimi: Mimi, frames: Float32) -> Int32:
     return np.stack([mimi.step(state, frame) for frame in frames])
 
 
-def test_streamed_latents_and_codes_are_the_official_ones() -> None:
+def test_streamed_latents_and_codes_match_the_official_ones() -> None:
     state = golden().mimi.new_state()
     latents = np.concatenate([golden().mimi.stream_latent(state, frame[None]) for frame in golden().frames])
     np.testing.assert_allclose(latents.T, golden().expected["mimi_latent_stream"], atol=LATENT_TOLERANCE, rtol=0)
     np.testing.assert_array_equal(stream(golden().mimi, golden().frames).T, golden().expected["mimi_codes_stream"])
 
 
-def test_whole_clip_latents_and_codes_are_the_official_ones() -> None:
+def test_whole_clip_latents_and_codes_match_the_official_ones() -> None:
     latents = golden().mimi.latent(golden().pcm)
     np.testing.assert_allclose(latents.T, golden().expected["mimi_latent_batch"], atol=LATENT_TOLERANCE, rtol=0)
     np.testing.assert_array_equal(golden().mimi(golden().pcm).T, golden().expected["mimi_codes_batch"])
 
 
-def test_silence_in_the_same_stream_flushes_with_the_official_codes() -> None:
+def test_silence_at_the_end_of_a_stream_gives_the_official_codes() -> None:
     official = golden().expected["stream_codes"].T
     silence = np.zeros((len(official) - len(golden().frames), FRAME_SAMPLES), np.float32)
     codes = stream(golden().mimi, np.concatenate([golden().frames, silence]))
     np.testing.assert_array_equal(codes, official)
-    assert (codes[-len(silence) :] != codes[-1]).any(), "silence is not a constant code"
+    assert (codes[-len(silence) :] != codes[-1]).any(), "silence does not give a constant code"
 
 
-def test_a_full_ring_makes_the_stream_differ_from_the_whole_clip() -> None:
+def test_a_full_kv_cache_makes_the_stream_differ_from_the_whole_clip() -> None:
     n_full = golden().mimi.config.transformer.context // 2
     streamed, whole = stream(golden().mimi, golden().frames), golden().mimi(golden().pcm)
     np.testing.assert_array_equal(streamed[:n_full], whole[:n_full])
@@ -56,7 +56,7 @@ def test_a_full_ring_makes_the_stream_differ_from_the_whole_clip() -> None:
     assert (streamed != whole).sum() == official > 0
 
 
-def test_the_first_query_of_a_full_ring_has_lost_its_oldest_key() -> None:
+def test_the_first_query_of_a_frame_with_a_full_kv_cache_has_lost_its_oldest_key() -> None:
     """A stream is a whole clip in which key j reaches query p iff max(p - S, e - S) < j <= p; e ends the frame of p."""
     config, layers = replace(golden().mimi.config.transformer, n_layers=1), golden().mimi.weights.layers[:1]
     x = np.random.default_rng(0).standard_normal((2 * config.context, config.d), dtype=np.float32)
@@ -77,15 +77,15 @@ def test_future_input_never_changes_past_output() -> None:
     assert (before[n_past:] != after[n_past:]).any()
 
 
-@pytest.mark.parametrize("sound", ["silence", "clipped", "dc", "noise"])
-def test_extreme_input_gives_codes_within_the_codebooks(sound: str) -> None:
+@pytest.mark.parametrize("signal", ["silence", "clipped", "dc", "noise"])
+def test_extreme_input_gives_valid_codes(signal: str) -> None:
     rng = np.random.default_rng(2)
     frames = {
         "silence": np.zeros((50, FRAME_SAMPLES)),
         "clipped": np.sign(rng.standard_normal((50, FRAME_SAMPLES))),
         "dc": np.ones((50, FRAME_SAMPLES)),
         "noise": rng.uniform(-1, 1, (50, FRAME_SAMPLES)),
-    }[sound].astype(np.float32)
+    }[signal].astype(np.float32)
     codes = stream(golden().mimi, frames)
     assert codes.min() >= 0
     assert codes.max() < golden().mimi.config.n_bins
@@ -106,7 +106,7 @@ def test_a_streamed_convolution_equals_the_whole_one() -> None:
     np.testing.assert_allclose(streamed, plain, atol=1e-5)
 
 
-def test_only_the_downsampling_repeats_its_first_input() -> None:
+def test_only_the_downsampling_pads_with_its_first_input() -> None:
     weights = golden().mimi.weights
     assert weights.downsample.replicate
     assert not weights.seanet.first.replicate
@@ -116,7 +116,7 @@ def test_only_the_downsampling_repeats_its_first_input() -> None:
     np.testing.assert_allclose(first, repeated, atol=1e-5)
 
 
-def test_erf_is_exact_to_float32() -> None:
+def test_erf_is_accurate_to_float32() -> None:
     x = np.linspace(-6, 6, 20_001, dtype=np.float32)
     np.testing.assert_allclose(erf(x), [exact_erf(value) for value in x], atol=3e-7)
 

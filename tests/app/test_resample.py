@@ -1,4 +1,4 @@
-"""The resampler against sines, which it must keep or remove."""
+"""The resampler on sines: those in the passband are kept, those above it are removed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def resample(x: Float32, from_hz: int, n_chunks: int = 1) -> Float32:
 
 
 @pytest.mark.parametrize("rate_hz", RATES_HZ)
-def test_what_lies_in_the_band_is_kept_in_place(rate_hz: int) -> None:
+def test_a_sine_in_the_passband_is_kept_in_phase(rate_hz: int) -> None:
     y = resample(sine(1000, rate_hz), rate_hz)
     n = min(len(y), TO_HZ)
     assert abs(n - TO_HZ) <= 1
@@ -30,12 +30,12 @@ def test_what_lies_in_the_band_is_kept_in_place(rate_hz: int) -> None:
 
 
 @pytest.mark.parametrize("rate_hz", [rate_hz for rate_hz in RATES_HZ if rate_hz > TO_HZ])
-def test_what_lies_above_the_new_band_is_gone(rate_hz: int) -> None:
+def test_a_sine_above_the_output_band_is_removed(rate_hz: int) -> None:
     y = resample(sine(13_000, rate_hz), rate_hz)
     assert np.abs(y[500:-500]).max() < 1e-4  # -80 dB; linear interpolation leaves an alias of -10 dB
 
 
 @pytest.mark.parametrize("rate_hz", RATES_HZ)
-def test_the_output_does_not_depend_on_the_chunks(rate_hz: int) -> None:
+def test_the_output_does_not_depend_on_the_chunk_size(rate_hz: int) -> None:
     x = np.random.default_rng(0).uniform(-1, 1, rate_hz // 2).astype(np.float32)
     np.testing.assert_array_equal(resample(x, rate_hz), resample(x, rate_hz, n_chunks=171))

@@ -1,4 +1,4 @@
-"""Token ids to text, words and captions."""
+"""Token ids -> text, words and captions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def tokenizer() -> Tokenizer:
     return Tokenizer.from_bytes((GOLDEN / "tokenizer.model").read_bytes())
 
 
-def test_pieces_are_those_of_sentencepiece(sentencepiece: SentencePieceProcessor, tokenizer: Tokenizer) -> None:
+def test_decoding_matches_sentencepiece(sentencepiece: SentencePieceProcessor, tokenizer: Tokenizer) -> None:
     assert len(tokenizer.pieces) == sentencepiece.get_piece_size()
     rng = np.random.default_rng(0)
     for _ in range(50):
@@ -42,7 +42,7 @@ def test_special_ids_and_ids_beyond_the_end_have_no_text(tokenizer: Tokenizer) -
 
 
 @pytest.mark.parametrize("bad", [b"", b"\x00", b"not a model at all", b"\x0a\xff\xff", b"\x0a\x7f\x0a"])
-def test_a_file_that_is_no_tokenizer_is_refused(bad: bytes) -> None:
+def test_an_invalid_tokenizer_file_is_rejected(bad: bytes) -> None:
     with pytest.raises(BadModel):
         Tokenizer.from_bytes(bad)
 
@@ -63,7 +63,7 @@ def words_of(tokenizer: Tokenizer, tokens: list[int], end_s: float = 100.0) -> l
     return builder.words
 
 
-def test_words_start_when_the_rust_server_says(tokenizer: Tokenizer) -> None:
+def test_word_starts_match_the_rust_server(tokenizer: Tokenizer) -> None:
     """Source: kyutai-labs/moshi@e6a55d2 rust/moshi-core/src/asr.rs, run over the golden tokens in meta.json."""
     events = json.loads((GOLDEN / "meta.json").read_text())["word_events"]["rust_first_S_steps_of_primed"]
     tokens = golden().expected["primed_text_tokens"].tolist()
@@ -84,12 +84,12 @@ def test_a_word_is_complete_at_the_padding_after_it(
     assert builder.push(PAD) == [Word("the", start, round(start + 2 * FRAME_S, 2))]
     for token in [PAD, PAD, BOUNDARY]:
         assert builder.push(token) == []
-    assert builder.words[0].end == round((16 - 6) * FRAME_S, 2), "it reaches to where the next one begins"
+    assert builder.words[0].end == round((16 - 6) * FRAME_S, 2), "it extends to the start of the next word"
     assert builder.push(le) == []
     assert [word.text for word in builder.finish(end_s=2.0)] == ["le"]
 
 
-def test_words_without_a_boundary_between_them_are_two(
+def test_words_without_a_boundary_between_them_are_separate(
     sentencepiece: SentencePieceProcessor, tokenizer: Tokenizer
 ) -> None:
     the, re, le = (sentencepiece.piece_to_id(piece) for piece in ("▁the", "re", "▁le"))
@@ -98,7 +98,7 @@ def test_words_without_a_boundary_between_them_are_two(
     assert words[0].end == words[1].start
 
 
-def test_a_word_before_a_long_pause_does_not_reach_across_it(
+def test_a_word_does_not_extend_across_a_long_pause(
     sentencepiece: SentencePieceProcessor, tokenizer: Tokenizer
 ) -> None:
     the = sentencepiece.piece_to_id("▁the")
@@ -125,19 +125,19 @@ def test_srt() -> None:
     )
 
 
-def test_vtt_escapes_what_would_be_markup() -> None:
+def test_vtt_escapes_markup() -> None:
     assert captions.vtt(WORDS) == (
         "WEBVTT\n\n00:00:00.400 --> 00:00:01.760\nTom &amp; &lt;Jerry&gt;\n\n01:02:05.040 --> 01:02:06.000\nlater\n"
     )
 
 
-def test_no_words_make_an_empty_file() -> None:
+def test_no_words_give_an_empty_file() -> None:
     assert captions.srt([]) == ""
     assert captions.vtt([]) == "WEBVTT\n"
     assert json.loads(captions.to_json([])) == []
 
 
-def test_cues_stay_short_enough_to_read() -> None:
+def test_cues_fit_a_line() -> None:
     words = [Word("something", i * 0.4, i * 0.4 + 0.4) for i in range(40)]
     lines = [line for line in captions.srt(words).splitlines() if "something" in line]
     assert len(lines) > 1

@@ -1,4 +1,4 @@
-"""The main path under CPython: whole recordings, streams, and recordings that come in while they are transcribed."""
+"""The main path in CPython: whole recordings, streams, and sessions that are transcribed as audio arrives."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.awaiting import run
 from tympan.arrays import Float32, Int32
 from tympan.config import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from tympan.errors import BadOption, DeviceLost, TooSlow
-from tympan.lm.backend import Done
-from tympan.lm.reference import Reference, State
+from tympan.lm.backend import CompletedStep
+from tympan.lm.reference import Reference, ReferenceState
 from tympan.loading import load
 from tympan.resample import Resampler
-from tympan.session import LONGEST_BACKLOG_S, Heard, Session
+from tympan.session import MAX_BACKLOG_S, Session, TranscriptUpdate
 from tympan.text.tokenizer import Tokenizer
 from tympan.transcriber import Transcriber
 from tympan.transcript import Trace, Transcript
@@ -38,7 +38,7 @@ def whole(transcriber: Transcriber) -> Transcript:
     return run(transcriber.transcribe(golden().pcm, trace=Trace.LOGITS))
 
 
-def test_a_recording_gives_the_official_codes_tokens_and_logits(whole: Transcript) -> None:
+def test_a_recording_matches_the_official_codes_tokens_and_logits(whole: Transcript) -> None:
     expected = golden().expected
     n_frames, n_steps = expected["stream_codes"].shape[1], len(expected["primed_text_tokens"])
     assert whole.codes is not None
@@ -52,22 +52,20 @@ def test_a_recording_gives_the_official_codes_tokens_and_logits(whole: Transcrip
     assert len(whole.tokens) == len(whole.codes) + 1
 
 
-def test_the_text_is_what_the_tokens_say(whole: Transcript, transcriber: Transcriber) -> None:
+def test_the_text_is_the_decoded_tokens(whole: Transcript, transcriber: Transcriber) -> None:
     assert whole.tokens is not None
     assert whole.text == transcriber.tokenizer.decode(whole.tokens)
     assert "".join(word.text for word in whole.words) == whole.text.replace(" ", "")
 
 
-def test_traces_are_kept_only_when_asked_for(transcriber: Transcriber) -> None:
+def test_traces_are_kept_only_on_request(transcriber: Transcriber) -> None:
     plain = run(transcriber.transcribe(golden().pcm[: 10 * FRAME_SAMPLES]))
     assert (plain.codes, plain.tokens, plain.logits) == (None, None, None)
     assert set(plain.to_json()) == {"text", "words", "seconds", "frames", "timing"}
 
 
 @pytest.mark.parametrize("chunk", [1000, FRAME_SAMPLES, 5001])
-def test_the_result_does_not_depend_on_how_the_sound_comes_in(
-    whole: Transcript, transcriber: Transcriber, chunk: int
-) -> None:
+def test_the_result_does_not_depend_on_the_chunk_size(whole: Transcript, transcriber: Transcriber, chunk: int) -> None:
     async def streamed() -> Transcript:
         stream = transcriber.stream(trace=Trace.TOKENS)
         for start in range(0, len(golden().pcm), chunk):
@@ -83,13 +81,13 @@ def test_a_last_partial_frame_is_not_lost(transcriber: Transcriber) -> None:
     assert result.frames == 11
 
 
-def test_nothing_heard_is_an_empty_transcript(transcriber: Transcriber) -> None:
+def test_no_audio_gives_an_empty_transcript(transcriber: Transcriber) -> None:
     result = run(transcriber.transcribe(np.zeros(0, np.float32)))
     assert (result.frames, result.seconds) == (0, 0.0)
 
 
-def test_the_demo_model_understands_its_own_kind_of_voice() -> None:
-    """Its weights as shipped, on the speech that the browser tests use too."""
+def test_the_demo_model_transcribes_synthetic_speech() -> None:
+    """The shipped weights, on the speech that the browser tests also use."""
     with wave.open(str(GOLDEN.parent / "speech.wav")) as file:
         samples = (np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768).astype(np.float32)
         resampler = Resampler(file.getframerate(), SAMPLE_RATE_HZ)
@@ -99,37 +97,37 @@ def test_the_demo_model_understands_its_own_kind_of_voice() -> None:
     assert loaded.manifest.languages == ("en",)
 
 
-def test_an_unknown_backend_is_refused_before_anything_is_read() -> None:
+def test_an_unknown_backend_is_rejected_before_anything_is_read() -> None:
     with pytest.raises(BadOption, match="auto, webgpu, simd, numpy"):
         run(load(Folder(Path("nowhere")), "abacus"))
 
 
 def test_a_session_reports_every_frame_and_ends_like_a_stream(whole: Transcript, transcriber: Transcriber) -> None:
-    heard: list[Heard] = []
+    updates: list[TranscriptUpdate] = []
 
     async def session() -> Transcript:
-        recording = Session(transcriber, trace=Trace.TOKENS, on_heard=heard.append)
+        recording = Session(transcriber, trace=Trace.TOKENS, on_update=updates.append)
         await recording.feed(golden().pcm)
         return await recording.finish()
 
     assert run(session()).tokens == whole.tokens
-    assert len(heard) == 75
-    assert [report.seconds for report in heard] == sorted(report.seconds for report in heard)
-    assert heard[-1].backlog_s == 0
-    reported = [word.text for report in heard for word in report.words]
+    assert len(updates) == 75
+    assert [update.seconds for update in updates] == sorted(update.seconds for update in updates)
+    assert updates[-1].backlog_s == 0
+    reported = [word.text for update in updates for word in update.words]
     assert reported == [word.text for word in whole.words][: len(reported)]
 
 
-def test_a_session_resamples_what_comes_at_another_rate(transcriber: Transcriber) -> None:
+def test_a_session_resamples_other_sample_rates(transcriber: Transcriber) -> None:
     async def session() -> Transcript:
         recording = Session(transcriber, 48_000)
-        recording.hear(np.zeros(48_000, np.float32))
+        recording.push(np.zeros(48_000, np.float32))
         return await recording.finish()
 
     assert run(session()).seconds == pytest.approx(1.0, abs=0.01)
 
 
-def test_a_file_is_taken_no_faster_than_it_is_transcribed(transcriber: Transcriber) -> None:
+def test_a_file_is_read_no_faster_than_it_is_transcribed(transcriber: Transcriber) -> None:
     async def session() -> float:
         recording = Session(transcriber)
         for _ in range(4):
@@ -139,55 +137,57 @@ def test_a_file_is_taken_no_faster_than_it_is_transcribed(transcriber: Transcrib
     assert run(session()) <= 4.0
 
 
-def test_a_voice_that_runs_too_far_ahead_is_an_error_and_not_lost(transcriber: Transcriber) -> None:
-    n_seconds = int(LONGEST_BACKLOG_S) + 1
+def test_too_large_a_backlog_is_an_error_and_loses_no_audio(transcriber: Transcriber) -> None:
+    n_seconds = int(MAX_BACKLOG_S) + 1
 
     async def session() -> None:
         recording = Session(transcriber)
         for _ in range(n_seconds):
-            recording.hear(np.zeros(SAMPLE_RATE_HZ, np.float32))
-        assert recording.backlog_s == n_seconds, "all of it is kept"
+            recording.push(np.zeros(SAMPLE_RATE_HZ, np.float32))
+        assert recording.backlog_s == n_seconds, "all audio is kept"
         with pytest.raises(TooSlow):
-            recording.hear(np.zeros(SAMPLE_RATE_HZ, np.float32))
+            recording.push(np.zeros(SAMPLE_RATE_HZ, np.float32))
         recording.abandon()
 
     run(session())
 
 
 def test_an_abandoned_session_stops_in_the_middle(transcriber: Transcriber) -> None:
-    heard: list[Heard] = []
+    updates: list[TranscriptUpdate] = []
 
     async def session() -> None:
-        recording = Session(transcriber, on_heard=heard.append)
-        recording.hear(np.zeros(4 * SAMPLE_RATE_HZ, np.float32))
-        while not heard:
+        recording = Session(transcriber, on_update=updates.append)
+        recording.push(np.zeros(4 * SAMPLE_RATE_HZ, np.float32))
+        while not updates:
             await asyncio.sleep(0)
         recording.abandon()
-        await recording._pump
+        await recording._worker
 
     run(session())
-    assert len(heard) < 5
+    assert len(updates) < 5
 
 
 class Failing(Reference):
-    """A GPU that goes away after a second."""
+    """A backend that fails after a second."""
 
-    def step(self, state: State, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False) -> Done:
+    def step(
+        self, state: ReferenceState, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False
+    ) -> CompletedStep:
         if state.position == 12:
             raise DeviceLost("unplugged")
         return super().step(state, codes, text=text, want_logits=want_logits)
 
 
-def test_what_ends_a_session_reaches_whoever_feeds_it(transcriber: Transcriber) -> None:
+def test_an_error_of_the_backend_is_raised_by_feed_and_finish(transcriber: Transcriber) -> None:
     broken = Transcriber(transcriber.mimi, Failing(golden().lm_config, golden().lm_weights), transcriber.tokenizer)
-    sound: Float32 = np.zeros(8 * SAMPLE_RATE_HZ, np.float32)
+    audio: Float32 = np.zeros(8 * SAMPLE_RATE_HZ, np.float32)
 
     async def feed() -> None:
-        await Session(broken).feed(sound)
+        await Session(broken).feed(audio)
 
     async def finish() -> None:
         session = Session(broken)
-        session.hear(sound)
+        session.push(audio)
         await session.finish()
 
     for failing in (feed, finish):

@@ -1,4 +1,4 @@
-"""What all formats of blocks have in common: rounding, rows, GGUF, matrices in a file, and what is refused."""
+"""Behaviour shared by all block formats: rounding, rows, GGUF, lazy matrices, and rejected input."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tympan.arrays import Float32
 from tympan.errors import BadModel
 from tympan.weights import q4, q8
 from tympan.weights.blocks import BlockFormat, BlockMatrix
-from tympan.weights.matrix import BLOCKS, STORED, dense, format_of, loaded, n_bytes_of, rows_of
+from tympan.weights.matrix import BLOCKS, LAZY_BLOCKS, dense, format_of, in_memory, n_bytes_of, rows_of
 from tympan.weights.tensors import Tensors
 
 Quantize: TypeAlias = Callable[[Float32], BlockMatrix]
@@ -41,14 +41,14 @@ def test_quantizing_twice_changes_nothing(block_format: BlockFormat) -> None:
 
 
 @ALL_FORMATS
-def test_padding_is_zero(block_format: BlockFormat) -> None:
+def test_padding_dequantizes_to_zero(block_format: BlockFormat) -> None:
     matrix = quantized(block_format, 3, 40)
     assert not type(matrix)(matrix.blocks, matrix.scale, 64).dequantize()[:, 40:].any()
 
 
 @ALL_FORMATS
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e7])
-def test_what_has_no_scale_is_refused(block_format: BlockFormat, value: float) -> None:
+def test_value_beyond_float16_scale_is_rejected(block_format: BlockFormat, value: float) -> None:
     matrix = random_matrix(4, 64)
     matrix[2, 40] = value
     with pytest.raises(BadModel, match="not finite"):
@@ -76,12 +76,12 @@ def test_rows_equal_the_dequantized_matrix(block_format: BlockFormat) -> None:
 
 
 @ALL_FORMATS
-def test_layout_that_does_not_fit_is_refused(block_format: BlockFormat) -> None:
+def test_wrong_layout_is_rejected(block_format: BlockFormat) -> None:
     kind = BLOCKS[block_format]
     blocks: NDArray[Any] = np.zeros((2, 3, kind.block_bytes), kind.dtype)
     scale: NDArray[Any] = np.zeros((2, 3), np.float16)
     kind(blocks, scale, 65)
-    unfit = [
+    invalid = [
         (blocks, scale, 64),
         (blocks, scale, 97),
         (blocks, scale[:1], 96),
@@ -90,47 +90,47 @@ def test_layout_that_does_not_fit_is_refused(block_format: BlockFormat) -> None:
         (blocks[0, 0, 0], scale, 96),
         (blocks, scale + np.float16(np.inf), 96),
     ]
-    for case in unfit:
+    for case in invalid:
         with pytest.raises(BadModel):
             kind(*case)
 
 
 @ALL_FORMATS
-def test_a_stored_matrix_is_read_when_it_is_needed(block_format: BlockFormat) -> None:
-    matrix, asked = quantized(block_format, 6, 100), list[str]()
+def test_lazy_matrix_reads_on_access(block_format: BlockFormat) -> None:
+    matrix, reads = quantized(block_format, 6, 100), list[str]()
 
     def read(part: str) -> NDArray[Any]:
-        asked.append(part)
+        reads.append(part)
         return parts_of(matrix)[part]
 
-    stored = STORED[block_format](6, 100, read)
+    stored = LAZY_BLOCKS[block_format](6, 100, read)
     assert (stored.shape, stored.n_bytes) == ((6, 100), (matrix.blocks.nbytes, matrix.scale.nbytes))
     assert (stored.n_bytes, format_of(stored), n_bytes_of(stored)) == (matrix.n_bytes, block_format, n_bytes_of(matrix))
-    assert asked == []
+    assert reads == []
     assert np.array_equal(stored.dequantize(), matrix.dequantize())
-    assert asked == [block_format, "scale"]
-    in_memory = loaded(stored)
-    assert np.array_equal(rows_of(in_memory, [5, 0]), matrix.dequantize()[[5, 0]])
-    assert len(asked) == 4, "what is loaded is read no more"
+    assert reads == [block_format, "scale"]
+    loaded = in_memory(stored)
+    assert np.array_equal(rows_of(loaded, [5, 0]), matrix.dequantize()[[5, 0]])
+    assert len(reads) == 4, "a matrix in memory is not read again"
 
 
 @ALL_FORMATS
-def test_a_stored_part_that_does_not_fit_is_refused(block_format: BlockFormat) -> None:
+def test_lazy_matrix_rejects_wrong_part(block_format: BlockFormat) -> None:
     parts = parts_of(quantized(block_format, 6, 100))
-    unfit: list[tuple[str, NDArray[Any]]] = [
+    invalid: list[tuple[str, NDArray[Any]]] = [
         ("blocks", parts[block_format][:, 1:]),
         ("blocks", parts[block_format].astype(np.int16)),
         ("scale", parts["scale"][:, 1:]),
         ("scale", parts["scale"].astype(np.float32)),
         ("scale", parts["scale"] * np.float16(np.nan)),
     ]
-    for part, array in unfit:
+    for part, array in invalid:
         with pytest.raises(BadModel):
-            getattr(STORED[block_format](6, 100, {block_format: array, "scale": array}.__getitem__), part)
+            getattr(LAZY_BLOCKS[block_format](6, 100, {block_format: array, "scale": array}.__getitem__), part)
 
 
 @ALL_FORMATS
-def test_a_checkpoint_holds_it_under_two_names(block_format: BlockFormat) -> None:
+def test_checkpoint_stores_two_tensors_per_matrix(block_format: BlockFormat) -> None:
     matrix = quantized(block_format, 6, 100)
     tensors = Tensors({f"w.{part}": array for part, array in parts_of(matrix).items()})
     assert tensors.n_rows("w") == 6
@@ -142,8 +142,16 @@ def test_a_checkpoint_holds_it_under_two_names(block_format: BlockFormat) -> Non
         Tensors({f"w.{block_format}": matrix.blocks}).matrix("w", 6, 100)
 
 
-def test_a_float32_matrix_is_what_it_is() -> None:
+def test_float32_matrix_is_returned_unchanged() -> None:
     matrix = np.arange(6, dtype=np.float32).reshape(2, 3)
     assert (format_of(matrix), n_bytes_of(matrix)) == ("f32", 24)
-    assert loaded(matrix) is dense(matrix) is matrix
+    assert in_memory(matrix) is dense(matrix) is matrix
     assert rows_of(matrix, [1, 1]).tolist() == [[3, 4, 5]] * 2
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_vector_with_non_finite_value_is_rejected(value: float) -> None:
+    tensors = Tensors({"good": np.ones((1, 1, 4), np.float16), "bad": np.array([1, value], np.float32)})
+    assert tensors.vector("good", 4).tolist() == [1] * 4
+    with pytest.raises(BadModel, match="the tensor bad holds a value that is not finite"):
+        tensors.vector("bad", 2)

@@ -1,4 +1,4 @@
-"""From what `?model=` says to the address of a model directory."""
+"""Resolving `?model=` to the URL of a model directory."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def test_the_first_model_is_the_default() -> None:
     assert catalogue().find("") == catalogue().find("demo")
 
 
-def test_unknown_id_tells_the_known_ones() -> None:
+def test_unknown_id_lists_known_ids() -> None:
     with pytest.raises(UnknownModel, match=r"“tiny”.* demo, large"):
         catalogue().find("tiny")
 
 
 @pytest.mark.parametrize("text", [b"", b"<html>", b"[]", b"{}", b'{"models": []}', b'{"models": [{"id": "demo"}]}'])
-def test_bad_catalogue_is_named(text: bytes) -> None:
+def test_invalid_catalogue_is_named(text: bytes) -> None:
     with pytest.raises(BadModel, match=r"catalogue\.json"):
         Catalogue.parse(text, URL)
 
@@ -47,18 +47,18 @@ def test_bad_catalogue_is_named(text: bytes) -> None:
         ("http://localhost:9000/mine", "http://localhost:9000/mine"),
     ],
 )
-def test_addresses_are_relative_to_the_page(model: str, url: str) -> None:
+def test_urls_are_relative_to_the_page(model: str, url: str) -> None:
     assert is_url(model)
     assert directory_url(model, PAGE_URL) == url
 
 
 @pytest.mark.parametrize("model", ["file:///etc", "javascript:alert(1)", "data:,x"])
-def test_only_http_is_fetched(model: str) -> None:
+def test_only_http_urls_are_accepted(model: str) -> None:
     assert is_url(model)
     with pytest.raises(UnknownModel):
         directory_url(model, PAGE_URL)
 
 
 @pytest.mark.parametrize("model", ["demo", "stt-1b-en_fr", ""])
-def test_ids_are_no_addresses(model: str) -> None:
+def test_ids_are_not_urls(model: str) -> None:
     assert not is_url(model)

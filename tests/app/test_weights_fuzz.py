@@ -1,4 +1,4 @@
-"""Damaged files: every loader answers with a model, or with a sentence about what is wrong, and never asks for more."""
+"""Fuzzing: for damaged files every loader returns a model or raises BadModel, with bounded memory."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from tympan.weights.tensors import Tensors
 GOLDEN = Path(__file__).parents[1] / "golden" / "a"
 MODELS = Path(__file__).parents[2] / "static" / "models"
 N_MUTATIONS = 1000
-SLACK_BYTES = 1 << 21  # what Python's own objects take beside a small file's content
-# Numbers that lie in wait: ends of the integer types, and lengths that are a little or much too large.
+SLACK_BYTES = 1 << 21  # overhead of Python objects for a small file
+# Edge cases: limits of the integer types, and lengths that are slightly or far too large.
 NUMBERS = [0, 1, 31, 32, 2**15, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**53, 2**61, 2**62, 2**63, 2**64 - 1]
 TOKENS = [b"-1", b"1e999", b"NaN", b"[]", b"{}", b"null", b"9" * 40, b"[" * 3000, b'"', b"\\u0000", b"..", b"/"]
 
@@ -87,7 +87,7 @@ READERS: dict[str, tuple[Callable[[Path], bytes], Callable[[bytes], object]]] = 
 
 
 def mutated(content: bytes, rng: np.random.Generator) -> bytes:
-    """One to four damages, most of them where headers are."""
+    """Applies one to four random mutations, most of them in the header."""
     damaged = bytearray(content)
     for _ in range(rng.integers(1, 5)):
         reach = len(damaged) if rng.random() < 0.3 else min(len(damaged), 600)
@@ -112,11 +112,11 @@ def mutated(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_thousand_damages(name: str, tmp_path: Path) -> None:
+def test_mutated_files_raise_only_bad_model(name: str, tmp_path: Path) -> None:
     make, read = READERS[name]
     content, rng = make(tmp_path), np.random.default_rng(len(name))
     read(content)
-    refusals: list[str] = []
+    messages: list[str] = []
     tracemalloc.start()
     try:
         for _ in range(N_MUTATIONS):
@@ -126,10 +126,10 @@ def test_a_thousand_damages(name: str, tmp_path: Path) -> None:
             try:
                 read(damaged)
             except BadModel as error:
-                refusals.append(str(error))
+                messages.append(str(error))
             _, peak_bytes = tracemalloc.get_traced_memory()
             assert peak_bytes - before_bytes < 20 * len(damaged) + SLACK_BYTES
     finally:
         tracemalloc.stop()
-    assert len(refusals) > N_MUTATIONS // 4, "the damages damage"
-    assert max(map(len, refusals)) < 1000, "a sentence, whatever the file says"
+    assert len(messages) > N_MUTATIONS // 4, "the mutations have an effect"
+    assert max(map(len, messages)) < 1000, "messages stay short for any input"

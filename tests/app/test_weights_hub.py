@@ -1,4 +1,4 @@
-"""The listing of a repository of the Hub, and the models that a catalogue finds in one."""
+"""Repositories of the Hub: their listing, and the catalogue's models in them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LISTING: list[dict[str, Any]] = [
 ]
 
 
-def test_addresses() -> None:
+def test_urls() -> None:
     repository = HubRepository("https://hub.example", "owner/name", "a/b")
     assert repository.listing_url == "https://hub.example/api/models/owner/name/tree/a%2Fb"
     assert repository.file_url("x y.gguf") == "https://hub.example/owner/name/resolve/a%2Fb/x%20y.gguf"
@@ -42,20 +42,21 @@ def test_lengths_and_hashes_come_from_the_listing() -> None:
         (b"[1]", "cannot be read"),
         (b"[]", "does not list 'a.gguf'"),
         (b'[{"path": "a.gguf"}]', "does not list 'size'"),
-        (b'[{"path": "a.gguf", "size": 7, "lfs": {"oid": "../../x"}}]', "impossible length or sha256"),
-        (b'[{"path": "a.gguf", "size": -7}]', "impossible length or sha256"),
+        (b'[{"path": "a.gguf", "size": 7, "lfs": {"oid": "../../x"}}]', "invalid length or sha256"),
+        (b'[{"path": "a.gguf", "size": -7}]', "invalid length or sha256"),
         (b'[{"path": "a.gguf", "size": 7, "lfs": 7}]', "cannot be read"),
     ],
 )
-def test_a_listing_that_does_not_do_is_refused(listing: bytes, reason: str) -> None:
+def test_invalid_listing_is_rejected(listing: bytes, reason: str) -> None:
     with pytest.raises(BadModel, match=reason):
         describe_files(listing, [("a.gguf", "lm")])
 
 
-def test_the_released_model_is_in_the_catalogue_with_all_that_is_owed() -> None:
+def test_catalogue_has_the_released_model_with_attribution() -> None:
     model = Catalogue.parse(CATALOGUE.read_bytes(), "https://example.org/models/catalogue.json").find("stt-1b-en_fr")
     assert isinstance(model, HubModel)
     assert model.repository.page_url == "https://huggingface.co/idle-intelligence/stt-1b-en_fr-q4_0-webgpu"
+    assert model.n_bytes == 556_670_144 + 112_497_680 + 120_378, "transformer, Mimi and tokenizer"
     listing = [{"path": path, "size": 1000, "lfs": {"oid": SHA256}} for path, _ in model.files]
     manifest = model.manifest(json.dumps(listing).encode())
     assert manifest.licence == "CC-BY 4.0"

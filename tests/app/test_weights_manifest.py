@@ -1,4 +1,4 @@
-"""model.json: what is written is read again, and whatever does not fit is said."""
+"""model.json: round trip, and messages for invalid content."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ def setting(*keys: str | int, to: object) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (setting("format", to="tympan/2"), "not of the format"),
-        (setting("name", to=None), "'name' that is a text"),
+        (setting("format", to="tympan/2"), "does not have the format"),
+        (setting("name", to=None), "'name' that is a string"),
         (setting("languages", to="en"), "'languages' that is a list"),
-        (setting("languages", to=[1]), "each a text"),
+        (setting("languages", to=[1]), "an item in 'languages' that is not a string"),
         (setting("notes", to=[]), "'notes'"),
         (setting("config", to={}), "no key"),
-        (setting("config", "card", to=127), "128 codes a codebook, the transformer knows 127"),
+        (setting("config", "card", to=127), "128 codes per codebook, the transformer expects 127"),
         (setting("config", "n_q", to=9), "8 codebooks, the transformer asks for 9"),
         (setting("mimi_config", "seanet", to=3), "wrong kind"),
         (setting("files", to=[]), "0 files with the role 'lm'"),
@@ -81,13 +81,13 @@ def setting(*keys: str | int, to: object) -> Callable[[dict[str, Any]], None]:
         (setting("files", 1, "role", to="tokenizer"), "2 files with the role 'tokenizer'"),
         (setting("files", 1, "role", to="script"), "unknown role 'script'"),
         (setting("files", 1, "path", to="lm-00001.safetensors"), "a file twice"),
-        (setting("files", 1, "bytes", to=True), "'bytes' that is a whole number"),
-        (setting("files", 1, "bytes", to=-1), "impossible length"),
-        (setting("files", 1, "sha256", to="F" * 64), "impossible length or sha256"),
-        (setting("files", 1, "sha256", to=""), "no sha256"),
+        (setting("files", 1, "bytes", to=True), "'bytes' that is an integer"),
+        (setting("files", 1, "bytes", to=-1), "invalid length"),
+        (setting("files", 1, "sha256", to="F" * 64), "invalid length or sha256"),
+        (setting("files", 1, "sha256", to=""), "a file without sha256"),
     ],
 )
-def test_what_does_not_fit_is_said(change: Callable[[dict[str, Any]], None], reason: str) -> None:
+def test_invalid_field_is_named(change: Callable[[dict[str, Any]], None], reason: str) -> None:
     broken = value()
     change(broken)
     with pytest.raises(BadModel, match=reason):
@@ -98,14 +98,14 @@ def test_what_does_not_fit_is_said(change: Callable[[dict[str, Any]], None], rea
     "path",
     ["", "/etc/passwd", "../secret", "a/../b", "a//b", "a/", "C:\\x", "https://host/x", "%2e%2e/x", "a\n", ".git"],
 )
-def test_paths_stay_in_the_directory(path: str) -> None:
+def test_path_outside_the_directory_is_rejected(path: str) -> None:
     outside = value()
     outside["files"][0]["path"] = path
-    with pytest.raises(BadModel, match="no path inside the model"):
+    with pytest.raises(BadModel, match="not a path inside the model"):
         parse(outside)
 
 
 @pytest.mark.parametrize("text", [b"", b"<!doctype html>", b"\xff\xfe", b"[]", b"null", b"[" * 100_000])
-def test_other_files_are_refused(text: bytes) -> None:
+def test_other_files_are_rejected(text: bytes) -> None:
     with pytest.raises(BadModel, match=r"model\.json"):
         Manifest.parse(text)

@@ -1,4 +1,4 @@
-"""Mimi's encoder is found under all three spellings, with equal tensors."""
+"""Mimi's encoder is found under all three naming schemes, with equal tensors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OFFICIAL: dict[str, Tensor] = load_file(GOLDEN / "mimi.safetensors")
 
 
 def to_hf(tensors: dict[str, Tensor], n_heads: int) -> dict[str, Tensor]:
-    """What *transformers* makes of an official checkpoint. Source: its convert_mimi_checkpoint_to_pytorch.py."""
+    """Converts a checkpoint to the layout of *transformers*. Source: its convert_mimi_checkpoint_to_pytorch.py."""
     renamed = (
         ("conv.conv.conv", "conv"), ("convtr.convtr.convtr", "conv"), ("conv.conv", "conv"), ("convtr.convtr", "conv"),
         ("quantizer.rvq_first.vq", "quantizer.semantic_residual_vector_quantizer"),
@@ -51,7 +51,7 @@ def to_hf(tensors: dict[str, Tensor], n_heads: int) -> dict[str, Tensor]:
 
 
 def half_split(rows: Tensor, n_heads: int) -> Tensor:
-    """Row by row: of a head, row 2i becomes row i, row 2i + 1 becomes row D/2 + i."""
+    """Within each head, row 2i becomes row i, and row 2i + 1 becomes row D/2 + i."""
     width = len(rows) // n_heads
     order = [head * width + pair for head in range(n_heads) for pair in (*range(0, width, 2), *range(1, width, 2))]
     return rows[order]
@@ -67,7 +67,7 @@ def test_official_names() -> None:
     assert_official(dict(EncoderTensors(OFFICIAL, CONFIG)))
 
 
-def test_only_the_encoder_is_taken() -> None:
+def test_decoder_is_left_out() -> None:
     dropped = set(OFFICIAL) - set(encoder_names(CONFIG))
     parts = {name.split(".")[0] for name in dropped}
     assert parts == {"decoder", "decoder_transformer", "upsample", "quantizer"}
@@ -83,7 +83,7 @@ def test_pytorch_names() -> None:
     assert_official(dict(EncoderTensors(renamed, CONFIG)))
 
 
-def test_hf_layout_is_undone() -> None:
+def test_hf_row_order_is_undone() -> None:
     hf = to_hf(OFFICIAL, CONFIG.transformer.n_heads)
     assert "encoder_transformer.layers.1.self_attn.k_proj.weight" in hf
     assert "quantizer.acoustic_residual_vector_quantizer.layers.6.codebook.embed_sum" in hf
@@ -91,7 +91,7 @@ def test_hf_layout_is_undone() -> None:
     assert_official(dict(EncoderTensors(hf, CONFIG)))
 
 
-def test_codebooks_that_nobody_listens_to_are_left_out() -> None:
+def test_unused_codebooks_are_left_out() -> None:
     names = list(encoder_names(replace(CONFIG, n_codebooks=3)))
     assert len([name for name in names if name.endswith("embedding_sum")]) == 3
 
@@ -102,3 +102,10 @@ def test_missing_tensor_is_named(layout: str) -> None:
     tensors = {name: tensor for name, tensor in tensors.items() if "downsample" not in name}
     with pytest.raises(BadModel, match="no tensor downsample"):
         dict(EncoderTensors(tensors, CONFIG))
+
+
+def test_missing_query_projection_of_the_first_layer_is_named() -> None:
+    hf = to_hf(OFFICIAL, CONFIG.transformer.n_heads)
+    del hf["encoder_transformer.layers.0.self_attn.q_proj.weight"]
+    with pytest.raises(BadModel, match=r"no tensor encoder_transformer\.layers\.0\.self_attn\.q_proj\.weight"):
+        EncoderTensors(hf, CONFIG)

@@ -1,4 +1,4 @@
-"""A model directory is read whole, or refused with the name of the file that is wrong."""
+"""Loading a model directory; errors name the file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def model(converted: Path, tmp_path: Path) -> Path:
-    """A copy that a test may damage."""
+    """A copy that a test may modify."""
     return Path(shutil.copytree(converted, tmp_path / "a"))
 
 
@@ -44,7 +44,7 @@ def edit_manifest(model: Path, edit: Callable[[list[dict[str, object]]], None]) 
     (model / "model.json").write_text(json.dumps(manifest))
 
 
-def test_everything_is_there(converted: Path) -> None:
+def test_all_tensors_are_loaded(converted: Path) -> None:
     files = read(converted)
     official = load_file(GOLDEN / "model.safetensors")
     assert files.lm.keys() == official.keys()
@@ -60,7 +60,7 @@ def test_progress_reaches_the_total(converted: Path) -> None:
     assert reports[-2:] == [("download", files.manifest.n_bytes), ("prepare", 0)]
 
 
-def test_tensors_are_read_when_they_are_asked_for(converted: Path) -> None:
+def test_tensors_are_read_on_access(converted: Path) -> None:
     read_bytes: list[int] = []
     files = run(read_model(Folder(converted), lambda progress: read_bytes.append(progress.done_bytes)))
     before = len(read_bytes)
@@ -70,7 +70,7 @@ def test_tensors_are_read_when_they_are_asked_for(converted: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["lm-00001.safetensors", "mimi-00001.safetensors", "tokenizer.model"])
-def test_one_changed_byte_is_noticed(model: Path, name: str) -> None:
+def test_changed_byte_is_detected(model: Path, name: str) -> None:
     content = bytearray((model / name).read_bytes())
     content[len(content) // 2] ^= 1
     (model / name).write_bytes(content)
@@ -78,7 +78,7 @@ def test_one_changed_byte_is_noticed(model: Path, name: str) -> None:
         read(model)
 
 
-def test_truncated_file_is_noticed(model: Path) -> None:
+def test_truncated_file_is_detected(model: Path) -> None:
     content = (model / "lm-00001.safetensors").read_bytes()
     (model / "lm-00001.safetensors").write_bytes(content[:-1])
     with pytest.raises(CorruptFile, match=rf"it has {len(content) - 1} bytes, {len(content)} expected"):
@@ -91,19 +91,19 @@ def test_missing_file_is_named(model: Path) -> None:
         read(model)
 
 
-def test_folder_without_a_manifest_is_no_model(tmp_path: Path) -> None:
+def test_folder_without_a_manifest_is_not_a_model(tmp_path: Path) -> None:
     with pytest.raises(UnknownModel):
         read(tmp_path)
 
 
-def test_tensor_in_two_shards_is_refused(model: Path) -> None:
+def test_tensor_in_two_shards_is_rejected(model: Path) -> None:
     shutil.copy(model / "lm-00001.safetensors", model / "lm-00002.safetensors")
     edit_manifest(model, lambda files: files.append(files[0] | {"path": "lm-00002.safetensors"}))
-    with pytest.raises(BadModel, match=r"is in lm-00002\.safetensors and in a file before it"):
+    with pytest.raises(BadModel, match=r"is in lm-00002\.safetensors and in an earlier file"):
         read(model)
 
 
-def test_mimi_may_come_in_another_spelling(model: Path) -> None:
+def test_mimi_with_pytorch_names(model: Path) -> None:
     path = model / "mimi-00001.safetensors"
     tensors = load_file(path)
     save_file({name.replace("in_proj_weight", "in_projs.0.weight"): tensors[name] for name in tensors}, path)
@@ -111,3 +111,32 @@ def test_mimi_may_come_in_another_spelling(model: Path) -> None:
     edit_manifest(model, lambda files: files[1].update(bytes=described.n_bytes, sha256=described.sha256))
     files = read(model)
     assert list(files.mimi) == list(encoder_names(files.manifest.mimi_config))
+
+
+def write_metadata(path: Path, **metadata: int) -> None:
+    """Writes a GGUF file without tensors."""
+    content = b"GGUF" + (3).to_bytes(4, "little") + (0).to_bytes(8, "little") + len(metadata).to_bytes(8, "little")
+    for field, value in metadata.items():
+        key = f"stt.{field}".encode()
+        content += len(key).to_bytes(8, "little") + key + (4).to_bytes(4, "little") + value.to_bytes(4, "little")
+    path.write_bytes(content + bytes(-len(content) % 32))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "reason"),
+    [
+        ({"block_count": 3, "embedding_length": 128, "context_length": 9}, ""),
+        ({"block_count": 4}, r"lm\.gguf says stt\.block_count = 4, the config says 3"),
+        ({"embedding_length": 64}, r"lm\.gguf says stt\.embedding_length = 64, the config says 128"),
+    ],
+)
+def test_gguf_metadata_must_match_the_config(model: Path, metadata: dict[str, int], reason: str) -> None:
+    write_metadata(model / "lm.gguf", **metadata)
+    described = describe(model / "lm.gguf", "lm")
+    entry = {"path": "lm.gguf", "role": "lm", "bytes": described.n_bytes, "sha256": described.sha256}
+    edit_manifest(model, lambda files: files.append(entry))
+    if not reason:
+        read(model)
+        return
+    with pytest.raises(BadModel, match=reason):
+        read(model)

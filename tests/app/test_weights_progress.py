@@ -1,4 +1,4 @@
-"""Bytes, rate and time left, by a clock that the test moves."""
+"""Bytes, rate and time left, with a simulated clock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_rate_and_time_left() -> None:
     clock = Clock()
     progress = Progress("download", 1000, lambda progress: None, clock)
     assert progress.seconds_left is None
-    progress.skip(200)  # there before: says nothing of the rate
+    progress.skip(200)  # already stored: does not count for the rate
     assert progress.rate == 0
     for _ in range(4):
         clock.now += 1
@@ -26,7 +26,7 @@ def test_rate_and_time_left() -> None:
     assert progress.seconds_left == 4
 
 
-def test_the_rate_is_that_of_the_last_seconds() -> None:
+def test_rate_is_averaged_over_the_last_seconds() -> None:
     clock = Clock()
     progress = Progress("download", 10**6, lambda progress: None, clock)
     for n_bytes in [1000] * 20 + [10] * 20:
@@ -35,7 +35,7 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
     assert progress.rate == 10
 
 
-def test_reports_are_rare_and_the_last_one_is_certain() -> None:
+def test_reports_are_throttled_and_the_last_is_sent() -> None:
     clock, reports = Clock(), []
     progress = Progress("prepare", 1000, lambda progress: reports.append(progress.done_bytes), clock)
     for _ in range(1000):
@@ -46,7 +46,7 @@ def test_reports_are_rare_and_the_last_one_is_certain() -> None:
     assert 5 < len(reports) < 20
 
 
-def test_more_than_promised_does_not_pass_the_end() -> None:
+def test_progress_does_not_exceed_the_total() -> None:
     progress = Progress("download", 10, lambda progress: None)
     progress.add(25)
     assert progress.done_bytes == 10

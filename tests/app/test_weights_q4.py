@@ -1,4 +1,4 @@
-"""The Q4 layout and the rounding rule, against their definitions written out element by element."""
+"""The Q4 layout and rounding rule, against an element-by-element implementation."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def nibbles(matrix: Q4Matrix) -> NDArray[np.uint8]:
 def test_quantize_follows_the_rule() -> None:
     matrix = random_matrix(40, 96)
     matrix[0, :32] = 0
-    matrix[1, :32] = np.tile([1, -1], 16)  # as large: the first one decides
+    matrix[1, :32] = np.tile([1, -1], 16)  # equal magnitudes: the first one decides
     matrix[2, :32] = np.tile([-1, 1], 16)
-    matrix[3, :32] = np.arange(32) / 2  # halves fall between two nibbles
+    matrix[3, :32] = np.arange(32) / 2  # halves lie between two nibbles
     quantized = quantize(matrix)
     for row in range(40):
         for block in range(3):
@@ -56,7 +56,7 @@ def test_round_trip_error(k: int) -> None:
     quantized = quantize(matrix)
     steps = np.repeat(np.abs(quantized.scale.astype(np.float32)), BLOCK, axis=1)[:, :k]
     error = np.abs(quantized.dequantize() - matrix) / steps
-    # Half a step, plus 8 times the rounding of the scale to float16. Only nibble 15, cut off from 16, is a step away.
+    # Half a step, plus 8 times the rounding of the scale to float16. Nibble 15, clipped from 16, may be a step off.
     is_cut = (nibbles(quantized) == 15).reshape(50, -1)[:, :k]
     assert error[~is_cut].max() <= 0.5 + 8 * 2**-11
     assert error.max() <= 1 + 8 * 2**-11

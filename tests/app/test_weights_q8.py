@@ -1,4 +1,4 @@
-"""The Q8 layout and its rounding, against their definitions written out."""
+"""The Q8 layout and rounding rule, against an element-by-element implementation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tympan.arrays import Float32
 from tympan.weights.blocks import BLOCK
 from tympan.weights.q8 import Q8Matrix, quantize
 
-SUBNORMAL_ERROR = 2**-18  # what the rounding of a scale that is no normal float16 adds up to
+SUBNORMAL_ERROR = 2**-18  # error caused by rounding a subnormal float16 scale
 
 
 def random_matrix(n: int, k: int) -> Float32:

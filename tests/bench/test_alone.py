@@ -1,4 +1,4 @@
-"""Pages that measure on their own, in browsers that are played by a line of Python."""
+"""Measurements in pages that post their result. A one-line Python program plays the browser."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from cli.errors import CommandError
 
 
 def browser(posted: str) -> str:
-    """A command that posts this to the server of the page it is given."""
+    """A browser command that posts `posted` to the server of its page."""
     site = "sys.argv[1].split('/bench/')[0]"
     source = f"import sys, urllib.request as r; r.urlopen({site} + '/result', sys.argv[2].encode())"
     return shlex.join([sys.executable, "-c", source, "{url}", posted])
 
 
-def test_what_the_page_posts_is_the_result() -> None:
+def test_posted_json_is_the_result() -> None:
     posted = '{"value": [1, 2], "browser": "Mozilla/5.0 (X11) AppleWebKit/537.36 HeadlessChrome/156.0 Safari/537.36"}'
     measured = measure_alone(["script"], "measure", {}, browser=browser(posted))
     assert (measured.value, measured.browser) == ([1, 2], "HeadlessChrome/156.0")
 
 
-def test_what_fails_in_the_page_is_told() -> None:
+def test_an_error_in_the_page_is_raised() -> None:
     with pytest.raises(CommandError, match="it has no adapter"):
         measure_alone(["script"], "measure", {}, browser=browser('{"error": "it has no adapter"}'))
 
 
-def test_a_page_that_stays_silent_is_not_waited_for_for_ever() -> None:
+def test_a_page_that_posts_nothing_times_out() -> None:
     with pytest.raises(CommandError, match="no result"):
         measure_alone(["script"], "measure", {}, browser=shlex.join([sys.executable, "-c", ""]), timeout_s=0.5)

@@ -1,4 +1,4 @@
-"""The random models that are measured, and the chart of what was measured."""
+"""Random models for benchmarks, and the chart of the results."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tympan.lm.reference import Reference
 @pytest.mark.parametrize(
     ("dim", "hidden_scale", "hidden"), [(2048, 4.125, 5632), (2048, 4, 5376), (320, 4.125, 880), (128, 4.125, 352)]
 )
-def test_the_hidden_width_is_the_official_one(dim: int, hidden_scale: float, hidden: int) -> None:
+def test_hidden_width_equals_the_official_one(dim: int, hidden_scale: float, hidden: int) -> None:
     assert hidden_width({"dim": dim, "hidden_scale": hidden_scale}) == hidden
 
 
-def test_a_random_model_is_the_same_each_time_and_every_layer_matters() -> None:
+def test_random_model_is_reproducible_and_has_varied_logits() -> None:
     config, codes = golden().lm_config, random_codes(golden().lm_config, 3)
 
     def logits() -> np.ndarray:
@@ -34,7 +34,7 @@ def test_a_random_model_is_the_same_each_time_and_every_layer_matters() -> None:
     assert 0.3 < logits().std() < 3
 
 
-def test_every_kept_result_was_checked_and_is_in_the_chart() -> None:
+def test_every_recorded_result_was_checked_and_is_in_the_chart() -> None:
     results = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("lm-*.json"))]
     assert results
     chart = "".join(ElementTree.fromstring(draw(results)).itertext())

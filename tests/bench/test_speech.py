@@ -1,4 +1,4 @@
-"""The test sets of the word error rate, and how it is counted."""
+"""Test sets of the word error rate, and its computation."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ SPEECH = Path(__file__).parents[2] / "bench" / "speech"
     ("heard", "expected"),
     [("one two three", 0), ("one three", 1), ("", 3), ("one too three four", 2), ("three two one", 2)],
 )
-def test_errors_are_insertions_deletions_and_replacements(heard: str, expected: int) -> None:
+def test_errors_count_insertions_deletions_and_substitutions(heard: str, expected: int) -> None:
     assert n_errors(["one", "two", "three"], heard.split()) == expected
 
 
-def test_capitals_and_punctuation_are_no_errors() -> None:
+def test_case_and_punctuation_are_ignored() -> None:
     assert words_of("It's 5 o'clock — now!") == ["it's", "5", "o'clock", "now"]
     assert word_error_rate("turn it off now", "Turn it, off.") == 0.25
 
 
 @pytest.mark.parametrize("name", ["unseen_sentences", "unseen_voices", "human_sentences", "human_digits"])
-def test_a_set_is_whole(name: str) -> None:
+def test_a_set_is_complete(name: str) -> None:
     with ZipFile(SPEECH / f"{name}.zip") as archive:
         labels = json.loads(archive.read("labels.json"))
         assert {*archive.namelist()} == {*labels, "labels.json"}
@@ -41,7 +41,7 @@ def test_a_set_is_whole(name: str) -> None:
             assert len(label["starts"]) == len(label["text"].split())
 
 
-def test_no_voice_of_the_unseen_ones_is_trained_on() -> None:
+def test_unseen_voices_are_those_held_out_of_training() -> None:
     with ZipFile(SPEECH / "unseen_voices.zip") as archive:
         voices = {label["voice"] for label in json.loads(archive.read("labels.json")).values()}
     assert voices == {*(f"kokoro:{style}" for style in HELD_OUT_STYLES), "flite:rms"}

@@ -1,10 +1,8 @@
-"""The whole way at once: an official checkpoint quantized, loaded by the page, run by the command line."""
+"""End to end: an official checkpoint is quantized, loaded by the page and transcribed from the command line."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +10,18 @@ import pytest
 
 from quantize.convert import quantize
 from tests.app.golden import GOLDEN, golden
-
-ROOT = Path(__file__).parents[2]
+from tests.cli.conftest import RunTympan
 
 
 @pytest.mark.parametrize(("backend", "tolerance"), [("webgpu", 2e-3), ("simd", 2e-3), ("numpy", 1e-5)])
-def test_the_official_codes_tokens_and_logits_come_out_of_the_command(
-    tmp_path: Path, backend: str, tolerance: float
+def test_transcribe_prints_the_official_codes_tokens_and_logits(
+    tmp_path: Path, tympan_in_browser: RunTympan, backend: str, tolerance: float
 ) -> None:
-    """tolerance: of the largest logit. WebGPU holds keys and values in half floats, the CPU in int16."""
+    """tolerance: relative to the largest logit. WebGPU stores keys and values in float16, the CPU in int16."""
     model = tmp_path / "model"
     quantize(GOLDEN, model, "f32")
-    command = [sys.executable, "-m", "cli.main", "transcribe", str(GOLDEN / "input.wav"), "--model", str(model)]
-    command += ["--backend", backend, "--trace", "logits", "--format", "json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    options = ("--model", model, "--backend", backend, "--trace", "logits", "--format", "json")
+    done = tympan_in_browser("transcribe", GOLDEN / "input.wav", *options)
     assert done.returncode == 0, done.stderr
     result, expected = json.loads(done.stdout), golden().expected
     n_frames, n_steps = expected["stream_codes"].shape[1], len(expected["primed_text_tokens"])

@@ -34,14 +34,14 @@ def status(url: str, **headers: str) -> int:
             return error.code
 
 
-def test_the_index_is_at_the_root(site: str) -> None:
+def test_the_root_serves_the_index(site: str) -> None:
     assert site.startswith("http://localhost:")
     with urlopen(f"{site}/?model=demo") as reply:
         assert reply.read() == b"the page"
 
 
 @pytest.mark.parametrize(("suffix", "mime"), MIME_TYPES.items())
-def test_mime_types(site: str, suffix: str, mime: str) -> None:
+def test_files_have_their_mime_type(site: str, suffix: str, mime: str) -> None:
     with urlopen(f"{site}/file{suffix}") as reply:
         assert reply.headers["Content-Type"] == mime
 
@@ -50,34 +50,35 @@ def test_mime_types(site: str, suffix: str, mime: str) -> None:
     ("asked", "first", "last"),
     [("bytes=10-19", 10, 19), ("bytes=90-", 90, 99), ("bytes=-5", 95, 99), ("bytes=50-5000", 50, 99)],
 )
-def test_a_byte_range(site: str, asked: str, first: int, last: int) -> None:
+def test_a_byte_range_is_served(site: str, asked: str, first: int, last: int) -> None:
     with urlopen(Request(f"{site}/data.bin", headers={"Range": asked})) as reply:
         assert reply.status == 206
         assert reply.headers["Content-Range"] == f"bytes {first}-{last}/100"
         assert reply.read() == CONTENT[first : last + 1]
 
 
-def test_a_range_beyond_the_end(site: str) -> None:
+def test_a_range_beyond_the_end_gets_status_416(site: str) -> None:
     assert status(f"{site}/data.bin", Range="bytes=100-") == 416
 
 
-def test_a_range_that_means_nothing_gives_the_whole_file(site: str) -> None:
+def test_an_invalid_range_gets_the_whole_file(site: str) -> None:
     assert status(f"{site}/data.bin", Range="bytes=a-b") == 200
     assert status(f"{site}/data.bin", Range="bytes=-") == 200
 
 
-def test_pages_of_other_origins_may_read_it(site: str) -> None:
+def test_other_origins_may_read_the_files(site: str) -> None:
     with urlopen(f"{site}/data.bin") as reply:
         assert reply.headers["Access-Control-Allow-Origin"] == "*"
 
 
-def test_what_is_not_there(site: str) -> None:
+def test_missing_files_get_status_404(site: str) -> None:
     assert status(f"{site}/nothing") == 404
     assert status(f"{site}/folder/") == 404
     assert status(f"{site}/../../etc/passwd") == 404
+    assert status(f"{site}/data%00.bin") == 404
 
 
-def test_a_mounted_folder(tmp_path: Path) -> None:
+def test_a_mounted_folder_is_served(tmp_path: Path) -> None:
     for name in ("site", "model"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "name.txt").write_text(name)
@@ -88,7 +89,7 @@ def test_a_mounted_folder(tmp_path: Path) -> None:
         assert status(f"{url}/model/../../secret") == 404
 
 
-def test_a_busy_port_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with (
@@ -98,12 +99,12 @@ def test_a_busy_port_is_one_clear_line(tmp_path: Path) -> None:
             pass
 
 
-def test_a_port_that_cannot_be(tmp_path: Path) -> None:
+def test_an_invalid_port_is_reported(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match=r"^Port 70000 cannot be used"), serving(tmp_path, 70_000):
         pass
 
 
-def test_what_a_page_posts_is_handed_on(tmp_path: Path) -> None:
+def test_posts_are_passed_to_the_callback(tmp_path: Path) -> None:
     posts: list[tuple[str, bytes]] = []
     with (
         serving(tmp_path, on_post=lambda path, body: posts.append((path, body))) as url,
@@ -113,6 +114,6 @@ def test_what_a_page_posts_is_handed_on(tmp_path: Path) -> None:
     assert posts == [("/result", b"42")]
 
 
-def test_posts_are_refused_where_nobody_waits_for_them(site: str) -> None:
+def test_posts_are_rejected_without_a_callback(site: str) -> None:
     with pytest.raises(HTTPError, match="501"):
         urlopen(Request(site, b"42"))

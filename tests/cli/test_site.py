@@ -1,14 +1,17 @@
+"""The build of the static site."""
+
 from __future__ import annotations
 
 import hashlib
 import json
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from cli.errors import CommandError
-from cli.site import ROOT, build
+from cli.site import DIST, ENVIRONMENT_VARIABLE, ROOT, build, locked, prepare
 
 VENDORED = (
     "vendor/micropython/micropython.mjs",
@@ -26,21 +29,15 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.fixture(scope="module")
-def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("dist")
-    build(folder)
-    return folder
-
-
 @pytest.fixture
 def sources(tmp_path: Path) -> Path:
-    """A small project that can be built: its own page, the real vendored parts."""
+    """A small source tree that can be built, with the installed vendored files."""
     root = tmp_path / "sources"
     for name in (
         "static/index.html",
         "app/main.py",
         "app/tympan/errors.py",
+        "app/tympan/protocol.py",
         "app/tympan/text/cues.py",
         "shaders/add.wgsl",
         "pyscript.toml",
@@ -53,8 +50,8 @@ def sources(tmp_path: Path) -> Path:
     return root
 
 
-def test_everything_the_page_fetches_is_there(dist: Path) -> None:
-    site = contents(dist)
+def test_the_site_has_every_file_that_the_page_fetches(tympan_site: Path) -> None:
+    site = contents(tympan_site)
     expected = {*VENDORED, "index.html", "pyscript.toml", "tympan.zip", "app/main.py", "app/engine.py"}
     assert expected <= set(site)
     for package in ("numpy", "micropip", "packaging"):
@@ -63,8 +60,8 @@ def test_everything_the_page_fetches_is_there(dist: Path) -> None:
     assert site["index.html"] == (ROOT / "static" / "index.html").read_bytes()
 
 
-def test_the_service_worker_is_told_every_file_by_its_hash(dist: Path) -> None:
-    site = contents(dist)
+def test_the_file_list_has_every_file_with_its_hash(tympan_site: Path) -> None:
+    site = contents(tympan_site)
     listed = json.loads(site["files.js"].decode().removeprefix("const FILES = ").removesuffix(";\n"))
     assert listed == {
         name: hashlib.sha256(content).hexdigest()
@@ -73,10 +70,10 @@ def test_the_service_worker_is_told_every_file_by_its_hash(dist: Path) -> None:
     }
 
 
-def test_the_installed_page_finds_its_icons(dist: Path) -> None:
-    manifest = json.loads((dist / "manifest.webmanifest").read_text("utf-8"))
+def test_the_web_app_manifest_names_existing_icons(tympan_site: Path) -> None:
+    manifest = json.loads((tympan_site / "manifest.webmanifest").read_text("utf-8"))
     for icon in manifest["icons"]:
-        content = (dist / icon["src"]).read_bytes()
+        content = (tympan_site / icon["src"]).read_bytes()
         if icon["type"] == "image/png":
             assert content[:8] == b"\x89PNG\r\n\x1a\n"
             width, height = (int.from_bytes(content[i : i + 4], "big") for i in (16, 20))
@@ -84,8 +81,8 @@ def test_the_installed_page_finds_its_icons(dist: Path) -> None:
     assert {"192x192", "512x512"} <= {icon["sizes"] for icon in manifest["icons"]}
 
 
-def test_the_library_carries_its_shaders(dist: Path) -> None:
-    with zipfile.ZipFile(dist / "tympan.zip") as library:
+def test_the_library_contains_the_shaders(tympan_site: Path) -> None:
+    with zipfile.ZipFile(tympan_site / "tympan.zip") as library:
         names = set(library.namelist())
     assert {"tympan/__init__.py", "tympan/transcriber.py", "tympan/mimi/encoder.py"} <= names
     shaders = {f"tympan/shaders/{path.name}" for path in (ROOT / "shaders").glob("*.wgsl")}
@@ -94,12 +91,12 @@ def test_the_library_carries_its_shaders(dist: Path) -> None:
     assert not [name for name in names if "__pycache__" in name]
 
 
-def test_the_same_sources_give_the_same_bytes(dist: Path, tmp_path: Path) -> None:
+def test_the_build_is_reproducible(tympan_site: Path, tmp_path: Path) -> None:
     build(tmp_path)
-    assert contents(tmp_path) == contents(dist)
+    assert contents(tmp_path) == contents(tympan_site)
 
 
-def test_a_second_build_writes_only_what_changed(sources: Path, tmp_path: Path) -> None:
+def test_a_second_build_writes_only_changed_files(sources: Path, tmp_path: Path) -> None:
     dist = tmp_path / "dist"
     build(dist, sources)
     before = {name: (dist / name).stat().st_mtime_ns for name in contents(dist)}
@@ -109,7 +106,7 @@ def test_a_second_build_writes_only_what_changed(sources: Path, tmp_path: Path) 
     assert {name for name in after if after[name] != before[name]} == {"index.html", "files.js"}
 
 
-def test_what_is_no_longer_made_is_removed(sources: Path, tmp_path: Path) -> None:
+def test_stale_files_are_removed(sources: Path, tmp_path: Path) -> None:
     dist = tmp_path / "dist"
     extra = sources / "static" / "old" / "page.html"
     extra.parent.mkdir()
@@ -117,13 +114,13 @@ def test_what_is_no_longer_made_is_removed(sources: Path, tmp_path: Path) -> Non
     build(dist, sources)
     assert (dist / "old" / "page.html").exists()
     extra.unlink()
-    (dist / "stranger.txt").write_text("not of this site")
+    (dist / "stranger.txt").write_text("not part of the site")
     build(dist, sources)
     assert not (dist / "old").exists()
     assert not (dist / "stranger.txt").exists()
 
 
-def test_a_file_gives_way_to_a_folder_of_its_name(sources: Path, tmp_path: Path) -> None:
+def test_a_folder_replaces_a_file_of_the_same_name(sources: Path, tmp_path: Path) -> None:
     dist = tmp_path / "dist"
     (sources / "static" / "models").write_text("a file")
     build(dist, sources)
@@ -134,7 +131,30 @@ def test_a_file_gives_way_to_a_folder_of_its_name(sources: Path, tmp_path: Path)
     assert (dist / "models" / "catalogue.json").read_text() == "{}"
 
 
-def test_a_part_that_is_not_installed_is_named(sources: Path, tmp_path: Path) -> None:
+def test_a_missing_vendored_file_is_reported(sources: Path, tmp_path: Path) -> None:
     (sources / "node_modules").unlink()
-    with pytest.raises(CommandError, match=r"pyodide\.mjs is missing; \./serve installs it\.$"):
+    with pytest.raises(CommandError, match=r"pyodide\.mjs is missing\. Run \./serve to install it\.$"):
         build(tmp_path / "dist", sources)
+
+
+def test_builds_into_the_same_folder_wait_for_each_other(sources: Path, tmp_path: Path) -> None:
+    dist = tmp_path / "dist"
+    with ThreadPoolExecutor(1) as pool:
+        with locked(dist):
+            second = pool.submit(build, dist, sources)
+            with pytest.raises(TimeoutError):
+                second.result(0.5)
+            assert list(dist.iterdir()) == []
+        second.result()
+    assert (dist / "index.html").exists()
+
+
+def test_commands_use_the_site_of_the_environment_variable(
+    tympan_site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tympan_site != DIST
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, str(tympan_site))
+    assert prepare() == tympan_site
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, str(tmp_path))
+    with pytest.raises(CommandError, match=f"^TYMPAN_SITE is set to {tmp_path}, which is not a built site.$"):
+        prepare()

@@ -1,4 +1,4 @@
-"""A server of another origin that does what servers do on a bad day."""
+"""An HTTP server on another origin that injects faults into its responses."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from time import sleep
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to one answer. cut_at: the byte of the file before which the connection ends."""
+    """A fault in one response. cut_at: file offset where the connection closes. flip: offset of the wrong byte."""
 
     cut_at: int | None = None
-    flip: int | None = None  # the byte that is wrong
+    flip: int | None = None
     status: int = 200
     knows_ranges: bool = True
-    pause_s: float = 0.0  # between pieces of PIECE_BYTES
+    pause_s: float = 0.0  # after every PIECE_BYTES
 
 
 PIECE_BYTES = 1 << 16
@@ -26,21 +26,21 @@ PIECE_BYTES = 1 << 16
 
 @dataclass
 class RoughServer:
-    """files: content by path. faults: by path, for the next answers; without one an answer is right."""
+    """files: content by path. faults: by path, one for each of the next responses; later responses have none."""
 
     files: Mapping[str, bytes]
     faults: dict[str, list[Fault]] = field(default_factory=dict)
-    requests: list[tuple[str, str]] = field(default_factory=list)  # path and Range
+    requests: list[tuple[str, str]] = field(default_factory=list)  # path and Range header
     url: str = ""
 
     def asked_for(self, path: str) -> list[str]:
-        """The Range of every request for a file, "" where it was asked for whole."""
+        """The Range header of every request for a file; "" for requests of the whole file."""
         return [wanted for asked, wanted in self.requests if asked.endswith(path)]
 
 
 @contextmanager
 def rough_server(files: Mapping[str, bytes]) -> Iterator[RoughServer]:
-    """Serve `files` at `url`, readable from every origin."""
+    """Serve `files` to pages of every origin during the `with` block."""
     rough = RoughServer(files)
 
     class Handler(BaseHTTPRequestHandler):
@@ -77,13 +77,13 @@ def rough_server(files: Mapping[str, bytes]) -> Iterator[RoughServer]:
                 sleep(fault.pause_s)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
+            """Print no access log."""
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
 
         def handle_error(self, request: object, client_address: object) -> None:
-            """A page that closes a connection half-way is no news."""
+            """Ignore connections that the page closes early."""
 
     with Server(("127.0.0.1", 0), Handler) as server:
         rough.url = f"http://127.0.0.1:{server.server_port}"

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
 from bench.word_errors import word_error_rate
+from cli.testing import OpenBrowser
 from tests.page.author import author_site
 from tests.page.test_microphone import REFUSE_24_KHZ
-from tests.page.test_transcribe import SAID, SPEECH
+from tests.page.test_transcribe import SAID, SPEECH, wav
 from tests.page.tympan_page import BOOT_MS, KEEP_TRACKS, TRANSCRIBE_MS
-from tympan.testing import OpenBrowser
 
 MAX_WORD_ERROR_RATE = 0.35
 LAST_WORD_MS = 30_000
+BAD_AUDIO = [
+    "“Recording” cannot be transcribed: the browser finds no sound in it that it can decode.",
+    "“Recording” cannot be transcribed: it is empty.",
+    "“Recording” cannot be transcribed: it is 0.10 s long, too short for a word.",
+]
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +42,8 @@ def page(author: str, tympan_browser: OpenBrowser) -> Iterator[Page]:
 PYTHON = """
     <script type="module" src="SITE/vendor/pyscript/core.js"></script>
     <py-script worker config="SITE/pyscript.toml">
+import io
+import wave
 import numpy as np
 from js import BroadcastChannel, Object, fetch
 from pyodide.ffi import to_js
@@ -57,11 +65,15 @@ content = await (await fetch("AUTHOR/speech.wav")).bytes()
 for source in ("speech.wav", content, np.zeros(24000, np.float32)):
     transcript = await stt.transcribe(source)
     tell(text=transcript.text, seconds=transcript.seconds)
-for source in ("nothing.wav", b"no sound"):
+short = io.BytesIO()
+with wave.open(short, "wb") as file:
+    file.setparams((1, 2, 24000, 0, "NONE", ""))
+    file.writeframes(bytes(2 * 2400))
+for source in ("nothing.wav", b"no sound", b"", short.getvalue()):
     try:
         await stt.transcribe(source)
     except TympanError as error:
-        tell(refused=error.kind)
+        tell(refused=error.kind, message=str(error))
 
 stream = stt.stream()
 n_words = len(await stream.feed(np.zeros(48000, np.float32)))
@@ -78,6 +90,11 @@ tell(turns=[kind.value for kind in kinds], whole=voice.transcript.text)
 async for word in stt.microphone():
     tell(again=word.text)
     break
+async with stt.microphone() as voice:
+    async for word in voice:
+        tell(managed=word.text)
+        break
+    tell(open=True)
 tell(done=True)
     </py-script>
 """
@@ -112,7 +129,14 @@ def test_all_that_python_can_ask_for(page: Page, author: str, site: str) -> None
     )
     page.wait_for_function("() => told.some(({ done }) => done)", timeout=TRANSCRIBE_MS)
     told = page.evaluate("told")
-    assert [fact["refused"] for fact in told if "refused" in fact] == ["UnknownModel", "DownloadFailed", "BadAudio"]
+    assert [fact["refused"] for fact in told if "refused" in fact] == [
+        "UnknownModel",
+        "DownloadFailed",
+        "BadAudio",
+        "BadAudio",
+        "BadAudio",
+    ]
+    assert [fact["message"] for fact in told if "message" in fact][1:] == BAD_AUDIO
     assert [fact["loaded"] for fact in told if "loaded" in fact] == ["demo"]
     texts = [fact["text"] for fact in told if "text" in fact]
     assert word_error_rate(SAID, texts[0]) <= MAX_WORD_ERROR_RATE
@@ -125,7 +149,8 @@ def test_all_that_python_can_ask_for(page: Page, author: str, site: str) -> None
     assert whole["whole"].split() == [word["word"] for word in words]
     assert whole["turns"][:2] == ["speech", "pause"]
     assert len([fact for fact in told if "again" in fact]) == 1
-    page.wait_for_function("tracks.length === 2 && tracks.every((track) => track.readyState === 'ended')")
+    assert len([fact for fact in told if "managed" in fact or "open" in fact]) == 2
+    page.wait_for_function("tracks.length === 3 && tracks.every((track) => track.readyState === 'ended')")
 
 
 def test_a_script_in_a_page_of_another_origin(page: Page, author: str) -> None:
@@ -138,10 +163,18 @@ def test_a_script_in_a_page_of_another_origin(page: Page, author: str) -> None:
     assert word_error_rate(SAID, result["text"]) <= MAX_WORD_ERROR_RATE
     assert result["words"][0]["start"] < result["words"][0]["end"]
     assert page.evaluate("tympan.transcribe('nothing.wav').catch((error) => error.name)") == "DownloadFailed"
+    refusals = page.evaluate(
+        """(sources) => Promise.all(sources.map((bytes) => (
+            tympan.transcribe(new Blob([new Uint8Array(bytes)])).catch(({ name, message }) => [name, message])
+        )))""",
+        [list(source) for source in (b"no sound", b"", wav(np.zeros(2400), 24000))],
+    )
+    assert refusals == [["BadAudio", message] for message in BAD_AUDIO]
 
     page.evaluate(
         "() => { window.turns = []; tympan.addEventListener('turn', ({ detail }) => turns.push(detail.turn)); }"
     )
+    page.evaluate("document.querySelector('#transcript').textContent = ''")  # of the words of the file
     page.click("#listen")
     page.wait_for_function("() => document.querySelector('#transcript').textContent.split(' ').length > 6")
     assert page.evaluate("tracks.map((track) => track.readyState)") == ["live"]

@@ -1,4 +1,4 @@
-"""Every pair of colours that meets on the page is held to WCAG AA, light and dark."""
+"""Every pair of colours used together meets WCAG AA contrast, light and dark."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 STYLE = (Path(__file__).parents[2] / "static" / "style.css").read_text("utf-8")
-TEXT, PART = 4.5, 3.0  # the least contrast of text, and of what tells a control or a graphic from its ground
+TEXT, PART = 4.5, 3.0  # minimum contrast of text, and of controls and graphics
 
 PAIRS = [
     (ink, ground, TEXT) for ink in ("ink", "quiet", "accent") for ground in ("ground", "surface")
@@ -25,7 +25,7 @@ PAIRS = [
 
 
 def colours(scheme: str) -> dict[str, str]:
-    """The variables of a scheme: the first block is the light one, the second changes it."""
+    """The variables of a scheme: the first block is light, the second overrides it for dark."""
     light, dark = re.findall(r":root \{(.*?)\}", STYLE, re.DOTALL)[:2]
     found = dict(re.findall(r"--([\w-]+): (#\w{6})", light))
     return found | dict(re.findall(r"--([\w-]+): (#\w{6})", dark)) if scheme == "dark" else found
@@ -46,6 +46,6 @@ def test_contrast(scheme: str) -> None:
         assert (brighter + 0.05) / (darker + 0.05) >= least, f"{one} on {other}"
 
 
-def test_no_colour_is_anything_but_a_variable() -> None:
+def test_colours_are_variables() -> None:
     rules = STYLE[STYLE.index("*,\n::before") :]
-    assert re.findall(r"#[0-9a-f]{3,8}\b(?!-)|rgba?\(|hsl", rules) == ["#000"], "behind a picture alone"
+    assert re.findall(r"#[0-9a-f]{3,8}\b(?!-)|rgba?\(|hsl", rules) == ["#000"], "behind video only"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from playwright.sync_api import Browser, expect
 
+from tests.page.author import author_site
 from tests.page.test_transcribe import SPEECH
 from tests.page.tympan_page import BOOT_MS, TympanPage, change_engine
 
@@ -26,7 +29,7 @@ LOSE = """
 LOSE_FOR_GOOD = "() => { GPUAdapter.prototype.requestDevice = async () => { throw new Error('it is gone'); }; }"
 PREFER_WEBGPU = """
 from tympan import loading
-from tympan.lm.choice import Choice
+from tympan.lm.backend_selection import Choice
 
 loading.choose = lambda asked, adapter: Choice(("webgpu", "simd"), Reason("gpu"))  # as if there were a GPU behind it
 
@@ -68,5 +71,32 @@ def test_the_cpu_takes_over_from_a_gpu_that_stays_away_and_the_page_says_so(chro
     assert disturbed["text"] == undisturbed["text"]
     expect(tympan.page.locator("#model")).to_contain_text("(the GPU was lost on the way)")
     tympan.page.click("#panel summary")
-    assert tympan.page.locator("#figures dt", has_text="Transformer on").locator("+ dd").inner_text() == "simd"
+    assert tympan.page.locator("#figures dt", has_text="Transformer backend").locator("+ dd").inner_text() == "simd"
     tympan.close()
+
+
+def test_an_embedded_page_goes_on_and_reports_the_backend(chromium: Browser, site: str, tmp_path: Path) -> None:
+    context = chromium.new_context()
+    change_engine(context, after=PREFER_WEBGPU)
+    page = context.new_page()
+    failures: list[str] = []
+    page.on("pageerror", lambda error: failures.append(str(error)))
+    with author_site(tmp_path, site) as url:
+        page.goto(f"{url}/blank.html")
+        page.evaluate(f"import('{site}/embed.js?model=demo').then(() => {{}})")
+        assert page.evaluate("tympan.ready")["backend"] == "webgpu"
+        undisturbed = page.evaluate("tympan.transcribe('speech.wav')")
+        [worker] = [worker for worker in page.workers if worker.evaluate("'GPUDevice' in globalThis")]
+        worker.evaluate(LOSE, 40)
+        worker.evaluate(LOSE_FOR_GOOD)
+        page.evaluate(
+            "() => { window.moves = []; tympan.addEventListener('backend', ({ detail }) => moves.push(detail)); }"
+        )
+
+        disturbed = page.evaluate("tympan.transcribe('speech.wav')")
+
+        assert disturbed["text"] == undisturbed["text"]
+        assert [(move["backend"], move["why"]["kind"]) for move in page.evaluate("moves")] == [("simd", "gpu_lost")]
+        assert page.evaluate("tympan.ready")["backend"] == "simd"
+        assert failures == []
+    context.close()

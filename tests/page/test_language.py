@@ -1,4 +1,4 @@
-"""The texts of the page: one table a language, and no text anywhere else."""
+"""The texts of the page: one table per language, and no text elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from string import Formatter
 from tympan import errors
 from tympan.browser.english import ENGLISH
 from tympan.browser.french import FRENCH, FRENCH_SENTENCES
-from tympan.lm.choice import REASONS
+from tympan.lm.backend_selection import REASONS
 
 ROOT = Path(__file__).parents[2]
 INDEX = (ROOT / "static" / "index.html").read_text("utf-8")
@@ -24,7 +24,7 @@ def names(text: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(text) if name}
 
 
-def test_both_languages_say_the_same_things() -> None:
+def test_languages_have_the_same_keys_and_placeholders() -> None:
     assert list(ENGLISH) == list(FRENCH)
     assert {key: names(text) for key, text in ENGLISH.items()} == {key: names(text) for key, text in FRENCH.items()}
     same = {key for key in ENGLISH if ENGLISH[key] == FRENCH[key]}
@@ -32,7 +32,7 @@ def test_both_languages_say_the_same_things() -> None:
                     "kernels_simd", "kernels_numpy", "transcript"}, same  # fmt: skip
 
 
-def test_every_error_and_every_reason_has_a_french_sentence_of_its_own_fields() -> None:
+def test_errors_and_reasons_are_translated_with_their_fields() -> None:
     kinds = {name: kind for name, kind in vars(errors).items() if inspect.isclass(kind) and "__init__" in vars(kind)}
     assert set(FRENCH_SENTENCES) == set(kinds) | set(REASONS) | {"Bug"}
     for name, kind in kinds.items():
@@ -43,7 +43,7 @@ def test_every_error_and_every_reason_has_a_french_sentence_of_its_own_fields() 
 
 
 class Texts(HTMLParser):
-    """Collects what index.html says, with the key beside it."""
+    """Collects the texts of index.html with their keys."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Texts(HTMLParser):
                 self.loose.append(data)
 
 
-def test_what_stands_in_the_page_stands_in_the_table() -> None:
+def test_index_html_matches_the_english_table() -> None:
     texts = Texts()
     texts.feed(INDEX)
     assert [(key, text) for key, text in texts.keyed if ENGLISH[key] != text] == []
@@ -80,8 +80,8 @@ def test_what_stands_in_the_page_stands_in_the_table() -> None:
     assert set(texts.loose) == {"TXT", "SRT", "VTT", "JSON"}
 
 
-def test_no_text_is_in_the_wiring() -> None:
-    """main.py names texts and never holds one: a text has a space, or begins like a sentence."""
+def test_main_holds_no_texts() -> None:
+    """main.py refers to texts by key. A text has a space before a letter or starts with a capital."""
     tree = ast.parse((ROOT / "app" / "main.py").read_text("utf-8"))
     docstrings = {ast.get_docstring(node, clean=False) for node in ast.walk(tree)
                   if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))}  # fmt: skip

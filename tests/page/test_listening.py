@@ -106,9 +106,9 @@ def test_what_was_heard_can_be_played_and_its_delay_is_told(tympan: TympanPage) 
     page.wait_for_selector(".word.playing")
     page.evaluate("document.querySelector('#player').pause()")
     page.click("#panel summary")
-    delay = page.locator("#figures dt", has_text="From speech to word").locator("+ dd").inner_text()
+    delay = page.locator("#figures dt", has_text="Speech-to-text delay").locator("+ dd").inner_text()
     assert float(delay.removesuffix(" s")) > 0.3, "the text delay of the model alone is more"
-    expect(page.locator("#session-list .name").first).to_contain_text("A tab, ")
+    expect(page.locator("#session-list .name").first).to_contain_text("Tab, ")
 
 
 def test_a_tab_without_sound_is_refused(tympan: TympanPage) -> None:
@@ -150,7 +150,7 @@ def test_a_machine_that_cannot_follow_says_how_far_behind_it_is_and_drops_nothin
     tympan.page.goto(f"{site}/?backend=numpy")
     tympan.wait_for("ready", timeout_ms=BOOT_MS)
     listen_to_the_sample(tympan)
-    expect(tympan.page.locator("#status")).to_contain_text(re.compile(r"the text is \d+ s behind"), timeout=20_000)
+    expect(tympan.page.locator("#status")).to_contain_text(re.compile(r"transcript \d+ s behind"), timeout=20_000)
     stop_after_it(tympan)
     assert word_error_rate(SAID, tympan.transcript) <= MAX_WORD_ERROR_RATE, tympan.transcript
     context.close()

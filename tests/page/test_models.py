@@ -1,4 +1,4 @@
-"""Models from other sites: asked for first, downloaded over bad lines, kept, the same in whatever format."""
+"""Models from other sites: confirmation, downloads over unreliable connections, storage, and both formats."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LOSE = """
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """One quantization of the golden checkpoint: as a model directory, and as the released model is published."""
+    """A quantized golden checkpoint, as a model directory and in the layout of the released model."""
     folder = tmp_path_factory.mktemp("published")
     checkpoint = folder / "checkpoint"
     checkpoint.mkdir()
@@ -74,7 +74,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         {"path": path, "size": len(content), "lfs": {"oid": hashlib.sha256(content).hexdigest()}}
         for path, content in contents.items()
     ]
-    del listing[2]["lfs"]  # as of a small file that is not in LFS
+    del listing[2]["lfs"]  # as for a small file outside of LFS
     files |= {f"/{REPOSITORY}/resolve/main/{path}": content for path, content in contents.items()}
     entry = {
         "id": "tiny", "title": "Tiny", "languages": ["fr"], "licence": "CC-BY 4.0", "attribution": "By Somebody",
@@ -95,7 +95,7 @@ def rough(published: dict[str, bytes]) -> Iterator[RoughServer]:
 
 @pytest.fixture
 def context(chromium: Browser, rough: RoughServer) -> Iterator[BrowserContext]:
-    """A fresh profile whose catalogue has the model of the rough server."""
+    """A fresh profile with the rough server's model in its catalogue."""
     context = chromium.new_context(service_workers="block")
     catalogue = rough.files["/catalogue.json"].decode().replace("HOST", rough.url)
     context.route("**/models/catalogue.json", lambda route: route.fulfill(body=catalogue))
@@ -104,15 +104,15 @@ def context(chromium: Browser, rough: RoughServer) -> Iterator[BrowserContext]:
 
 
 def opened(context: BrowserContext, url: str) -> TympanPage:
-    """The page when it waits for a person's word."""
+    """The page when it asks to confirm a download."""
     tympan = TympanPage(context.new_page())
     tympan.page.goto(url)
     expect(tympan.page.locator("#download")).to_be_visible(timeout=BOOT_MS)
     return tympan
 
 
-def continued_at(wanted: str) -> int:
-    """The byte that a Range begins at. What a browser had not handed on when a connection broke is asked for again."""
+def first_byte(wanted: str) -> int:
+    """First byte of a Range. Bytes that the browser had not delivered when the connection broke are requested again."""
     return int(wanted.removeprefix("bytes=").removesuffix("-") or 0)
 
 
@@ -122,7 +122,7 @@ def transcribed(tympan: TympanPage) -> dict[str, Any]:
     return {key: result[key] for key in ("text", "codes", "tokens", "words")}
 
 
-def test_gguf_says_the_same_as_safetensors_and_nothing_comes_unasked(
+def test_gguf_equals_safetensors_and_downloads_need_confirmation(
     context: BrowserContext, site: str, rough: RoughServer
 ) -> None:
     tympan = opened(context, f"{site}/?model=tiny&trace=1")
@@ -138,7 +138,7 @@ def test_gguf_says_the_same_as_safetensors_and_nothing_comes_unasked(
 
     tympan.page.reload()
     assert transcribed(tympan) == from_gguf
-    assert len(rough.requests) == 4, "what is stored is not asked for again"
+    assert len(rough.requests) == 4, "stored files are not requested again"
 
     tympan.page.click("#models summary")
     tympan.page.fill("#address", f"{rough.url}/a")
@@ -147,14 +147,14 @@ def test_gguf_says_the_same_as_safetensors_and_nothing_comes_unasked(
     expect(tympan.page.locator("#model p").first).to_have_text(re.compile(r"^a · \d"))
     assert transcribed(tympan) == from_gguf
 
-    assert "MB on your device" in tympan.page.inner_text("#stored")
+    assert "MB of storage on your device" in tympan.page.inner_text("#stored")
     tympan.page.click("#delete-models")
-    expect(tympan.page.locator("#stored")).to_contain_text("keeps 0 MB")
+    expect(tympan.page.locator("#stored")).to_contain_text("uses 0 MB")
     tympan.page.reload()
     expect(tympan.page.locator("#download")).to_be_visible(timeout=BOOT_MS)
 
 
-def test_a_download_survives_cuts_wrong_bytes_and_a_closed_page(
+def test_download_survives_cuts_wrong_bytes_and_a_closed_page(
     context: BrowserContext, site: str, rough: RoughServer
 ) -> None:
     rough.faults[MIMI] = [Fault(cut_at=700_000, pause_s=0.1), Fault(status=503), Fault(pause_s=0.2)]
@@ -164,22 +164,20 @@ def test_a_download_survives_cuts_wrong_bytes_and_a_closed_page(
     expect(tympan.page.locator("#status")).to_contain_text("left")
     while len(rough.asked_for(FILES["mimi"])) < 3:
         tympan.page.wait_for_timeout(50)
-    assert 0 < continued_at(rough.asked_for(FILES["mimi"])[-1]) <= 700_000
+    assert 0 < first_byte(rough.asked_for(FILES["mimi"])[-1]) <= 700_000
     tympan.page.close()  # in the middle of the third answer
 
     rough.faults[MIMI] = [Fault(flip=1_300_000), Fault(knows_ranges=False)]
     tympan = opened(context, f"{site}/?model=tiny&trace=1")
     tympan.page.click("#download")
     tympan.wait_for("ready", timeout_ms=BOOT_MS)
-    *_, continued, anew = rough.asked_for(FILES["mimi"])
-    assert continued_at(continued) > 0
-    assert anew == ""
-    assert rough.asked_for(FILES["tokenizer"]) == [""], "what is whole is not fetched again"
+    *_, resumed, restarted = rough.asked_for(FILES["mimi"])
+    assert first_byte(resumed) > 0
+    assert restarted == ""
+    assert rough.asked_for(FILES["tokenizer"]) == [""], "complete files are not fetched again"
 
 
-def test_what_cannot_be_had_is_said_and_can_be_tried_again(
-    context: BrowserContext, site: str, rough: RoughServer
-) -> None:
+def test_failed_download_is_reported_and_can_be_retried(context: BrowserContext, site: str, rough: RoughServer) -> None:
     rough.faults[MIMI] = [Fault(flip=7), Fault(flip=7), Fault(status=404)] + 10 * [Fault(cut_at=100_000)]
     tympan = opened(context, f"{site}/?model=tiny&trace=1")
     tympan.page.click("#download")
@@ -193,7 +191,7 @@ def test_what_cannot_be_had_is_said_and_can_be_tried_again(
     tympan.wait_for("ready", timeout_ms=BOOT_MS)
 
 
-def test_trying_again_is_no_consent(context: BrowserContext, site: str, rough: RoughServer) -> None:
+def test_retry_does_not_confirm_a_download(context: BrowserContext, site: str, rough: RoughServer) -> None:
     rough.faults["/a/model.json"] = [Fault(status=500)]
     tympan = TympanPage(context.new_page())
     tympan.page.goto(f"{site}/?model={rough.url}/a")
@@ -203,7 +201,7 @@ def test_trying_again_is_no_consent(context: BrowserContext, site: str, rough: R
     assert {path for path, _ in rough.requests} == {"/a/model.json"}
 
 
-def test_cancel(context: BrowserContext, site: str, rough: RoughServer) -> None:
+def test_cancelled_download_resumes(context: BrowserContext, site: str, rough: RoughServer) -> None:
     rough.faults[MIMI] = [Fault(pause_s=0.3)]
     tympan = opened(context, f"{site}/?model=tiny&trace=1")
     tympan.page.click("#download")
@@ -216,7 +214,7 @@ def test_cancel(context: BrowserContext, site: str, rough: RoughServer) -> None:
     assert rough.asked_for(FILES["mimi"])[-1].startswith("bytes=")
 
 
-def test_what_the_browser_has_lost_is_said(context: BrowserContext, site: str) -> None:
+def test_lost_storage_file_is_reported(context: BrowserContext, site: str) -> None:
     tympan = opened(context, f"{site}/?model=tiny&trace=1")
     for worker in tympan.page.workers:
         worker.evaluate(LOSE)
@@ -225,7 +223,7 @@ def test_what_the_browser_has_lost_is_said(context: BrowserContext, site: str) -
     assert f"The model file {FILES['mimi']} is damaged: the browser has lost it (InvalidStateError)" in tympan.error
 
 
-def test_two_tabs_fetch_a_file_once(context: BrowserContext, site: str, rough: RoughServer) -> None:
+def test_two_tabs_download_a_file_once(context: BrowserContext, site: str, rough: RoughServer) -> None:
     rough.faults[MIMI] = [Fault(pause_s=0.05)]
     tabs = [opened(context, f"{site}/?model=tiny&trace=1") for _ in range(2)]
     for tab in tabs:
@@ -235,13 +233,13 @@ def test_two_tabs_fetch_a_file_once(context: BrowserContext, site: str, rough: R
     assert all(rough.asked_for(path) == [""] for path in FILES.values())
 
 
-def test_a_full_disk(context: BrowserContext, site: str, rough: RoughServer) -> None:
+def test_storage_quota_exceeded(context: BrowserContext, site: str, rough: RoughServer) -> None:
     tympan = opened(context, f"{site}/?model=tiny&trace=1")
     browser = context.new_cdp_session(tympan.page)
     browser.send("Storage.overrideQuotaForOrigin", {"origin": site, "quotaSize": 1_000_000})
     tympan.page.click("#download")
     tympan.wait_for("error")
-    assert "no room for the model" in tympan.error
+    assert "not enough storage for the model" in tympan.error
     assert "MB are needed" in tympan.error
     assert tympan.page.inner_text("#error button") == "Delete downloaded models."
     browser.send("Storage.overrideQuotaForOrigin", {"origin": site})
@@ -251,14 +249,14 @@ def test_a_full_disk(context: BrowserContext, site: str, rough: RoughServer) -> 
     tympan.wait_for("ready", timeout_ms=BOOT_MS)
 
 
-def test_a_browser_without_private_files_uses_its_cache(context: BrowserContext, site: str, rough: RoughServer) -> None:
+def test_cache_storage_replaces_a_missing_opfs(context: BrowserContext, site: str, rough: RoughServer) -> None:
     change_engine(context, before="from js import StorageManager\n\nStorageManager.prototype.getDirectory = None\n")
     rough.faults[MIMI] = [Fault(cut_at=700_000, pause_s=0.1)]
     tympan = opened(context, f"{site}/?model=tiny&trace=1")
     tympan.page.click("#download")
-    said = transcribed(tympan)
+    expected = transcribed(tympan)
     first, second = rough.asked_for(FILES["mimi"])
-    assert (first, 0 < continued_at(second) <= 700_000) == ("", True)
+    assert (first, 0 < first_byte(second) <= 700_000) == ("", True)
     tympan.page.reload()
-    assert transcribed(tympan) == said
+    assert transcribed(tympan) == expected
     assert len(rough.asked_for(FILES["mimi"])) == 2

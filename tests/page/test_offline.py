@@ -10,6 +10,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from cli.server import serving
 from cli.site import build
+from cli.testing import OpenBrowser
+from tests.page.test_transcribe import SPEECH
 from tests.page.tympan_page import BOOT_MS, TympanPage
 
 OLD, NEW = "rgb(247, 246, 243)", "rgb(240, 240, 240)"
@@ -76,6 +78,26 @@ def test_a_second_visit_needs_no_server_and_a_third_brings_the_new_version(chrom
         changed = set(kept(page)) ^ set(first)
         assert {name.split("?")[0] for name in changed} == {"/style.css"}, "no more is kept, and no more was fetched"
         assert len(kept(page)) == len(first)
+    context.close()
+
+
+def test_modules_keep_the_query_of_their_address_on_a_second_visit(tympan_browser: OpenBrowser, site: str) -> None:
+    """The query chooses the model of an embed, and the channel that a <py-script> reaches the page by."""
+    context = tympan_browser(SPEECH).new_context()
+    tympan = TympanPage(context.new_page())
+    page = tympan.page
+    page.goto(f"{site}/?backend=numpy")
+    tympan.wait_for("ready", timeout_ms=BOOT_MS)
+    assert page.evaluate(INSTALLED)
+
+    page.goto(f"{site}/examples/speech-recognition.html")
+    assert page.evaluate("navigator.serviceWorker.controller !== null")
+    page.evaluate("import('../embed.js?model=nosuch').then(() => {})")
+    assert page.evaluate("tympan.ready.catch(({ name }) => name)") == "UnknownModel"
+
+    page.goto(f"{site}/examples/python.html")
+    assert page.evaluate("navigator.serviceWorker.controller !== null")
+    expect(page.locator("#transcript")).to_contain_text("can ", timeout=BOOT_MS)
     context.close()
 
 

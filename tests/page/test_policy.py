@@ -1,4 +1,4 @@
-"""The Content-Security-Policy: it is there, nothing breaks it, and it holds."""
+"""The Content-Security-Policy: the page complies with it, and the browser enforces it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ KEEP_VIOLATIONS = """
 """
 
 
-def test_nothing_breaks_the_policy_and_it_holds(chromium: Browser, site: str) -> None:
+def test_page_complies_and_violations_are_blocked(chromium: Browser, site: str) -> None:
     context = chromium.new_context(service_workers="block")
     tympan = TympanPage(context.new_page())
-    said: list[str] = []
-    tympan.page.on("console", lambda message: said.append(message.text))
+    logged: list[str] = []
+    tympan.page.on("console", lambda message: logged.append(message.text))
     tympan.page.add_init_script(KEEP_VIOLATIONS)
     tympan.page.goto(f"{site}/?backend=numpy")
     tympan.wait_for("ready", timeout_ms=BOOT_MS)
@@ -30,7 +30,7 @@ def test_nothing_breaks_the_policy_and_it_holds(chromium: Browser, site: str) ->
         tympan.page.click("#save-srt")
     assert tympan.transcript
     assert tympan.page.evaluate("violations") == []
-    assert [text for text in said if "Content Security Policy" in text] == []
+    assert [text for text in logged if "Content Security Policy" in text] == []
 
     assert tympan.page.evaluate(
         """() => {
@@ -43,12 +43,12 @@ def test_nothing_breaks_the_policy_and_it_holds(chromium: Browser, site: str) ->
             return [window.intruded ?? false, style.style.color];
         }"""
     ) == [False, ""]
-    tympan.page.wait_for_timeout(100)  # violations are told in a task of their own
+    tympan.page.wait_for_timeout(100)  # violation events are dispatched in a separate task
     assert set(tympan.page.evaluate("violations")) == {"script-src-elem", "style-src-attr"}
     context.close()
 
 
-def test_the_policy_is_in_the_page_and_text_is_never_parsed_as_html() -> None:
+def test_policy_is_strict_and_no_text_is_parsed_as_html() -> None:
     index = (ROOT / "static" / "index.html").read_text("utf-8")
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', index)
     assert policy

@@ -1,4 +1,4 @@
-"""What is said stays here: no request leaves the origin, and the microphone is given back."""
+"""No request leaves the origin, and the microphone is released."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Page, Request, WebSocket
 
+from cli.testing import OpenBrowser
 from tests.page.test_transcribe import SPEECH
 from tests.page.tympan_page import BOOT_MS, KEEP_TRACKS, TympanPage
-from tympan.testing import OpenBrowser
 
 LISTEN_MS = 3_000
 
 
-def hears(page: Page) -> bool:
-    """Whether any track that the page was given is live."""
+def is_listening(page: Page) -> bool:
+    """Whether any media track of the page is live."""
     return bool(page.evaluate("tracks.some((track) => track.readyState === 'live')"))
 
 
-def test_no_request_leaves_the_origin_while_transcribing_and_the_microphone_is_released_on_stop(
-    tympan_browser: OpenBrowser, site: str
-) -> None:
+def test_no_request_leaves_the_origin_and_the_microphone_is_released(tympan_browser: OpenBrowser, site: str) -> None:
     context = tympan_browser(SPEECH).new_context()
     requests: list[Request] = []
     sockets: list[WebSocket] = []
@@ -35,11 +33,11 @@ def test_no_request_leaves_the_origin_while_transcribing_and_the_microphone_is_r
     n_loading = len(requests)
     tympan.choose("speech.wav", SPEECH.read_bytes())
     assert "meeting" in tympan.transcript
-    assert not hears(page), "the microphone is asked for only when it is wanted"
+    assert not is_listening(page), "transcribing a file does not open the microphone"
 
     page.click("#microphone")
     tympan.wait_for("listening")
-    assert hears(page)
+    assert is_listening(page)
     page.wait_for_timeout(LISTEN_MS)
     page.click("#microphone")
     tympan.wait_for("ready")

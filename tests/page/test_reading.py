@@ -1,4 +1,4 @@
-"""What a person does with a transcript: play it word by word, take it along, keep it, and read it in French."""
+"""Reading a transcript: playback by word, export, sessions, queue, captions, and the French page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SAID = "good morning it is raining in london turn on the lights in the kitchen t
 MAX_WORD_ERROR_RATE = 0.3
 
 KEEP_SPOKEN = """
-    // What screen readers are told, with the time of it.
+    // Announcements to screen readers, with their times.
     window.spoken = [];
     addEventListener("DOMContentLoaded", () => {
         const note = ([{ target }]) => spoken.push([performance.now(), target.textContent]);
@@ -32,7 +32,7 @@ KEEP_SPOKEN = """
 
 @pytest.fixture(scope="module")
 def tympan(chromium: Browser, site: str) -> Iterator[TympanPage]:
-    """The page after the sample."""
+    """The page after it has transcribed the sample."""
     context = chromium.new_context(service_workers="block", permissions=["clipboard-read", "clipboard-write"])
     opened = TympanPage(context.new_page())
     opened.page.add_init_script(KEEP_SPOKEN)
@@ -50,7 +50,7 @@ def page(tympan: TympanPage) -> Page:
     return tympan.page
 
 
-def test_a_sample_that_was_asked_for_before_the_model_was_there_is_transcribed(tympan: TympanPage) -> None:
+def test_sample_requested_before_the_model_is_loaded_is_transcribed(tympan: TympanPage) -> None:
     assert tympan.state == "ready"
     assert word_error_rate(SAID, tympan.transcript) <= MAX_WORD_ERROR_RATE, tympan.transcript
     assert tympan.page.is_hidden("#queue")
@@ -59,7 +59,7 @@ def test_a_sample_that_was_asked_for_before_the_model_was_there_is_transcribed(t
     assert tympan.page.locator("#transcript p").first.get_attribute("data-time") == "0:00"
 
 
-def test_screen_readers_hear_sentences_not_words(tympan: TympanPage) -> None:
+def test_screen_readers_get_sentences(tympan: TympanPage) -> None:
     spoken = [text for _, text in tympan.page.evaluate("spoken")]
     assert " ".join(spoken).split() == tympan.transcript.split()
     assert len(spoken) < len(tympan.transcript.split()) / 3
@@ -67,7 +67,7 @@ def test_screen_readers_hear_sentences_not_words(tympan: TympanPage) -> None:
     assert tympan.page.evaluate("document.querySelector('#transcript, #status').closest('[aria-live]')") is None
 
 
-def test_a_word_plays_from_where_it_was_said(page: Page) -> None:
+def test_clicking_a_word_plays_from_it(page: Page) -> None:
     words = page.locator(".word")
     words.nth(5).click()
     page.wait_for_selector(".word.playing")
@@ -79,7 +79,7 @@ def test_a_word_plays_from_where_it_was_said(page: Page) -> None:
     assert page.locator(".word.playing").count() == 1
 
 
-def test_words_are_reached_by_arrow_keys_and_one_tab_stop(page: Page) -> None:
+def test_arrow_keys_move_between_words_behind_one_tab_stop(page: Page) -> None:
     assert page.locator(".word[tabindex]").count() == 1
     page.locator(".word[tabindex]").focus()
     page.keyboard.press("Home")
@@ -116,7 +116,7 @@ def test_the_waveform_is_drawn_and_a_click_seeks(page: Page) -> None:
     page.evaluate("document.querySelector('#player').pause()")
 
 
-def test_the_text_is_copied(tympan: TympanPage) -> None:
+def test_transcript_is_copied(tympan: TympanPage) -> None:
     tympan.page.click("#copy")
     expect(tympan.page.locator("#status")).to_have_text("Copied.")
     assert tympan.page.evaluate("navigator.clipboard.readText()").split() == tympan.transcript.split()
@@ -126,7 +126,7 @@ def test_the_text_is_copied(tympan: TympanPage) -> None:
 def test_the_transcript_is_saved(tympan: TympanPage, kind: str) -> None:
     with tympan.page.expect_download() as download:
         tympan.page.click(f"#save-{kind}")
-    assert download.value.suggested_filename == f"The sample.{kind}"
+    assert download.value.suggested_filename == f"Sample.{kind}"
     text = Path(download.value.path()).read_text("utf-8")
     words = tympan.transcript.split()
     if kind == "json":
@@ -139,25 +139,25 @@ def test_the_transcript_is_saved(tympan: TympanPage, kind: str) -> None:
         assert words[-1] in text
 
 
-def test_the_panel_tells_what_happened(page: Page) -> None:
+def test_performance_panel_shows_measured_figures(page: Page) -> None:
     page.click("#panel summary")
     names, figures = page.locator("#figures dt").all_inner_texts(), page.locator("#figures dd").all_inner_texts()
-    told = dict(zip(names, figures, strict=True))
-    for name in ("Mimi, a frame of 80 ms", "Transformer, a frame"):
-        assert told[name].endswith(" ms")
-        assert float(told[name].removesuffix(" ms")) > 0
-    assert "speech" in told["Real-time factor"]
-    assert told["Memory of Python"].endswith(" MB")
-    assert told["Transformer on"] == "numpy"
-    assert told["Sound that waits"] == "0.0 s"
+    shown = dict(zip(names, figures, strict=True))
+    for name in ("Mimi per 80 ms frame", "Transformer per frame"):
+        assert shown[name].endswith(" ms")
+        assert float(shown[name].removesuffix(" ms")) > 0
+    assert "real time" in shown["Real-time factor"]
+    assert shown["Python memory"].endswith(" MB")
+    assert shown["Transformer backend"] == "numpy"
+    assert shown["Backlog"] == "0.0 s"
 
 
-def test_the_page_is_in_french_when_asked_and_stays_so(page: Page) -> None:
+def test_french_is_remembered_by_later_visits(page: Page) -> None:
     page.click("#language")
     assert page.evaluate("document.documentElement.lang") == "fr"
-    assert page.get_attribute("#transcript", "lang") == "en", "what was said stays in its own language"
+    assert page.get_attribute("#transcript", "lang") == "en", "the transcript keeps its language"
     assert page.inner_text("#microphone") == "Écouter"
-    assert page.inner_text("#figures dt >> nth=0") == "Mimi, par trame de 80 ms"
+    assert page.inner_text("#figures dt >> nth=0") == "Mimi par trame de 80 ms"
     assert page.inner_text("#session-list .rename") == "Renommer"
     another = page.context.new_page()
     another.goto(page.url)
@@ -169,7 +169,7 @@ def test_the_page_is_in_french_when_asked_and_stays_so(page: Page) -> None:
     assert page.inner_text("#microphone") == "Listen"
 
 
-def test_sessions_are_kept_renamed_opened_and_deleted(tympan: TympanPage, site: str) -> None:
+def test_sessions_are_stored_renamed_opened_and_deleted(tympan: TympanPage, site: str) -> None:
     page = tympan.page
     page.check("#keep-sound")
     tympan.choose("kept.wav", SAMPLE.read_bytes())
@@ -180,7 +180,7 @@ def test_sessions_are_kept_renamed_opened_and_deleted(tympan: TympanPage, site: 
     entries = page.locator("#session-list li")
     expect(entries).to_have_count(2)
     expect(entries.first.locator(".name")).to_have_text("kept.wav")
-    assert "6 s · with sound" in entries.first.locator(".facts").inner_text()
+    assert "6 s · with audio" in entries.first.locator(".facts").inner_text()
 
     entries.first.locator(".rename").click()
     page.keyboard.type("A meeting")
@@ -194,8 +194,8 @@ def test_sessions_are_kept_renamed_opened_and_deleted(tympan: TympanPage, site: 
     page.locator(".word").nth(3).click()
     page.wait_for_selector(".word.playing")
     entries.last.locator(".name").click()
-    expect(page.locator("#recording-name")).to_have_text("The sample")
-    assert page.is_hidden("#playback"), "its sound was not kept"
+    expect(page.locator("#recording-name")).to_have_text("Sample")
+    assert page.is_hidden("#playback"), "its audio was not stored"
 
     entries.first.locator(".delete").click()
     expect(page.locator("#session-list .name")).to_have_count(1)
@@ -212,7 +212,7 @@ def test_sessions_are_kept_renamed_opened_and_deleted(tympan: TympanPage, site: 
     expect(page.locator("#no-sessions")).to_be_visible()
 
 
-def test_a_video_is_shown_with_captions_that_come_as_it_is_transcribed(tympan: TympanPage) -> None:
+def test_video_gets_captions_while_it_is_transcribed(tympan: TympanPage) -> None:
     tympan.choose_file(VIDEO)
     assert word_error_rate(SAID, tympan.transcript) <= MAX_WORD_ERROR_RATE + 0.2, tympan.transcript
     cues = tympan.page.evaluate(
@@ -238,7 +238,7 @@ async ([kind, name]) => {
 """
 
 
-def test_files_are_dropped_and_pasted_and_wait_their_turn(tympan: TympanPage) -> None:
+def test_dropped_and_pasted_files_are_queued(tympan: TympanPage) -> None:
     page = tympan.page
     page.evaluate(DROP, ["dragenter", "dropped.wav"])
     expect(page.locator("body")).to_have_class("dropping")
@@ -247,7 +247,7 @@ def test_files_are_dropped_and_pasted_and_wait_their_turn(tympan: TympanPage) ->
     page.evaluate(DROP, ["drop", "unwanted.wav"])
     expect(page.locator("#recording-name")).to_have_text("dropped.wav")
     assert page.locator("#queue-list li").count() == 2
-    page.get_by_role("button", name="Do not transcribe unwanted.wav").click()
+    page.get_by_role("button", name="Remove unwanted.wav from the queue").click()
     page.click("#microphone")  # Stop
     expect(page.locator("#recording-name")).to_have_text("pasted.wav", timeout=TRANSCRIBE_MS)
     page.click("#microphone")
@@ -256,7 +256,7 @@ def test_files_are_dropped_and_pasted_and_wait_their_turn(tympan: TympanPage) ->
     assert page.is_hidden("#queue")
 
 
-def test_a_recording_at_an_address(tympan: TympanPage, site: str) -> None:
+def test_recording_from_a_url(tympan: TympanPage, site: str) -> None:
     page = tympan.page
     page.click("#more summary")
     page.fill("#recording-address", f"{site}/harness/silence.wav")
@@ -266,3 +266,34 @@ def test_a_recording_at_an_address(tympan: TympanPage, site: str) -> None:
     page.fill("#recording-address", f"{site}/harness/nothing.wav")
     page.press("#recording-address", "Enter")
     expect(page.locator("#error")).to_contain_text("404")
+
+
+STORE_LONG_SPEECH = """
+() => new Promise((resolve) => {
+    const words = Array.from({ length: 1000 }, (_, n) => ({ text: `word${n}`, start: n / 4, end: (n + 1) / 4 }));
+    const session = { name: "Long", date: "2026-01-01T00:00:00Z", seconds: 250, words, languages: ["en"],
+                      has_sound: false };
+    const opening = indexedDB.open("tympan", 1);
+    opening.onsuccess = () => {
+        const transaction = opening.result.transaction("sessions", "readwrite");
+        transaction.objectStore("sessions").add(JSON.stringify(session));
+        transaction.oncomplete = resolve;
+    };
+})
+"""
+
+
+def test_speech_without_pauses_is_split_into_short_paragraphs(tympan: TympanPage) -> None:
+    """A new word lays out its paragraph, so paragraphs must not grow with the recording."""
+    page = tympan.page
+    page.evaluate(STORE_LONG_SPEECH)
+    page.reload()
+    tympan.wait_for("ready", timeout_ms=BOOT_MS)
+    page.locator("#session-list .name", has_text="Long").click()
+    expect(page.locator(".word")).to_have_count(1000)
+    lengths = page.evaluate(
+        "Array.from(document.querySelectorAll('#transcript p'), (p) => p.querySelectorAll('.word').length)"
+    )
+    assert max(lengths) <= 150
+    assert page.locator("#transcript p").nth(1).get_attribute("data-time") == "0:37"
+    assert page.locator(".word").all_text_contents() == [f"word{n}" for n in range(1000)]

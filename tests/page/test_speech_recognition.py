@@ -13,9 +13,9 @@ import pytest
 from playwright.sync_api import Page, Route
 
 from bench.word_errors import word_error_rate
+from cli.testing import OpenBrowser
 from tests.page.author import author_site
 from tests.page.test_transcribe import SAID, SPEECH
-from tympan.testing import OpenBrowser
 
 SENTENCE = "can you help me with this week"
 SENTENCE_S = 2.5

@@ -1,17 +1,18 @@
-"""The page as a person and as a script see it."""
+"""Drives Tympan's page in tests, through its elements and through `window.tympan`."""
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, Request, Route
 
-BOOT_MS = 120_000  # a busy machine starts Pyodide slowly
+BOOT_MS = 120_000  # Pyodide starts slowly on a busy machine
 TRANSCRIBE_MS = 180_000
 
-# every track that the page was given, whether it still hears or not
+# Records every microphone track that the page gets in `window.tracks`, live or ended.
 KEEP_TRACKS = """
     window.tracks = [];
     const ask = MediaDevices.prototype.getUserMedia;
@@ -24,7 +25,7 @@ KEEP_TRACKS = """
 
 
 def change_engine(context: BrowserContext, before: str = "", after: str = "") -> None:
-    """Have pages run Python, in their worker, before and after what app/engine.py says."""
+    """Add Python source before and after that of app/engine.py in every page of the context."""
 
     def change(route: Route) -> None:
         response = route.fetch()
@@ -35,21 +36,21 @@ def change_engine(context: BrowserContext, before: str = "", after: str = "") ->
 
 @dataclass
 class TympanPage:
-    """An open page of the site, and every request that it made."""
+    """An open page of the site, and the URL of every request it made."""
 
     page: Page
     requests: list[str] = field(default_factory=list)
 
     @classmethod
     def open(cls, browser: Browser, url: str) -> TympanPage:
-        """Open an address in a fresh profile and wait until a model is loaded or an error is shown."""
+        """Open a URL in a fresh profile and wait until a model is loaded or an error is shown."""
         opened = cls(browser.new_context(service_workers="block").new_page())
-        opened.page.on("request", lambda request: opened._note(request))
+        opened.page.on("request", lambda request: opened._record(request))
         opened.page.goto(url)
         opened.wait_for("ready", "error", timeout_ms=BOOT_MS)
         return opened
 
-    def _note(self, request: Request) -> None:
+    def _record(self, request: Request) -> None:
         self.requests.append(request.url)
 
     @property
@@ -64,18 +65,28 @@ class TympanPage:
     def error(self) -> str:
         return self.page.inner_text("#error").strip()
 
+    # These wait by selector: `Page.wait_for_function` needs `eval`, which the page's policy forbids.
+
     def wait_for(self, *states: str, timeout_ms: float = TRANSCRIBE_MS) -> None:
-        """Wait without `wait_for_function`, which needs the `eval` that the page forbids."""
+        """Wait until the page is in one of these states (`data-state` of the root element)."""
         self.page.wait_for_selector(
             ", ".join(f"html[data-state={state}]" for state in states), state="attached", timeout=timeout_ms
         )
 
+    def wait_for_words(self, n_words: int, timeout_ms: float = TRANSCRIBE_MS) -> None:
+        """Wait until the transcript shows at least `n_words` words."""
+        self.page.locator("#transcript .word").nth(n_words - 1).wait_for(state="attached", timeout=timeout_ms)
+
+    def wait_for_text(self, text: str, timeout_ms: float = TRANSCRIBE_MS) -> None:
+        """Wait until the transcript contains `text`, ignoring case."""
+        self.page.wait_for_selector(f"#transcript:has-text('{text}')", state="attached", timeout=timeout_ms)
+
     def choose(self, name: str, content: bytes) -> None:
-        """Choose a file through #file and wait for its end."""
+        """Choose a file with this name and content through #file and wait until it is transcribed."""
         self._choose({"name": name, "mimeType": "application/octet-stream", "buffer": content})
 
     def choose_file(self, path: Path) -> None:
-        """Choose a file of this machine, whose type the browser tells by its name."""
+        """Choose a file on disk, so that the browser sets its MIME type, and wait until it is transcribed."""
         self._choose(path)
 
     def _choose(self, file: FilePayload | Path) -> None:
@@ -92,8 +103,17 @@ class TympanPage:
         self.wait_for("ready", "error")
 
     def transcribe(self, content: bytes) -> dict[str, Any]:
-        """Call window.tympan.transcribe with a Blob. Raises playwright's Error with the page's message."""
-        return dict(self.page.evaluate("bytes => tympan.transcribe(new Blob([new Uint8Array(bytes)]))", list(content)))
+        """Call window.tympan.transcribe with a Blob. Raises Playwright's Error with the page's message."""
+        encoded = base64.b64encode(content).decode()  # Playwright takes seconds for a list of a million numbers
+        return dict(
+            self.page.evaluate(
+                """(encoded) => {
+                    const bytes = Uint8Array.from(atob(encoded), (character) => character.charCodeAt(0));
+                    return tympan.transcribe(new Blob([bytes]));
+                }""",
+                encoded,
+            )
+        )
 
     def close(self) -> None:
         self.page.context.close()

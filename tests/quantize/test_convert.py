@@ -1,4 +1,4 @@
-"""From an official checkpoint to a model directory, and what is refused on the way."""
+"""Converting an official checkpoint to a model directory, and rejected input."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from safetensors.numpy import load_file, save_file
 
 from quantize import scales
 from quantize.checkpoint import Checkpoint
-from quantize.convert import About, Format, quantize
+from quantize.convert import Format, quantize
 from quantize.shards import SHARD_BYTES, write_shards
 from tests.awaiting import run
 from tympan.errors import BadModel, BadOption
 from tympan.lm.reference import Reference
 from tympan.lm.weights import LMWeights
 from tympan.weights import q8
+from tympan.weights.info import ModelInfo
 from tympan.weights.matrix import dense, format_of
 from tympan.weights.model import Folder, ModelFiles, read_model
 from tympan.weights.q4 import Q4Matrix
@@ -33,7 +34,7 @@ MIMI = load_file(GOLDEN / "mimi.safetensors")
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    """A copy of the golden checkpoint that a test may change."""
+    """A copy of the golden checkpoint that a test may modify."""
     names = ("config.json", "mimi_config.json", "model.safetensors", "mimi.safetensors", "tokenizer.model")
     folder = tmp_path / "checkpoint"
     folder.mkdir()
@@ -52,7 +53,7 @@ def read(folder: Path) -> ModelFiles:
 
 
 def save_bfloat16(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Cut float32 tensors down to bfloat16, store them, and return what is left of them."""
+    """Truncates float32 tensors to bfloat16, saves them, and returns the truncated values."""
     cut = {name: (tensor.view(np.uint32) >> 16).astype(np.uint16) for name, tensor in tensors.items()}
     specs = {
         name: TensorSpec(dtype="bfloat16", shape=list(bits.shape), data_ptr=bits.ctypes.data, data_len=bits.nbytes)
@@ -87,7 +88,7 @@ def test_q4_0_quantizes_the_matrices_and_nothing_else(tmp_path: Path) -> None:
     assert not lm
 
 
-def test_q4_0_loads_as_the_weights_of_a_transformer(tmp_path: Path) -> None:
+def test_q4_0_model_loads(tmp_path: Path) -> None:
     quantize(GOLDEN, tmp_path / "a")
     files = read(tmp_path / "a")
     weights = LMWeights.from_tensors(files.manifest.lm_config, files.lm)
@@ -98,7 +99,7 @@ def test_q4_0_loads_as_the_weights_of_a_transformer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("format", "matrices"), [("q4_0", "q4"), ("f32", "f32")])
-def test_embeddings_can_be_stored_otherwise(tmp_path: Path, format: Format, matrices: str) -> None:
+def test_embeddings_with_their_own_format(tmp_path: Path, format: Format, matrices: str) -> None:
     quantize(GOLDEN, tmp_path / "a", format, embeddings="q8")
     files = read(tmp_path / "a")
     weights = LMWeights.from_tensors(files.manifest.lm_config, files.lm)
@@ -109,20 +110,20 @@ def test_embeddings_can_be_stored_otherwise(tmp_path: Path, format: Format, matr
     assert {format_of(matrix) for matrix in (weights.text_linear, weights.layers[0].in_proj)} == {matrices}
 
 
-def test_a_model_with_q8_tables_says_what_its_values_say(tmp_path: Path) -> None:
+def test_q8_tables_equal_their_dequantized_values(tmp_path: Path) -> None:
     quantize(GOLDEN, tmp_path / "a", embeddings="q8")
     files = read(tmp_path / "a")
     config = files.manifest.lm_config
     weights = LMWeights.from_tensors(config, files.lm)
     tables = tuple(dense(table) for table in weights.embeddings)
-    spread_out = replace(weights, embeddings=tables, text_embedding=dense(weights.text_embedding))
+    dequantized = replace(weights, embeddings=tables, text_embedding=dense(weights.text_embedding))
     codes = np.random.default_rng(3).integers(0, config.card, (5, config.n_codebooks)).astype(np.int32)
-    said = []
-    for reference in (Reference(config, weights), Reference(config, spread_out)):
+    logits = []
+    for reference in (Reference(config, weights), Reference(config, dequantized)):
         state = reference.new_state()
         steps = [reference.step(state, frame, want_logits=True).step for frame in codes]
-        said.append(np.stack([step.logits for step in steps if step.logits is not None]))
-    np.testing.assert_allclose(said[0], said[1], atol=1e-5)
+        logits.append(np.stack([step.logits for step in steps if step.logits is not None]))
+    np.testing.assert_allclose(logits[0], logits[1], atol=1e-5)
 
 
 def test_bfloat16_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
@@ -132,7 +133,7 @@ def test_bfloat16_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
     assert all(np.array_equal(lm[name], cut[name]) for name in cut)
 
 
-def test_mimi_in_float16_stays_so(checkpoint: Path, tmp_path: Path) -> None:
+def test_mimi_in_float16_is_unchanged(checkpoint: Path, tmp_path: Path) -> None:
     halves = {name: tensor.astype(np.float16) if "codebook" not in name else tensor for name, tensor in MIMI.items()}
     save_file(halves, checkpoint / "mimi.safetensors")
     quantize(checkpoint, tmp_path / "a")
@@ -141,18 +142,18 @@ def test_mimi_in_float16_stays_so(checkpoint: Path, tmp_path: Path) -> None:
         assert np.array_equal(tensor, halves[name])
 
 
-def test_mimi_can_be_rounded_to_float16_but_for_its_codebooks(checkpoint: Path, tmp_path: Path) -> None:
+def test_mimi_rounded_to_float16_except_codebooks(checkpoint: Path, tmp_path: Path) -> None:
     quantize(checkpoint, tmp_path / "a", mimi_format="f16")
     for name, tensor in read(tmp_path / "a").mimi.items():
         assert tensor.dtype == (np.float32 if "_codebook." in name else np.float16)
         assert np.array_equal(tensor, MIMI[name].astype(tensor.dtype))
     name = "encoder.model.0.conv.conv.bias"
     save_file(MIMI | {name: MIMI[name] + np.float32(1e5)}, checkpoint / "mimi.safetensors")
-    with pytest.raises(BadModel, match=f"{name} holds a value that float16 cannot"):
+    with pytest.raises(BadModel, match=f"{name} holds a value outside the range of float16"):
         quantize(checkpoint, tmp_path / "a", mimi_format="f16")
 
 
-def test_checkpoint_in_shards(checkpoint: Path, tmp_path: Path) -> None:
+def test_sharded_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
     weight_map = {name: f"model-0000{1 + i % 3}-of-00003.safetensors" for i, name in enumerate(LM)}
     for shard in set(weight_map.values()):
         save_file({name: LM[name] for name in LM if weight_map[name] == shard}, checkpoint / shard)
@@ -168,14 +169,14 @@ def test_mimi_config_defaults_to_the_full_size(checkpoint: Path) -> None:
     assert (mimi.n_filters, mimi.transformer.d, mimi.transformer.n_layers, mimi.n_bins) == (64, 512, 8, 2048)
 
 
-def test_manifest_says_what_it_is_told(tmp_path: Path) -> None:
-    quantize(GOLDEN, tmp_path / "a", about=About(title="Random", languages=("en",), licence="none", notes="useless"))
+def test_manifest_has_the_given_metadata(tmp_path: Path) -> None:
+    quantize(GOLDEN, tmp_path / "a", info=ModelInfo(title="Random", languages=("en",), licence="none", notes="useless"))
     manifest = read(tmp_path / "a").manifest
     assert (manifest.name, manifest.title, manifest.languages) == ("a", "Random", ("en",))
     assert (manifest.licence, manifest.source, manifest.notes) == ("none", "a", "useless")
 
 
-def test_shards_are_bounded_and_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_are_limited_and_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limit_bytes = 100_000
     monkeypatch.setattr("quantize.shards.SHARD_BYTES", limit_bytes)
     tensors: dict[str, Tensor] = {f"layer.{i}.weight": np.full((i, 100), i, np.float32) for i in range(1, 80)}
@@ -204,7 +205,7 @@ def test_model_directory_is_replaced(checkpoint: Path, tmp_path: Path) -> None:
     assert "text_linear.weight.q4" in read(dest).lm
 
 
-def test_folder_with_something_else_is_left_alone(checkpoint: Path, tmp_path: Path) -> None:
+def test_folder_with_other_files_is_rejected(checkpoint: Path, tmp_path: Path) -> None:
     dest = tmp_path / "holiday"
     dest.mkdir()
     (dest / "photo.jpg").write_bytes(b"sea")
@@ -236,14 +237,12 @@ def without(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     [
         (without(LM, "emb.3.weight"), r"emb\.3\.weight is missing"),
         (LM | {"emb.3.weight": LM["emb.3.weight"][:-1].copy()}, r"emb\.3\.weight has shape \(128, 128\)"),
-        (LM | {"depformer.layers.0.weight": LM["emb.0.weight"]}, "no part of a speech-to-text transformer"),
+        (LM | {"depformer.layers.0.weight": LM["emb.0.weight"]}, "not belong to a speech-to-text transformer"),
         (LM | {"emb.3.weight": LM["emb.3.weight"] * np.float32(1e9)}, r"emb\.3\.weight cannot be quantized"),
     ],
     ids=["missing", "shape", "unknown", "too large"],
 )
-def test_tensors_that_do_not_fit_are_named(
-    checkpoint: Path, tmp_path: Path, tensors: dict[str, Tensor], reason: str
-) -> None:
+def test_invalid_tensor_is_named(checkpoint: Path, tmp_path: Path, tensors: dict[str, Tensor], reason: str) -> None:
     save_file(tensors, checkpoint / "model.safetensors")
     with pytest.raises(BadModel, match=reason):
         quantize(checkpoint, tmp_path / "a")

@@ -1,4 +1,4 @@
-"""The demo model that is in the repository, and the command that makes it."""
+"""The demo model in the repository, and the command that creates it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tympan.weights.model import Folder, read_model
 GOLDEN = Path(__file__).parents[1] / "golden" / "a"
 
 
-def test_the_demo_model_is_whole_and_small() -> None:
+def test_demo_model_is_complete_and_small() -> None:
     files = run(read_model(Folder(MODELS / "demo")))
     assert files.manifest.name == "demo"
     assert files.manifest.n_bytes < 16 << 20
     assert "text_linear.weight.q4" in files.lm
 
 
-def test_the_catalogue_is_what_the_manifests_say(tmp_path: Path) -> None:
+def test_catalogue_matches_the_manifests(tmp_path: Path) -> None:
     (tmp_path / "demo").mkdir()
     shutil.copy(MODELS / "demo" / "model.json", tmp_path / "demo")
     entries = json.loads((MODELS / "catalogue.json").read_text())["models"]
-    large = [entry for entry in entries if "hub" in entry]  # stays as it is, after what is found in folders
+    large = [entry for entry in entries if "hub" in entry]  # kept, after the models found in folders
     (tmp_path / "catalogue.json").write_text(json.dumps({"models": [*large, entries[0] | {"title": "before"}]}))
     write_catalogue(tmp_path)
     written = (tmp_path / "catalogue.json").read_text()

@@ -1,4 +1,4 @@
-"""`tympan inspect` and `tympan quantize --verify`: what a model holds, and whether it is sound."""
+"""`tympan inspect` and `tympan quantize --verify`: listing and verifying models."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def model(tmp_path: Path) -> Path:
 
 
 def replace(model: Path, name: str, index: int) -> None:
-    """Enter a changed file into the manifest."""
+    """Updates a changed file's entry in the manifest."""
     manifest = json.loads((model / "model.json").read_text())
     described = describe(model / name, manifest["files"][index]["role"])
     manifest["files"][index] |= {"bytes": described.n_bytes, "sha256": described.sha256}
     (model / "model.json").write_text(json.dumps(manifest))
 
 
-def test_a_model_directory(model: Path) -> None:
+def test_model_directory(model: Path) -> None:
     lines = list(inspect(model))
     assert "languages  " in lines
     assert any(line.startswith("lm-00001.safetensors  lm, ") for line in lines)
@@ -50,7 +50,7 @@ def test_tables_in_8_bits(tmp_path: Path) -> None:
     assert ["text_emb.weight.scale", "F16", "[257,", "4]", "2,056"] in lines
 
 
-def test_a_gguf_file(tmp_path: Path) -> None:
+def test_gguf_file(tmp_path: Path) -> None:
     matrix = q4.quantize(np.ones((3, 64), np.float32))
     table = q8.quantize(np.ones((3, 64), np.float32))
     write_gguf(tmp_path / "a.gguf", {"w": matrix, "t": table, "norm.alpha": np.ones((1, 1, 9), np.float32)})
@@ -62,7 +62,7 @@ def test_a_gguf_file(tmp_path: Path) -> None:
     ]
 
 
-def test_what_is_no_model(tmp_path: Path) -> None:
+def test_not_a_model(tmp_path: Path) -> None:
     with pytest.raises(UnknownModel):
         list(inspect(tmp_path))
     (tmp_path / "a.gguf").write_bytes(b"")
@@ -70,11 +70,11 @@ def test_what_is_no_model(tmp_path: Path) -> None:
         list(inspect(tmp_path / "a.gguf"))
 
 
-def test_a_sound_model_is_verified(model: Path) -> None:
+def test_valid_model_is_verified(model: Path) -> None:
     assert run(verify(model)).name == "a"
 
 
-def test_a_changed_byte_is_found(model: Path) -> None:
+def test_changed_byte_is_found(model: Path) -> None:
     content = bytearray((model / "mimi-00001.safetensors").read_bytes())
     content[-1] ^= 1
     (model / "mimi-00001.safetensors").write_bytes(content)
@@ -82,7 +82,7 @@ def test_a_changed_byte_is_found(model: Path) -> None:
         run(verify(model))
 
 
-def test_numbers_that_are_none_are_found(model: Path) -> None:
+def test_nan_is_found(model: Path) -> None:
     path = model / "lm-00001.safetensors"
     tensors = load_file(path)
     tensors["transformer.layers.1.norm2.alpha"][0, 0, 3] = np.nan
@@ -92,7 +92,7 @@ def test_numbers_that_are_none_are_found(model: Path) -> None:
         run(verify(model))
 
 
-def test_a_tokenizer_of_another_model_is_found(model: Path) -> None:
+def test_wrong_tokenizer_is_found(model: Path) -> None:
     (model / "tokenizer.model").write_bytes((GOLDEN / "tokenizer.model").read_bytes()[:1000].rpartition(b"\n")[0])
     replace(model, "tokenizer.model", 2)
     with pytest.raises(BadModel, match="tokenizer"):

@@ -1,4 +1,4 @@
-"""A checkpoint from a repository of the Hub, by a server that stands in for it."""
+"""Downloading a checkpoint from the Hub, with a fake server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def published() -> dict[str, bytes]:
 
 
 def as_published(files: dict[str, bytes]) -> dict[str, bytes]:
-    """The hub's answers about these files, config.json the first of them."""
+    """The Hub's responses for these files; config.json must be the first."""
     listing = [
         {"path": name, "size": len(content), "lfs": {"oid": hashlib.sha256(content).hexdigest()}}
         for name, content in files.items()
@@ -36,13 +36,13 @@ def as_published(files: dict[str, bytes]) -> dict[str, bytes]:
     return answers | {f"/api/models/{NAME}/tree/main": json.dumps(listing).encode()}
 
 
-def test_names_of_repositories(tmp_path: Path) -> None:
+def test_repository_names(tmp_path: Path) -> None:
     assert is_repository("kyutai/stt-1b-en_fr")
     assert not any(map(is_repository, ("checkpoint", "/a/b", "../a", "a/b/c", "https://a/b", str(tmp_path))))
     assert not is_repository("quantize/../tests")
 
 
-def test_what_the_config_names_is_fetched_once(tmp_path: Path) -> None:
+def test_files_of_the_config_are_downloaded_once(tmp_path: Path) -> None:
     with rough_server(published()) as hub:
         folder = fetch(NAME, tmp_path, hub.url)
         assert all((folder / name).read_bytes() == (GOLDEN / name).read_bytes() for name in NAMES)
@@ -50,7 +50,7 @@ def test_what_the_config_names_is_fetched_once(tmp_path: Path) -> None:
         assert hub.asked_for("/model.safetensors") == [""]
 
 
-def test_a_transformer_in_shards_is_fetched_whole(tmp_path: Path) -> None:
+def test_sharded_transformer_is_downloaded(tmp_path: Path) -> None:
     files = {name: (GOLDEN / name).read_bytes() for name in NAMES}
     shards = {"lm-1.safetensors": files.pop("model.safetensors"), "lm-2.safetensors": save({"b": np.ones(1)})}
     index = {"weight_map": {"a": "lm-1.safetensors", "b": "lm-2.safetensors"}}
@@ -61,7 +61,7 @@ def test_a_transformer_in_shards_is_fetched_whole(tmp_path: Path) -> None:
     assert "b" in Checkpoint.open(folder).lm
 
 
-def test_what_is_damaged_is_refused_and_not_kept(tmp_path: Path) -> None:
+def test_corrupt_file_is_rejected_and_deleted(tmp_path: Path) -> None:
     with rough_server(published()) as hub:
         hub.faults[f"{BASE}/mimi.safetensors"] = [Fault(flip=9), Fault(cut_at=1000)]
         for error in (CorruptFile, (CorruptFile, DownloadFailed)):
@@ -79,20 +79,20 @@ def test_no_repository_and_no_network(tmp_path: Path) -> None:
         fetch(NAME, tmp_path, url)
 
 
-def test_a_repository_without_a_checkpoint(tmp_path: Path) -> None:
+def test_repository_without_a_checkpoint(tmp_path: Path) -> None:
     files = published()
     with rough_server(files | {f"/api/models/{NAME}/tree/main": b"[]"}) as hub, pytest.raises(BadModel, match="config"):
         fetch(NAME, tmp_path, hub.url)
 
 
 @pytest.mark.parametrize("listing", [b"<html>", b"7", b"[7]", b"[{}]"])
-def test_an_answer_that_is_no_listing(tmp_path: Path, listing: bytes) -> None:
+def test_invalid_listing(tmp_path: Path, listing: bytes) -> None:
     files = published() | {f"/api/models/{NAME}/tree/main": listing}
     with rough_server(files) as hub, pytest.raises(BadModel, match="listing"):
         fetch(NAME, tmp_path, hub.url)
 
 
-def test_a_config_that_is_none(tmp_path: Path) -> None:
+def test_invalid_config(tmp_path: Path) -> None:
     files = published() | {f"{BASE}/config.json": b"[" + bytes(len(published()[f"{BASE}/config.json"]) - 1)}
     with rough_server(files) as hub, pytest.raises(BadModel, match=r"config\.json is not JSON"):
         fetch(NAME, tmp_path, hub.url)

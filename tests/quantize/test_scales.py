@@ -1,4 +1,4 @@
-"""The search for scales against ggml's rule, by the error that is left."""
+"""The scale search compared with ggml's rule, by quantization error."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def block_errors(quantized: Q4Matrix, matrix: Float32) -> Float32:
     return np.square(quantized.dequantize() - matrix).reshape(-1, 32).sum(axis=1)
 
 
-def test_the_error_on_normal_weights_is_a_tenth_lower() -> None:
+def test_error_on_normal_weights_is_ten_percent_lower() -> None:
     matrix = RNG.normal(size=(512, 1024)).astype(np.float32)
     ratio = block_errors(scales.quantize(matrix), matrix).mean() / block_errors(q4.quantize(matrix), matrix).mean()
-    assert ratio < 0.9, "0.886 was measured"
+    assert ratio < 0.9, "measured: 0.886"
 
 
 @pytest.mark.parametrize("spread", [1e-6, 1e-3, 1.0, 1e2])
@@ -32,7 +32,7 @@ def test_no_block_gets_worse(spread: float) -> None:
     assert (better < plain).mean() > 0.5
 
 
-def test_rows_that_end_within_a_block_and_blocks_of_zeros() -> None:
+def test_partial_blocks_and_zero_blocks() -> None:
     matrix = RNG.normal(size=(5, 70)).astype(np.float32)
     matrix[2] = 0
     quantized = scales.quantize(matrix)
@@ -41,13 +41,13 @@ def test_rows_that_end_within_a_block_and_blocks_of_zeros() -> None:
     assert not quantized.dequantize()[2].any()
 
 
-def test_what_q4_can_hold_is_kept() -> None:
+def test_quantized_values_are_kept() -> None:
     stored = q4.quantize(RNG.normal(size=(64, 128)).astype(np.float32)).dequantize()
     assert np.allclose(scales.quantize(stored).dequantize(), stored, rtol=1e-3)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e9])
-def test_what_has_no_scale_is_refused(value: float) -> None:
+def test_value_without_a_scale_is_rejected(value: float) -> None:
     matrix = np.ones((2, 64), np.float32)
     matrix[1, 3] = value
     with pytest.raises(BadModel):

@@ -1,3 +1,5 @@
+"""argmax.wgsl: the index of the largest logit."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -5,25 +7,26 @@ import pytest
 
 from tests.shaders.conftest import RunKernel, sizes
 from tympan.arrays import Float32
+from tympan.lm.webgpu.kernels import Tuning
 
 LOWEST = np.finfo(np.float32).min
 
 
 def argmax(run_kernel: RunKernel, logits: Float32) -> int:
-    padded = np.pad(logits, (0, -logits.size % 4), constant_values=np.float32(2e30))  # means nothing
-    _, token = run_kernel("argmax", sizes(), padded, np.array([99_999], np.uint32), tuning="Tuning()", n=logits.size)
+    padded = np.pad(logits, (0, -logits.size % 4), constant_values=np.float32(2e30))  # must be ignored
+    _, token = run_kernel("argmax", sizes(), padded, np.array([99_999], np.uint32), tuning=Tuning(), n=logits.size)
     return int(token[0])
 
 
 @pytest.mark.parametrize("n", [1, 63, 64, 65, 2000, 8000])
-def test_argmax(run_kernel: RunKernel, rng: np.random.Generator, n: int) -> None:
+def test_argmax_equals_numpy(run_kernel: RunKernel, rng: np.random.Generator, n: int) -> None:
     logits = rng.standard_normal(n, np.float32)
 
     assert argmax(run_kernel, logits) == logits.argmax()
 
 
 @pytest.mark.parametrize("winners", [[0, 1], [63, 64], [3, 67, 199], [130, 66, 129], [199]])
-def test_the_lowest_index_wins_a_tie(run_kernel: RunKernel, winners: list[int]) -> None:
+def test_a_tie_gives_the_lowest_index(run_kernel: RunKernel, winners: list[int]) -> None:
     logits = np.full(200, -5, np.float32)
     logits[winners] = -1
 
@@ -31,5 +34,5 @@ def test_the_lowest_index_wins_a_tie(run_kernel: RunKernel, winners: list[int]) 
 
 
 @pytest.mark.parametrize("value", [LOWEST, -1e9, 0, 1e30])
-def test_equal_logits(run_kernel: RunKernel, value: float) -> None:
+def test_equal_logits_give_index_0(run_kernel: RunKernel, value: float) -> None:
     assert argmax(run_kernel, np.full(70, value, np.float32)) == 0

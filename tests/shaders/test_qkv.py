@@ -1,3 +1,5 @@
+"""qkv.wgsl: query, key and value, rotated and written to the KV cache."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -8,13 +10,14 @@ from tests.shaders.conftest import (
     RunKernel,
     assert_close,
     buffers_of,
-    keys_as_ring,
+    keys_in_cache_layout,
     sizes,
     stream,
     tolerance_of,
-    values_as_ring,
+    values_in_cache_layout,
 )
 from tympan.lm.reference import rms_norm
+from tympan.lm.webgpu.kernels import Tuning
 from tympan.rope import Rotation
 from tympan.weights.matrix import dense
 from tympan.weights.q4 import quantize
@@ -24,16 +27,16 @@ CONTEXT = 7
 
 @pytest.mark.parametrize("tuning", LAYOUTS)
 @pytest.mark.parametrize(("n_heads", "head_width"), [(1, 2), (4, 32), (5, 6), (1, 128)])
-@pytest.mark.parametrize(("matrix", "ring"), [("q4", "f32"), ("f32", "f16")])
+@pytest.mark.parametrize(("matrix", "kv_format"), [("q4", "f32"), ("f32", "f16")])
 @pytest.mark.parametrize("position", [6, 1_000_003])
-def test_qkv(
+def test_qkv_equals_numpy(
     run_kernel: RunKernel,
     rng: np.random.Generator,
-    tuning: str,
+    tuning: Tuning,
     n_heads: int,
     head_width: int,
     matrix: str,
-    ring: str,
+    kv_format: str,
     position: int,
 ) -> None:
     d, slot = n_heads * head_width, position % CONTEXT
@@ -44,19 +47,20 @@ def test_qkv(
     rotation = Rotation.at(position, 1, head_width, config.max_period)
     angles = np.stack([rotation.cos[0], rotation.sin[0]], axis=-1).reshape(-1)
     step = np.concatenate([np.array([slot, 1], np.uint32), angles.view(np.uint32)])
-    dtype = np.float16 if ring == "f16" else np.float32
-    keys, ring_values = rng.standard_normal((2, CONTEXT, n_heads, head_width), np.float32)
+    dtype = np.float16 if kv_format == "f16" else np.float32
+    keys, cached_values = rng.standard_normal((2, CONTEXT, n_heads, head_width), np.float32)
 
     *_, query, keys_after, values_after = run_kernel(
         "qkv", config, *buffers_of(weights), *stream(x, alpha), step,
-        np.zeros(d, np.float32), keys_as_ring(keys).astype(dtype), values_as_ring(ring_values).astype(dtype),
-        tuning=tuning, ring=ring, matrix=matrix,
+        np.zeros(d, np.float32),
+        keys_in_cache_layout(keys).astype(dtype), values_in_cache_layout(cached_values).astype(dtype),
+        tuning=tuning, kv_format=kv_format, matrix=matrix,
     )  # fmt: skip
 
     q, k, v = (dense(weights) @ rms_norm(x, alpha)).reshape(3, 1, n_heads, head_width)
-    keys[slot], ring_values[slot] = rotation.apply(k)[0], v[0]
+    keys[slot], cached_values[slot] = rotation.apply(k)[0], v[0]
     tolerance = tolerance_of(tuning, matrix)
     assert_close(query, (rotation.apply(q) / np.sqrt(head_width)).reshape(-1), tolerance)
-    tolerance = 1e-3 if ring == "f16" else tolerance
-    assert_close(keys_after.astype(np.float32), keys_as_ring(keys), tolerance)
-    assert_close(values_after.astype(np.float32), values_as_ring(ring_values), tolerance)
+    tolerance = 1e-3 if kv_format == "f16" else tolerance
+    assert_close(keys_after.astype(np.float32), keys_in_cache_layout(keys), tolerance)
+    assert_close(values_after.astype(np.float32), values_in_cache_layout(cached_values), tolerance)

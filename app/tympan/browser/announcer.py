@@ -1,38 +1,38 @@
-"""What a screen reader says of its own accord: what is heard, a sentence at a time, and what the page does."""
+"""Announcements for screen readers: the transcript sentence by sentence, and changes of the page's state."""
 
 from pyscript import window
 
 from tympan.browser.elements import element
 
-OFTEN_S = 4  # no two announcements come closer
-LONGEST_WAIT_S = 12  # words without the end of a sentence wait no longer
+MIN_INTERVAL_S = 4  # between two announcements of the transcript
+MAX_WAIT_S = 12  # words without the end of a sentence wait no longer
 SENTENCE_ENDS = (".", "!", "?", "…")
 
 
 class Announcer:
-    """Texts for a polite live region, collected so that they do not flood."""
+    """Writes to polite live regions, and collects words so that they do not flood."""
 
     def __init__(self):
         self._words = []
         self._since_s = self._last_s = _now_s()
 
     def say(self, text):
-        """Say one thing at once."""
+        """Announce a text at once."""
         self._show("doing-aloud", text)
 
-    def hear(self, words):
-        """Take the texts of new words; say them when a sentence is whole or the wait is long."""
+    def add(self, words):
+        """Collect the texts of new words; announce them at the end of a sentence or after MAX_WAIT_S."""
         if words and not self._words:
             self._since_s = _now_s()
         self._words += words
         now_s = _now_s()
-        if not self._words or now_s - self._last_s < OFTEN_S:
+        if not self._words or now_s - self._last_s < MIN_INTERVAL_S:
             return
-        if self._words[-1].endswith(SENTENCE_ENDS) or now_s - self._since_s >= LONGEST_WAIT_S:
+        if self._words[-1].endswith(SENTENCE_ENDS) or now_s - self._since_s >= MAX_WAIT_S:
             self.flush()
 
     def flush(self):
-        """Say what is left."""
+        """Announce the words collected so far."""
         if self._words:
             self._show("heard-aloud", " ".join(self._words))
             self._words = []

@@ -1,4 +1,4 @@
-"""The transcript out of the page: to the clipboard, or as a file."""
+"""Exports the transcript to the clipboard or as a file."""
 
 from pyscript import window
 
@@ -13,26 +13,30 @@ class Export:
     """The buttons above a transcript."""
 
     def __init__(self, on_copy, on_save):
-        """on_copy: called when the text is to be copied. on_save: called with a format of FORMATS."""
+        """on_copy: called to copy the text. on_save: called with one of FORMATS."""
         on("copy", "click", lambda event: on_copy())
         for name in FORMATS:
             on(f"save-{name}", "click", lambda event, name=name: on_save(name))
 
     def enable(self, is_enabled):
+        """Show or hide the buttons."""
         element("export").hidden = not is_enabled
 
 
 async def copy(text):
-    """Put a text on the clipboard. Returns whether the browser let it."""
+    """Copy a text to the clipboard. Returns whether that succeeded; over plain http, pages have no clipboard."""
+    clipboard = getattr(window.navigator, "clipboard", None)
+    if not clipboard:
+        return False
     try:
-        await settled(window.navigator.clipboard.writeText(text))
+        await settled(clipboard.writeText(text))
     except JsError:
         return False
     return True
 
 
 def save(text, name, kind):
-    """Let the browser save a text as a file."""
+    """Download a text as a file. kind: one of FORMATS."""
     options = window.JSON.parse('{"type": "%s;charset=utf-8"}' % TYPES[kind])  # noqa: UP031 - braces of JSON
     url = window.URL.createObjectURL(window.Blob.new(window.Array.of(text), options))
     made("a", href=url, download=f"{name}.{kind}").click()

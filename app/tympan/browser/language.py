@@ -1,4 +1,4 @@
-"""The language of the page: English or French, as the browser prefers or a person has chosen."""
+"""The language of the page, English or French: the browser's preference or the user's choice."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from tympan.browser.storage import recall, remember
 TABLES = {"en": ENGLISH, "fr": FRENCH}
 STORED = "tympan.language"
 
-# What an attribute of index.html sets: the text of an element, or one of its attributes.
+# Attributes of index.html that hold the key of a text, and the attribute that it goes to; None for the element's text.
 ATTRIBUTES = {
     "data-text": None,
     "data-label": "aria-label",
@@ -23,7 +23,7 @@ ATTRIBUTES = {
 
 
 class Language:
-    """Texts and numbers of the language that is chosen; `on_change` functions are called when it is another."""
+    """Texts and numbers in the current language. The functions in `on_change` are called after it changes."""
 
     def __init__(self):
         known = [str(name)[:2] for name in window.navigator.languages if str(name)[:2] in TABLES]
@@ -32,13 +32,13 @@ class Language:
         self._translate()
 
     async def recall(self):
-        """Change to the language that was chosen at an earlier visit."""
+        """Restore the language chosen on an earlier visit."""
         chosen = await recall(STORED)
         if chosen in TABLES:
             self._change(chosen)
 
     def toggle(self):
-        """Change to the other language, and remember that."""
+        """Switch to the other language and store the choice."""
         self._change("fr" if self.code == "en" else "en")
         asyncio.create_task(remember(STORED, self.code))
 
@@ -49,28 +49,34 @@ class Language:
             function()
 
     def text(self, key, **values):
-        """A text of the table, its {names} filled in."""
+        """The text with this key. values: of its {names}."""
         return TABLES[self.code][key].format(**values)
 
     def error(self, error):
-        """The sentence that says what went wrong. error: a TympanError or an EngineError."""
+        """The message of an error. error: a TympanError or an EngineError."""
         return self.sentence(getattr(error, "kind", "Bug"), str(error), getattr(error, "fields", {}))
 
     def sentence(self, kind, message, fields):
-        """What Tympan says as `message` in English."""
+        """A message of Tympan in the current language.
+
+        kind: the error's class or the key of a reason. message: in English. fields: values of the {names}.
+        """
         if self.code == "en" or kind not in FRENCH_SENTENCES:
-            return message
-        return FRENCH_SENTENCES[kind].format(reason=fields.get("reason", message), **without(fields, "reason"))
+            return one_full_stop(message)
+        reason = fields.get("reason", message)
+        return one_full_stop(FRENCH_SENTENCES[kind].format(reason=reason, **without(fields, "reason")))
 
     def number(self, value, n_digits=0):
+        """Format a number. n_digits: after the decimal point."""
         options = {"minimumFractionDigits": n_digits, "maximumFractionDigits": n_digits}
         return str(window.Intl.NumberFormat.new(self.code, to_js(options)).format(value))
 
     def seconds(self, value, n_digits=0):
+        """Format seconds, as in "1.5 s"."""
         return self.text("seconds", n=self.number(value, n_digits))
 
     def duration(self, seconds):
-        """As rough as anyone needs it: 12 s, 3 min 5 s, 80 min."""
+        """Format a duration roughly: 12 s, 3 min 5 s, 80 min."""
         whole = round(seconds)
         if whole < 60:
             return self.text("seconds", n=whole)
@@ -79,18 +85,20 @@ class Language:
         return self.text("minutes", n=whole // 60)
 
     def milliseconds(self, value):
+        """Format milliseconds, with a decimal below 10."""
         return self.text("milliseconds", n=self.number(value, 1 if value < 10 else 0))
 
     def megabytes(self, n_bytes, n_digits=0):
+        """Format bytes as megabytes of 10**6."""
         return self.text("megabytes", n=self.number(n_bytes / 1e6, n_digits))
 
     def date(self, iso):
-        """Day and time of a moment, as in 2026-11-22T21:30:00Z."""
+        """Format date and time. iso: as in 2026-11-22T21:30:00Z."""
         options = {"dateStyle": "medium", "timeStyle": "short"}
         return str(window.Intl.DateTimeFormat.new(self.code, to_js(options)).format(window.Date.new(iso)))
 
     def _translate(self):
-        """Set every text that stands in index.html."""
+        """Set every text of index.html."""
         document.documentElement.lang = self.code
         for source, target in ATTRIBUTES.items():
             for found in document.querySelectorAll(f"[{source}]"):
@@ -101,7 +109,13 @@ class Language:
                     found.textContent = text
 
 
+def one_full_stop(sentence):
+    """The sentence without a second full stop, which comes from a browser's own message inside of it."""
+    return sentence[:-1] if sentence.endswith("..") and not sentence.endswith("...") else sentence
+
+
 def without(fields, name):
+    """The fields but one."""
     return {key: value for key, value in fields.items() if key != name}
 
 

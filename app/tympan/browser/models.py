@@ -1,4 +1,4 @@
-"""What the page shows of models: the one that is loaded, those to choose from, one that waits for a person's word."""
+"""Models on the page: the one that is loaded, the catalogue, and a download to confirm."""
 
 import json
 
@@ -10,10 +10,13 @@ from tympan.browser.promises import JsError, settled
 
 
 class Models:
-    """The catalogue, the field for an address, what is stored, and the offer of a download."""
+    """The catalogue, the field for a URL, the storage in use, and the offer of a download."""
 
     def __init__(self, on_choice, on_delete):
-        """on_choice: called with the id or address of a model. on_delete: called when downloads are to go."""
+        """on_choice: called with the id or URL of a model, and whether its download is confirmed.
+
+        on_delete: called to delete downloaded models.
+        """
         self._on_choice = on_choice
         self._catalogue, self._loaded, self._offer, self._n_bytes = [], None, None, 0
 
@@ -26,7 +29,7 @@ class Models:
         language.on_change.append(self._translate)
 
     async def show_catalogue(self, url):
-        """List the models of the site. One that cannot be read stays empty: loading its model will say why."""
+        """List the models of the site. An unreadable catalogue stays empty: loading a model reports the error."""
         try:
             response = await settled(window.fetch(url))
             self._catalogue = json.loads(str(await settled(response.text()))).get("models", [])
@@ -35,15 +38,16 @@ class Models:
         element("catalogue").replaceChildren(*[self._card(model) for model in self._catalogue])
 
     def enable(self, is_enabled):
-        """Say whether another model can be chosen now."""
+        """Allow or forbid to choose another model."""
         element("choice").disabled = not is_enabled
 
     def show_stored(self, n_bytes):
+        """Show how much storage the site uses."""
         self._n_bytes = n_bytes
         element("stored").textContent = language.text("stored", size=language.megabytes(n_bytes))
 
     def show_loaded(self, model):
-        """model: what the engine tells of it."""
+        """Show the loaded model. model: the description that the engine gives of it."""
         self._loaded = model
         facts = [model["title"], ", ".join(model["languages"]), language.megabytes(model["bytes"]), model["licence"]]
         facts.append(
@@ -60,7 +64,7 @@ class Models:
         element("model").replaceChildren(_line(facts), _notes(model))
 
     def show_offer(self, offer, on_download):
-        """Tell what a download would mean. offer: what the engine tells of it."""
+        """Ask for confirmation of a download. offer: as the engine describes it. on_download: called if confirmed."""
         self._offer = offer, on_download
         size = language.megabytes(offer["missing"])
         facts = [", ".join(offer["languages"]), offer["licence"], offer["source"]]
@@ -75,6 +79,7 @@ class Models:
         section.hidden = False
 
     def hide_offer(self):
+        """Remove the offer of a download."""
         self._offer = None
         element("offer").hidden = True
         element("offer").replaceChildren()
@@ -92,7 +97,7 @@ class Models:
             made("h3", model["title"]),
             _line(facts),
             _notes(model),
-            # All that is to be known of it stands beside the button.
+            # The card says all that an offer would, so pressing the button confirms the download.
             button(use, lambda: self._on_choice(model["id"], True), id=f"use-{model['id']}", className="small"),
         )
         return card
@@ -107,10 +112,10 @@ class Models:
 
 
 def _line(facts):
-    """Facts side by side; not those that nobody has stated."""
+    """The facts that are not empty, on one line."""
     return made("p", " · ".join([fact for fact in facts if fact]))
 
 
 def _notes(model):
-    """What its maker says of it, in English."""
+    """The publisher's notes on a model, which are in English."""
     return made("p", model["notes"], lang="en")

@@ -1,4 +1,4 @@
-"""The page without a network: a service worker keeps the whole site, and brings new versions of it."""
+"""Offline use: a service worker caches the whole site and installs its new versions."""
 
 from pyscript import window
 
@@ -6,24 +6,24 @@ from tympan.browser.elements import button, element
 from tympan.browser.language import language
 from tympan.browser.promises import JsError, settled
 
-TAKING_OVER_MS = 2500  # within which the new version has begun, or another page has kept the old one
+TAKEOVER_MS = 2500  # after which the page reloads even if the new version has not been activated
 
 
 async def ask_for_newest():
-    """Begin again as the new version, if one waits and no other page shows the old one: for a page's first moment."""
+    """Reload as the new version if one is waiting and no other page shows the old one. Called when the page opens."""
     workers = getattr(window.navigator, "serviceWorker", None)
-    if not workers:  # not over https, or a browser that has none
+    if not workers:  # a page over plain http, or a browser without service workers
         return
     try:
         registration = await settled(workers.getRegistration())
-    except JsError:  # nothing may be kept
+    except JsError:  # storage is forbidden
         return
     if getattr(registration, "waiting", None):
-        _begin_as_newest(registration)
+        _activate(registration)
 
 
 async def keep_site():
-    """Keep the site for visits without a network; say when a newer one has come."""
+    """Cache the site for offline visits; report when a new version is installed."""
     workers = getattr(window.navigator, "serviceWorker", None)
     if not workers:
         return
@@ -32,7 +32,7 @@ async def keep_site():
         registration = await settled(workers.register("service-worker.js", options))
     except JsError:
         return
-    if not hasattr(registration, "waiting"):  # refused in silence, as some browsers under test do
+    if not hasattr(registration, "waiting"):  # some browsers under test refuse without an error
         return
     if registration.waiting:
         _announce(registration)
@@ -51,7 +51,7 @@ async def keep_site():
 
 
 def _announce(registration):
-    """Offer the new version. It takes over at the next visit in any case."""
+    """Offer the new version. It is activated at the next visit in any case."""
     notice = element("new-version")
     notice.textContent = language.text("new_version") + " "
     notice.append(button(language.text("reload"), lambda: _press_reload(registration)))
@@ -61,15 +61,15 @@ def _announce(registration):
 def _press_reload(registration):
     """Reload, as the new version unless another page shows the old one."""
     if registration.waiting:
-        _begin_as_newest(registration)
-        window.setTimeout(_reload, TAKING_OVER_MS)
-    else:  # it has taken over meanwhile
+        _activate(registration)
+        window.setTimeout(_reload, TAKEOVER_MS)
+    else:  # it has been activated meanwhile
         _reload()
 
 
-def _begin_as_newest(registration):
+def _activate(registration):
     window.navigator.serviceWorker.addEventListener("controllerchange", _reload)
-    registration.waiting.postMessage("take over")
+    registration.waiting.postMessage("activate")
 
 
 def _reload(*event):

@@ -1,4 +1,4 @@
-"""Figures of what really happened: of completed work, never of what was hoped for."""
+"""The panel "Performance": figures measured on completed work."""
 
 from pyscript import window
 
@@ -7,41 +7,42 @@ from tympan.browser.language import language
 
 FIGURES = ("mimi_ms", "lm_ms", "memory_mb", "backlog_s")
 FRAME_MS = 80
-OFTEN_MS = 500  # between two looks at figures that change all the time
+SHOW_INTERVAL_MS = 500  # between two drawings of figures that change with every frame
 NONE = "–"
 
 
 class Panel:
-    """A list of names and figures."""
+    """A list of names and figures, each with its key as `data-figure`."""
 
     def __init__(self):
         self._model, self._figures = {}, {}
-        self._delays_s = []
+        self._delays = Median()
         self._shown_ms = 0.0
         language.on_change.append(self._show)
 
     def show_model(self, model):
-        """model: what the engine tells of it."""
+        """Show what the transformer runs on. model: the description that the engine gives of it."""
         self._model = model
         self._show()
 
     def begin(self):
-        """Another recording: forget the figures of the last."""
-        self._figures, self._delays_s = {}, []
+        """Reset the figures for another recording."""
+        self._figures, self._delays = {}, Median()
         self._show()
 
     def show(self, message):
-        """message: of the engine, with the FIGURES of what is done so far."""
+        """Show the FIGURES in an update of the engine."""
         self._figures = {name: float(getattr(message, name)) for name in FIGURES}
-        if window.performance.now() - self._shown_ms >= OFTEN_MS:
+        if window.performance.now() - self._shown_ms >= SHOW_INTERVAL_MS:
             self._show()
 
-    def show_delays(self, delays_s):
-        """How long after it began each new word of a voice was on the screen."""
-        self._delays_s += delays_s
+    def add_delays(self, delays_s):
+        """Add, for new words of live audio, the seconds from their end to their display."""
+        for delay_s in delays_s:
+            self._delays.add(delay_s)
 
     def flush(self):
-        """Show what has come since the last look."""
+        """Show figures that were held back."""
         self._show()
 
     def _show(self):
@@ -49,7 +50,9 @@ class Panel:
         rows = []
         for key, value in self._rows():
             if value:
-                rows += [made("dt", language.text(key)), made("dd", value)]
+                figure = made("dd", value)
+                figure.dataset.figure = key
+                rows += [made("dt", language.text(key)), figure]
         element("figures").replaceChildren(*rows)
 
     def _rows(self):
@@ -60,7 +63,7 @@ class Panel:
             ("transformer", NONE if lm_ms is None else language.milliseconds(lm_ms)),
             ("real_time_factor", NONE if mimi_ms is None else _real_time(mimi_ms + lm_ms)),
             ("backlog", language.seconds(figures["backlog_s"], 1) if "backlog_s" in figures else NONE),
-            ("delay", language.seconds(_median(self._delays_s), 2) if self._delays_s else NONE),
+            ("delay", NONE if self._delays.value is None else language.seconds(self._delays.value, 2)),
             ("memory", language.megabytes(1e6 * figures["memory_mb"]) if "memory_mb" in figures else NONE),
             ("backend", model.get("backend")),
             ("adapter", model.get("runs_on")),
@@ -69,13 +72,31 @@ class Panel:
         ]
 
 
+class Median:
+    """The median of seconds, to 10 ms. It counts values instead of keeping them, so it stays small."""
+
+    def __init__(self):
+        self._counts, self._n = {}, 0  # by hundredths of a second
+
+    def add(self, seconds):
+        key = round(100 * seconds)
+        self._counts[key] = self._counts.get(key, 0) + 1
+        self._n += 1
+
+    @property
+    def value(self):
+        """The upper median, None without values."""
+        n_below = 0
+        for key in sorted(self._counts):
+            n_below += self._counts[key]
+            if n_below > self._n // 2:
+                return key / 100
+        return None
+
+
 def _real_time(frame_ms):
     factor = frame_ms / FRAME_MS
     if factor > 1:
         return language.text("real_time_slow", factor=language.number(factor, 2))
-    times = language.number(1 / max(factor, 0.001), 1)
-    return language.text("real_time_note", factor=language.number(factor, 2), times=times)
-
-
-def _median(values):
-    return sorted(values)[len(values) // 2]
+    speed = language.number(1 / max(factor, 0.001), 1)
+    return language.text("real_time_note", factor=language.number(factor, 2), times=speed)

@@ -1,4 +1,4 @@
-"""Plays the sound of a recording, shows its picture, and puts the words on it as captions."""
+"""Plays the audio or video of a recording, with its words as captions."""
 
 from pyscript import window
 
@@ -6,16 +6,16 @@ from tympan.browser.elements import element, made
 from tympan.browser.language import language
 from tympan.text.cues import Cues, markup
 
-TICK_MS = 60  # between two looks at which word is heard; `timeupdate` comes four times a second
+REPORT_MS = 60  # between two reports of the position; `timeupdate` fires only four times a second
 
 
 class Player:
-    """One <audio> or <video> with the browser's own controls."""
+    """One <audio> or <video> element with the browser's controls."""
 
     def __init__(self, on_time):
-        """on_time: called with seconds while it plays, and with None when it is closed."""
+        """on_time: called with the position in seconds while it plays, and with None when it is closed."""
         self._on_time = on_time
-        self._media = self._track = self._cue = self._ticking = None
+        self._media = self._track = self._cue = self._timer = None
         self._cues = Cues()
         self._urls = []
 
@@ -24,7 +24,7 @@ class Player:
         return self._media is not None
 
     def open(self, sound, spoken_language=""):
-        """Show a Blob. One that has a picture shows it, with captions as words come."""
+        """Show a player for a Blob; for video, with captions as words are added."""
         self.close()
         is_video = str(sound.type).startswith("video/")
         media = made("video" if is_video else "audio", controls=True, preload="metadata", id="player")
@@ -33,8 +33,8 @@ class Player:
             media.setAttribute("playsinline", "")
             media.append(self._new_track(spoken_language))
         media.addEventListener("loadedmetadata", lambda event: _fit(media))
-        media.addEventListener("play", lambda event: self._tick(True))
-        media.addEventListener("pause", lambda event: self._tick(False))
+        media.addEventListener("play", lambda event: self._report(True))
+        media.addEventListener("pause", lambda event: self._report(False))
         media.addEventListener("seeked", lambda event: self._on_time(media.currentTime))
         media.src = self._url(sound)
         self._media = media
@@ -42,9 +42,9 @@ class Player:
         element("playback").hidden = False
 
     def close(self):
-        """Take it off the page."""
+        """Remove the player and release its Blob."""
         if self._media:
-            self._tick(False)
+            self._report(False)
             self._media.pause()
             self._media.removeAttribute("src")
             element("playback").replaceChildren()
@@ -56,12 +56,13 @@ class Player:
         self._on_time(None)
 
     def play_from(self, seconds):
+        """Play from a position in seconds, if a player is open."""
         if self._media:
             self._media.currentTime = seconds
             window.Promise.allSettled(window.Array.of(self._media.play()))
 
     def add_captions(self, words):
-        """Put new words on the picture."""
+        """Add words to the captions of a video."""
         if not self._track:
             return
         for word in words:
@@ -74,7 +75,7 @@ class Player:
                 cue.endTime = word["end"]
 
     def _new_track(self, spoken_language):
-        """A <track> that begins empty and is filled while it is shown."""
+        """A <track> without cues; they are added while it is shown."""
         self._cues = Cues()
         empty = window.Blob.new(window.Array.of("WEBVTT\n"), window.JSON.parse('{"type": "text/vtt"}'))
         self._track = made(
@@ -87,15 +88,15 @@ class Player:
         self._urls.append(window.URL.createObjectURL(blob))
         return self._urls[-1]
 
-    def _tick(self, is_playing):
-        if self._ticking is not None:
-            window.clearInterval(self._ticking)
-            self._ticking = None
+    def _report(self, is_playing):
+        if self._timer is not None:
+            window.clearInterval(self._timer)
+            self._timer = None
         media = self._media
         if is_playing and media:
-            self._ticking = window.setInterval(lambda: self._on_time(media.currentTime), TICK_MS)
+            self._timer = window.setInterval(lambda: self._on_time(media.currentTime), REPORT_MS)
 
 
 def _fit(media):
-    """A video file without a picture needs no room for one."""
+    """Reduce the height of a video file that holds audio only."""
     media.classList.toggle("no-picture", not getattr(media, "videoWidth", 0))

@@ -1,25 +1,26 @@
-"""The recording that the page is about: its name, words, waveform, sound and figures, and what is made of it."""
+"""The recording on the page: its name, words, waveform, player and performance figures, and their export."""
 
 import asyncio
 import json
 
+from tympan.browser.bridge import decode
 from tympan.browser.elements import element
 from tympan.browser.export import Export, copy, save
-from tympan.browser.files import RATE_HZ, decode
 from tympan.browser.panel import Panel
 from tympan.browser.player import Player
 from tympan.browser.recording import Recording
 from tympan.browser.transcript import Transcript
 from tympan.browser.waveform import Waveform
+from tympan.protocol import SAMPLE_RATE_HZ
 
 
 class RecordingView:
-    """Shows one recording at a time, while it is transcribed or after it was kept."""
+    """Shows one recording at a time, while it is transcribed or when a session is opened."""
 
     def __init__(self, announcer, on_copied, write_captions):
-        """on_copied: called with whether the browser let the text be copied.
+        """on_copied: called with whether the text was copied.
 
-        write_captions: a coroutine function of words, as JSON, and a kind of file.
+        write_captions: a coroutine function of words, as JSON, and a file format; returns the text of the file.
         """
         self._announcer, self._on_copied, self._write_captions = announcer, on_copied, write_captions
         self.recording = Recording()
@@ -31,10 +32,10 @@ class RecordingView:
             on_copy=lambda: asyncio.create_task(self._copy()),
             on_save=lambda kind: asyncio.create_task(self._save(kind)),
         )
-        self._voice = None  # that is being listened to
+        self._voice = None  # the audio source while listening
 
     def begin(self, recording):
-        """Show a recording from its beginning; whatever was shown before is gone."""
+        """Show an empty recording in place of the one before."""
         self.recording = recording
         element("recording-name").textContent = recording.name
         self._export.enable(False)
@@ -43,33 +44,36 @@ class RecordingView:
         self._transcript.clear(recording.language)
 
     def show_sound(self, samples, sound):
-        """The whole sound of it is there: a Float32Array at RATE_HZ, and the Blob that it was decoded from."""
-        self.recording.total_s = samples.length / RATE_HZ
-        self._waveform.show(samples, RATE_HZ)
+        """Show the audio of a file: a Float32Array at SAMPLE_RATE_HZ, and the Blob that it was decoded from."""
+        self.recording.total_s = samples.length / SAMPLE_RATE_HZ
+        self._waveform.show(samples, SAMPLE_RATE_HZ)
         self._player.open(sound, self.recording.language)
 
     def begin_voice(self, voice):
-        """It is a voice, of which nothing has been heard yet."""
+        """Show that live audio begins. voice: its source, which tells the delay of a word."""
         self._voice = voice
         self._waveform.begin_live()
 
     def hear(self, samples):
-        """A frame of the voice: a Float32Array."""
-        self._waveform.hear(samples)
+        """Show a frame of live audio: a Float32Array."""
+        self._waveform.add(samples)
 
     def end_voice(self):
-        """Nothing more will be heard of the voice; words may still come."""
+        """Show that live audio has ended; its last words may still come."""
         self._voice = None
         self._waveform.end_live()
 
     def show_heard(self, words, partial, seconds):
-        """The text has come this far. words: that are new. partial: the one that is still being said."""
-        self.recording.hear(words, seconds)
+        """Show an update of the transcript.
+
+        words: new ones. partial: text of the word in progress. seconds: of audio transcribed so far.
+        """
+        self.recording.add(words, seconds)
         self._show_words(words, partial)
-        self._waveform.reach(seconds)
+        self._waveform.show_transcribed(seconds)
 
     def end(self, sound):
-        """The recording is over: it can be read, copied, and played from a Blob."""
+        """Show that the recording is complete: it can be exported, and played from `sound`, a Blob."""
         recording = self.recording
         self._show_words(recording.words[len(self._transcript.words) :])
         self._transcript.finish(recording.words)
@@ -81,7 +85,7 @@ class RecordingView:
         self._export.enable(bool(recording.words))
 
     def reopen(self, recording, sound):
-        """Show a recording that was kept, with its sound where that was kept too."""
+        """Show a stored recording. sound: a Blob, or None if its audio was not stored."""
         self.begin(recording)
         self._transcript.show(recording.words)
         self._export.enable(bool(recording.words))
@@ -95,25 +99,25 @@ class RecordingView:
         recording = self.recording
         samples = await decode(sound, recording.name)
         if self.recording is recording:
-            self._waveform.show(samples, RATE_HZ)
-            self._waveform.reach_end()
+            self._waveform.show(samples, SAMPLE_RATE_HZ)
+            self._waveform.show_all_transcribed()
 
     def _show_words(self, words, partial=""):
         self._transcript.add(words, partial)
         self._player.add_captions(words)
-        self._announcer.hear([word["text"] for word in words])
-        if self._voice:
-            self.panel.show_delays([self._voice.delay_s(word["end"]) for word in words])
+        self._announcer.add([word["text"] for word in words])
+        if self._voice and words:
+            self.panel.add_delays([self._voice.delay_s(word["end"]) for word in words])
 
     def _show_playing(self, seconds):
         self._transcript.mark(seconds)
-        self._waveform.play(seconds)
+        self._waveform.show_playing(seconds)
 
     async def _copy(self):
         self._on_copied(await copy(self._transcript.text))
 
     async def _save(self, kind):
-        """Save the transcript as a file of one of the kinds of `export.FORMATS`."""
+        """Save the transcript as a file. kind: one of `export.FORMATS`."""
         words = json.dumps(self.recording.words)
         text = self._transcript.text + "\n" if kind == "txt" else await self._write_captions(words, kind)
         save(text, self.recording.name, kind)

@@ -1,91 +1,92 @@
-"""The list of sessions: open, rename, delete, and undo that."""
+"""The list of stored sessions: open, rename, delete, undo."""
 
 import asyncio
+import json
 
 from pyscript import window
 
 from tympan.browser.elements import button, element, made
-from tympan.browser.keeping import Keeping
 from tympan.browser.language import language
 from tympan.browser.promises import JsError
+from tympan.browser.session_store import SessionStore
 
-OFTEN_MS = 15_000  # between two looks at a recording that goes on
+SAVE_INTERVAL_MS = 15_000  # while a recording is in progress
 
 
 class Sessions:
-    """What is kept on this device, newest first."""
+    """The sessions on this device, newest first."""
 
-    def __init__(self, on_open, on_trouble):
-        """on_open: called with a session and its sound. on_trouble: called where nothing can be kept."""
-        self._keeping, self._on_open, self._on_trouble = Keeping(), on_open, on_trouble
+    def __init__(self, on_open, on_error):
+        """on_open: called with a session and its audio, a Blob or None. on_error: called when one cannot be stored."""
+        self._store, self._on_open, self._on_error = SessionStore(), on_open, on_error
         self._sessions = []  # (number, session)
-        self._lock = asyncio.Lock()  # whoever holds it writes
-        self._noted_ms = -OFTEN_MS
-        self._deleted = None  # (number, session, sound) of the last one, until something else happens
-        self._renaming = None  # the number of the one that gets another name
+        self._lock = asyncio.Lock()  # held while a session is written
+        self._saved_ms = -SAVE_INTERVAL_MS
+        self._deleted = None  # (number, session, sound) of the last one, while it can be undone
+        self._renaming = None  # number of the session whose name is being edited
         language.on_change.append(self._show)
 
     async def load(self):
-        """Read the list; returns whether the browser let that happen."""
+        """Read the list. Returns False if the browser denies access to the database."""
         try:
-            self._sessions = await self._keeping.all()
+            self._sessions = await self._store.all()
         except JsError:
             return False
         self._show()
         return True
 
     def enable(self, is_enabled):
-        """Say whether a session can be opened, or changed, now."""
+        """Allow or forbid to open and change sessions."""
         element("session-choice").disabled = not is_enabled
 
     def note(self, recording):
-        """A recording has grown: keep it now and then, for its tab may be closed or crash."""
+        """Store a recording in progress every SAVE_INTERVAL_MS: its tab may be closed or crash."""
         now_ms = window.performance.now()
-        if recording.is_kept and recording.words and now_ms - self._noted_ms >= OFTEN_MS:
-            self._noted_ms = now_ms
+        if recording.is_kept and recording.words and now_ms - self._saved_ms >= SAVE_INTERVAL_MS:
+            self._saved_ms = now_ms
             asyncio.create_task(self._write(recording))
 
     async def keep(self, recording, sound):
-        """A recording is over: keep it, and its sound where a person wants that."""
+        """Store a finished recording, and its audio if "Keep audio" is checked."""
         recording.has_sound = bool(element("keep-sound").checked)
         if not await self._write(recording, sound if recording.has_sound else None):
-            self._on_trouble()
-        self._noted_ms = -OFTEN_MS
+            self._on_error()
+        self._saved_ms = -SAVE_INTERVAL_MS
         self._deleted = None
         await self.load()
 
     async def _write(self, recording, sound=None):
-        """Write what there is of a recording; returns whether the browser let that happen."""
+        """Store a recording as it is now. Returns whether the browser did."""
         async with self._lock:
             try:
-                recording.number = await self._keeping.put(recording.to_json(), recording.number, sound)
+                recording.number = await self._store.put(recording.to_json(), recording.number, sound)
             except JsError:
                 return False
         return True
 
     async def _open(self, number, session):
-        sound = await self._keeping.sound(number) if session["has_sound"] else None
+        sound = await self._store.sound(number) if session["has_sound"] else None
         self._on_open(session, sound)
 
     async def _rename(self, number, session, name):
         self._renaming = None
         if name:
-            await self._keeping.put(dict(session, name=name), number)
+            await self._store.put(json.dumps(dict(session, name=name)), number)
         await self.load()
         self._focus(number, ".rename")
 
     async def _delete(self, number, session):
-        self._deleted = number, session, await self._keeping.sound(number)
-        await self._keeping.delete(number)
+        self._deleted = number, session, await self._store.sound(number)
+        await self._store.delete(number)
         await self.load()
         element("undo").focus()
 
     async def _undo(self):
-        if not self._deleted:  # pressed twice
+        if not self._deleted:  # it was pressed twice
             return
         number, session, sound = self._deleted
         self._deleted = None
-        await self._keeping.put(session, number, sound)
+        await self._store.put(json.dumps(session), number, sound)
         await self.load()
         self._focus(number, ".delete")
 
@@ -149,5 +150,5 @@ class Sessions:
 
 
 def _later(coroutine, *arguments):
-    """A function without arguments that starts a coroutine."""
+    """A function without arguments that starts `coroutine(*arguments)`."""
     return lambda: asyncio.create_task(coroutine(*arguments))

@@ -1,4 +1,4 @@
-"""Where files come from: picked, dropped, pasted, or named by an address."""
+"""Input files: chosen, dropped, pasted, or given by URL."""
 
 from pyscript import document, window
 
@@ -7,38 +7,38 @@ from tympan.browser.language import language
 
 
 class Sources:
-    """Hands over every File and every address that a person brings."""
+    """Reports every file and every URL that the user provides."""
 
     def __init__(self, on_file, on_address):
-        """on_file: called with each File. on_address: called with the address of a recording."""
+        """on_file: called with each File. on_address: called with the URL of a recording."""
         self._on_file = on_file
-        self._depth = 0  # of elements that something is being dragged over
-        on("file", "change", self._picked)
+        self._depth = 0  # number of nested elements under the drag
+        on("file", "change", self._chosen)
 
-        def named(event):
+        def submit(event):
             event.preventDefault()
             on_address(element("recording-address").value.strip())
             element("recording-address").value = ""
 
-        on("from-address", "submit", named)
-        document.addEventListener("paste", lambda event: self._take(event, event.clipboardData))
+        on("from-address", "submit", submit)
+        document.addEventListener("paste", lambda event: self._accept(event, event.clipboardData))
         document.addEventListener("drop", self._dropped)
         document.addEventListener("dragover", lambda event: event.preventDefault())
         document.addEventListener("dragenter", lambda event: self._drag(event, 1))
         document.addEventListener("dragleave", lambda event: self._drag(event, -1))
 
-    def _picked(self, event):
+    def _chosen(self, event):
         for file in event.target.files:
             self._on_file(file)
-        event.target.value = ""  # so that the same file can be picked again
+        event.target.value = ""  # so that choosing the same file again fires the event
 
     def _dropped(self, event):
         self._depth = 0
         document.body.classList.remove("dropping")
         event.preventDefault()
-        self._take(event, event.dataTransfer)
+        self._accept(event, event.dataTransfer)
 
-    def _take(self, event, data):
+    def _accept(self, event, data):
         if data and data.files.length:
             event.preventDefault()
             for file in data.files:
@@ -51,13 +51,13 @@ class Sources:
 
 
 def last_name(address):
-    """What a recording at an address is called: the last part of its path."""
+    """The name of a recording at a URL: the last part of its path."""
     path = str(window.URL.new(address, window.location.href).pathname)
     return str(window.decodeURIComponent(path.rstrip("/").split("/")[-1])) or address
 
 
 def source_name(source):
-    """What to call what a script wants to be transcribed."""
+    """The name of a recording that a script passes, as a URL, a File or a Blob."""
     if isinstance(source, str):
         return last_name(source)
     return str(getattr(source, "name", "")) or language.text("recording_name")

@@ -1,6 +1,6 @@
-"""What the browser keeps for this site. A worker may write to it; only a page may ask to keep it for good.
+"""The browser's storage for this site. A worker may write to it; only a page may ask to make it persistent.
 
-A person may have forbidden the browser to keep anything; then it forgets.
+A person may have forbidden storage; then nothing is kept. Pages over plain http have no `navigator.storage`.
 """
 
 import json
@@ -11,8 +11,8 @@ from tympan.browser.promises import JsError, called, settled
 
 
 async def ask_to_persist():
-    """Ask that downloaded models are not thrown away when the disk fills up. A refusal is no trouble."""
-    storage = window.navigator.storage
+    """Ask the browser not to delete downloaded models when the disk fills up. It may refuse."""
+    storage = getattr(window.navigator, "storage", None)
     if storage:
         try:
             await settled(storage.persist())
@@ -21,19 +21,19 @@ async def ask_to_persist():
 
 
 async def used_bytes():
-    """How much is kept."""
-    storage = window.navigator.storage
-    if not storage:
+    """How many bytes are stored."""
+    storage = getattr(window.navigator, "storage", None)
+    if not storage or not hasattr(storage, "estimate"):
         return 0
     try:
         estimate = await settled(storage.estimate())
     except JsError:
         return 0
-    return json.loads(str(window.JSON.stringify(estimate)))["usage"]  # may be over 32 bits
+    return json.loads(str(window.JSON.stringify(estimate))).get("usage", 0)  # may be over 32 bits
 
 
 async def recall(name):
-    """The text that `remember` was last called with under a name, or None."""
+    """The text that `remember` last stored under a name, or None."""
     try:
         return await called((await _texts()).getItem, name)
     except JsError:
@@ -50,5 +50,5 @@ async def remember(name, text):
 
 
 async def _texts():
-    """The browser's storage of texts. Raises JsError where it is forbidden."""
+    """The browser's localStorage. Raises JsError where it is forbidden."""
     return await called(window.Reflect.get.bind(None, window), "localStorage")

@@ -1,4 +1,4 @@
-"""Keeps the screen on while listening: a phone that locks itself would take the microphone away."""
+"""Keeps the screen on while listening: a phone that locks itself closes the microphone."""
 
 import asyncio
 
@@ -8,11 +8,11 @@ from tympan.browser.promises import JsError, settled
 
 
 class WakeLock:
-    """Held from `hold` to `release`; the browser takes it from a hidden page, which asks again when it is seen."""
+    """Held from `hold` to `release`. Browsers release it when the page is hidden; it is requested again afterwards."""
 
     def __init__(self):
         self._lock, self._is_wanted = None, False
-        document.addEventListener("visibilitychange", lambda event: self._again())
+        document.addEventListener("visibilitychange", lambda event: self._request_again())
 
     async def hold(self):
         self._is_wanted = True
@@ -20,7 +20,7 @@ class WakeLock:
         if wake_lock and not document.hidden:
             try:
                 self._lock = await settled(wake_lock.request("screen"))
-            except JsError:  # a battery that is low, for example; listening goes on without
+            except JsError:  # a low battery, for example; listening works without it
                 self._lock = None
             if not self._is_wanted:
                 await self.release()
@@ -31,6 +31,6 @@ class WakeLock:
             await settled(self._lock.release())
             self._lock = None
 
-    def _again(self):
+    def _request_again(self):
         if self._is_wanted and not document.hidden:
             asyncio.create_task(self.hold())

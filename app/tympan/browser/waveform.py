@@ -1,23 +1,23 @@
-"""The waveform: how loud every frame is, how far the text has come, and where playback is.
+"""The waveform: the level of every frame, how far the recording is transcribed, and the position of the player.
 
-Drawn when something changes, from a list of levels; a hidden tab draws nothing and misses nothing.
+It is drawn from a list of levels when something changes, and not while the tab is hidden.
 """
 
 from pyscript import document, window
 
 from tympan.browser.elements import element, on
+from tympan.protocol import FRAME_S
 
-FRAME_S = 0.08
 BAR_PX, GAP_PX = 3, 1
-OFTEN_MS = 80  # between two drawings
-QUIETEST = 0.02  # a bar is never lower: a line where nothing is heard
+DRAW_INTERVAL_MS = 80  # between two drawings
+MIN_HEIGHT = 0.02  # of a bar, so that silence is a line
 
 
 class Waveform:
-    """A canvas. A voice runs through it from right to left; a whole recording fills it."""
+    """A canvas. Live audio moves through it from right to left; a whole recording fills it."""
 
     def __init__(self, on_seek):
-        """on_seek: called with the time that a person points at."""
+        """on_seek: called with the time in seconds that was clicked."""
         self._on_seek = on_seek
         self._drawn_ms = 0.0
         self._timer = None
@@ -29,25 +29,27 @@ class Waveform:
         scheme.addEventListener("change", lambda event: self._draw())
 
     def clear(self):
+        """Remove the recording."""
         self._levels = []  # of every frame, 0 to 1
         self._loudest = 0.1
-        self._reached_s, self._played_s = 0.0, None
+        self._bars, self._bars_of = [], None  # levels of the bars, and what they were computed for
+        self._transcribed_s, self._playing_s = 0.0, None
         self._is_live = False
         element("waveform").hidden = True
 
     def begin_live(self):
-        """A voice begins."""
+        """Show that live audio begins."""
         self.clear()
         self._is_live = True
         element("waveform").hidden = False
 
-    def hear(self, samples):
-        """Take one frame of a voice: a Float32Array."""
+    def add(self, samples):
+        """Add a frame of live audio: a Float32Array."""
         self._add(level(samples))
         self._ask_to_draw()
 
     def end_live(self):
-        """Show all of it."""
+        """Show the whole of the live audio."""
         self._is_live = False
         self._draw()
 
@@ -60,17 +62,18 @@ class Waveform:
         element("waveform").hidden = False
         self._draw()
 
-    def reach(self, seconds):
-        """The text is this far."""
-        self._reached_s = seconds
+    def show_transcribed(self, seconds):
+        """Show how far the recording is transcribed."""
+        self._transcribed_s = seconds
         self._ask_to_draw()
 
-    def reach_end(self):
-        self.reach(len(self._levels) * FRAME_S)
+    def show_all_transcribed(self):
+        """Show that the recording is transcribed to its end."""
+        self.show_transcribed(len(self._levels) * FRAME_S)
 
-    def play(self, seconds):
-        """Playback is here; None where nothing plays."""
-        self._played_s = seconds
+    def show_playing(self, seconds):
+        """Show the position of the player, None when it is closed."""
+        self._playing_s = seconds
         self._ask_to_draw()
 
     def _add(self, loudness):
@@ -78,8 +81,8 @@ class Waveform:
         self._loudest = max(self._loudest, loudness)
 
     def _ask_to_draw(self):
-        """Draw now, or in a moment if that was just done."""
-        wait_ms = self._drawn_ms + OFTEN_MS - window.performance.now()
+        """Draw now, or DRAW_INTERVAL_MS after the last drawing."""
+        wait_ms = self._drawn_ms + DRAW_INTERVAL_MS - window.performance.now()
         if wait_ms <= 0:
             self._draw()
         elif self._timer is None:
@@ -101,43 +104,52 @@ class Waveform:
 
     def _paint(self, context, scale, width, height):
         style = window.getComputedStyle(element("waveform"))
-        heard, waiting, place = (style.getPropertyValue(name) for name in ("--accent", "--wave", "--ink"))
+        transcribed, waiting, position = (style.getPropertyValue(name) for name in ("--accent", "--wave", "--ink"))
         context.setTransform(scale, 0, 0, scale, 0, 0)
         context.clearRect(0, 0, width, height)
-        n_bars = max(1, int(width // (BAR_PX + GAP_PX)))
-        first, frames_a_bar = self._span(n_bars)
-        reached = self._reached_s / FRAME_S
-        context.fillStyle = heard
-        is_heard = True
-        for bar in range(n_bars):
-            begin = first + bar * frames_a_bar
-            if begin >= len(self._levels):
-                break
-            if is_heard and begin >= reached:
-                is_heard = False
+        first, frames_per_bar = self._span(_n_bars(width))
+        n_transcribed = self._transcribed_s / FRAME_S  # frames
+        context.fillStyle = transcribed
+        is_transcribed = True
+        for bar, loudness in enumerate(self._bar_levels(_n_bars(width))):
+            if is_transcribed and first + bar * frames_per_bar >= n_transcribed:
+                is_transcribed = False
                 context.fillStyle = waiting
-            loudest = max(self._levels[int(begin) : max(int(begin) + 1, int(begin + frames_a_bar))])
-            tall = max(QUIETEST, loudest / self._loudest) * height
-            context.fillRect(bar * (BAR_PX + GAP_PX), (height - tall) / 2, BAR_PX, tall)
-        context.fillStyle = place
-        for seconds in (self._reached_s if reached < len(self._levels) - 1 else None, self._played_s):
+            bar_height = max(MIN_HEIGHT, loudness / self._loudest) * height
+            context.fillRect(bar * (BAR_PX + GAP_PX), (height - bar_height) / 2, BAR_PX, bar_height)
+        context.fillStyle = position
+        for seconds in (self._transcribed_s if n_transcribed < len(self._levels) - 1 else None, self._playing_s):
             if seconds is not None:
-                x = (seconds / FRAME_S - first) / frames_a_bar * (BAR_PX + GAP_PX)
+                x = (seconds / FRAME_S - first) / frames_per_bar * (BAR_PX + GAP_PX)
                 context.fillRect(x, 0, 1.5, height)
 
+    def _bar_levels(self, n_bars):
+        """The level of each bar. Those of a whole recording are kept: reading every frame takes long for an hour."""
+        if self._is_live:
+            return self._levels[-n_bars:]
+        if self._bars_of != (n_bars, len(self._levels)):
+            first, frames_per_bar = self._span(n_bars)
+            starts = [int(first + bar * frames_per_bar) for bar in range(n_bars)]
+            n = max(1, int(frames_per_bar))
+            self._bars = [max(self._levels[start : start + n]) for start in starts if start < len(self._levels)]
+            self._bars_of = n_bars, len(self._levels)
+        return self._bars
+
     def _span(self, n_bars):
-        """The frame that the first bar stands for, and how many frames a bar stands for."""
+        """The frame where the first bar starts, and the number of frames per bar."""
         if self._is_live:
             return max(0, len(self._levels) - n_bars), 1
         return 0, len(self._levels) / n_bars
 
     def _click(self, event):
-        canvas = element("waveform")
-        n_bars = max(1, int(canvas.clientWidth // (BAR_PX + GAP_PX)))
-        first, frames_a_bar = self._span(n_bars)
-        self._on_seek((first + event.offsetX / (BAR_PX + GAP_PX) * frames_a_bar) * FRAME_S)
+        first, frames_per_bar = self._span(_n_bars(element("waveform").clientWidth))
+        self._on_seek((first + event.offsetX / (BAR_PX + GAP_PX) * frames_per_bar) * FRAME_S)
+
+
+def _n_bars(width):
+    return max(1, int(width // (BAR_PX + GAP_PX)))
 
 
 def level(samples):
-    """The highest sample, 0 to 1. samples: a Float32Array, so short that it can be a list of arguments."""
+    """The highest sample, 0 to 1. samples: a Float32Array, short enough to be passed as arguments."""
     return min(1.0, max(0.0, float(window.Math.max.apply(None, samples))))

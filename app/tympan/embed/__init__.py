@@ -1,1 +1,1 @@
-"""The library in a page of somebody else's: `from tympan import Transcriber`."""
+"""The library in an author's page: `from tympan import Transcriber`."""

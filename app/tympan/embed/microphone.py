@@ -1,4 +1,4 @@
-"""The voice in front of the page, word by word."""
+"""The page's microphone, transcribed word by word."""
 
 from __future__ import annotations
 
@@ -9,18 +9,26 @@ from collections.abc import Callable
 import numpy as np
 from pyodide.ffi import JsProxy
 
-from tympan.embed.page import Page, PageError
+from tympan.embed.page_bridge import PageBridge, PageError
 from tympan.embed.report import reported
-from tympan.errors import MICROPHONE_REASONS, MicrophoneDenied, TympanError
-from tympan.session import Heard, Session
+from tympan.endpointing import Turn
+from tympan.errors import MicrophoneDenied, TympanError
+from tympan.session import Session, TranscriptUpdate
 from tympan.text.words import Word
 from tympan.transcriber import Transcriber
 from tympan.transcript import Transcript
-from tympan.turns import Turn
 
 
-class Microphone:
-    """Iterate over it for the words. It opens for the first, and is given back when nobody holds it any more."""
+class MicrophoneStream:
+    """An async iterator of words, and an async context manager that closes the microphone.
+
+        async with stt.microphone() as microphone:
+            async for word in microphone:
+                ...
+
+    Without `async with`, the microphone opens for the first word. It is closed after the last word or an error, and
+    when the stream is garbage collected, as after a `break`.
+    """
 
     def __init__(self, transcriber: Transcriber, on_turn: Callable[[Turn], None]) -> None:
         self._recording = _Recording(transcriber, on_turn)
@@ -32,50 +40,80 @@ class Microphone:
 
     @property
     def transcript(self) -> Transcript | None:
-        """The whole of it, after the last word."""
+        """The whole transcript, after the last word."""
         return self._recording.transcript
 
     def stop(self) -> None:
-        """Stop listening: the words under way still come."""
+        """Stop listening. The words that are still due come before the iteration ends."""
         self._recording.stop()
 
-    def __aiter__(self) -> Microphone:
+    def close(self) -> None:
+        """Close the microphone and discard what is not transcribed yet. The iteration ends."""
+        self._recording.close()
+
+    async def __aenter__(self) -> MicrophoneStream:
+        """Open the microphone. Raises MicrophoneDenied, NotInWorker."""
+        with reported():
+            await self._recording.open()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.close()
+
+    def __aiter__(self) -> MicrophoneStream:
         return self
 
     async def __anext__(self) -> Word:
         """The next word. Raises MicrophoneDenied, TooSlow, GpuError; NotInWorker."""
-        with reported():
-            word = await self._recording.next_word()
+        try:
+            with reported():
+                word = await self._recording.next_word()
+        except BaseException:
+            self.close()
+            raise
         if word is None:
             raise StopAsyncIteration
         return word
 
     def __del__(self) -> None:
-        self._recording.abandon()
+        self._recording.close()
 
 
 class _Recording:
-    """What the page's messages reach: it holds no Microphone, so that one can be let go."""
+    """What the page's messages reach. It holds no MicrophoneStream, so that one can be garbage collected."""
 
     def __init__(self, transcriber: Transcriber, on_turn: Callable[[Turn], None]) -> None:
         self._transcriber, self._on_turn = transcriber, on_turn
-        self._page: Page | None = None
+        self._bridge: PageBridge | None = None
         self._session: Session | None = None
         self._words: deque[Word] = deque()  # that nobody has asked for yet
         self._n_words = 0  # so far
         self._changed = asyncio.Event()
-        self._is_stopped = False
-        self._failure: TympanError | None = None
+        self._is_stopped = self._is_closed = False
+        self._error: TympanError | None = None
         self.partial = ""
         self.transcript: Transcript | None = None
 
+    async def open(self) -> None:
+        """Open the microphone. Raises MicrophoneDenied, NotInWorker."""
+        self._bridge = await PageBridge.connect()
+        try:
+            rate_hz = await self._bridge.request("open")
+        except PageError as error:
+            raise MicrophoneDenied(error.reason) from error
+        self._session = Session(
+            self._transcriber, int(rate_hz), live=True, on_update=self._on_update, on_turn=self._on_turn
+        )
+        self._bridge.on_samples, self._bridge.on_end = self._on_samples, self.stop
+        self._bridge.send("listen")
+
     async def next_word(self) -> Word | None:
         """The next word; None after the last."""
-        if self._session is None:
-            await self._open()
-        while not self._words and self.transcript is None:
-            if self._failure is not None:
-                raise self._failure
+        if self._session is None and not self._is_closed:
+            await self.open()
+        while not self._words and self.transcript is None and not self._is_closed:
+            if self._error is not None:
+                raise self._error
             if self._is_stopped:
                 await self._finish()
             else:
@@ -87,43 +125,32 @@ class _Recording:
         self._is_stopped = True
         self._changed.set()
 
-    def abandon(self) -> None:
-        """Give the microphone back, and forget the recording."""
-        if self._page is not None and self._session is not None and self.transcript is None:
-            self._page.stop_listening()
+    def close(self) -> None:
+        """Close the microphone, and discard the recording unless it is finished."""
+        if self._bridge is not None and self._session is not None and not self._is_closed and self.transcript is None:
+            self._bridge.close_microphone()
             self._session.abandon()
+        self._is_closed = True
+        self._changed.set()
 
-    async def _open(self) -> None:
-        self._page = await Page.reach()
-        try:
-            rate_hz = await self._page.ask("open")
-        except PageError as error:
-            raise MicrophoneDenied(MICROPHONE_REASONS.get(error.name, str(error))) from error
-        self._session = Session(
-            self._transcriber, int(rate_hz), live=True, on_heard=self._on_heard, on_turn=self._on_turn
-        )
-        self._page.on_samples, self._page.on_end = self._hear, self.stop
-        self._page.tell("listen")
-
-    def _hear(self, samples: JsProxy) -> None:
+    def _on_samples(self, samples: JsProxy) -> None:
         assert self._session is not None
         try:
-            self._session.hear(np.asarray(samples.to_py(), dtype=np.float32))
+            self._session.push(np.asarray(samples.to_py(), dtype=np.float32))
         except TympanError as error:
-            self._failure = error
-            self.abandon()
+            self._error = error
             self._changed.set()
 
-    def _on_heard(self, heard: Heard) -> None:
-        self._words.extend(heard.words)
-        self._n_words += len(heard.words)
-        self.partial = heard.partial
+    def _on_update(self, update: TranscriptUpdate) -> None:
+        self._words.extend(update.words)
+        self._n_words += len(update.words)
+        self.partial = update.partial
         self._changed.set()
 
     async def _finish(self) -> None:
-        assert self._page is not None
+        assert self._bridge is not None
         assert self._session is not None
-        await self._page.ask("close")
+        await self._bridge.request("close")
         transcript = await self._session.finish()
         self._words.extend(transcript.words[self._n_words :])
         self.partial, self.transcript = "", transcript

@@ -1,4 +1,4 @@
-"""What authors are told of failures."""
+"""Reports errors to authors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tympan.errors import TympanError
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Say to the console what is raised inside: PyScript lets exceptions of a worker vanish."""
+    """Print errors raised inside to the console: PyScript drops exceptions of a worker."""
     try:
         yield
     except TympanError as error:

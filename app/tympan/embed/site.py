@@ -1,8 +1,8 @@
-"""Models, as the site that this library came from names them."""
+"""Finds models by the names that they have on the site that this library came from."""
 
 from __future__ import annotations
 
-from tympan.embed.page import home_url
+from tympan.embed.page_bridge import home_url
 from tympan.weights.catalogue import CATALOGUE_NAME
 from tympan.weights.download import Downloader
 from tympan.weights.model import Source
@@ -11,7 +11,7 @@ from tympan.weights.store import open_store
 
 
 async def find_model(name: str) -> Source:
-    """A model by its id in the site's catalogue, "" for its first one, or by the address of its directory.
+    """Find a model by its id in the site's catalogue, "" for its first one, or by the address of its directory.
 
     A relative address is relative to the site. Raises UnknownModel or DownloadFailed.
     """

@@ -1,4 +1,4 @@
-"""`Transcriber` for authors: loaded by name, with the page's microphone and files."""
+"""`tympan.Transcriber` for authors: loads a model by name, and reaches the page's microphone and files."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from tympan import loading, transcriber
 from tympan.arrays import Float32
 from tympan.config import SAMPLE_RATE_HZ
 from tympan.embed.report import reported
+from tympan.endpointing import Turn
 from tympan.errors import BadAudio, DownloadFailed
 from tympan.session import FILE_BACKLOG_S, Session
 from tympan.transcript import Trace, Transcript
-from tympan.turns import Turn
 from tympan.weights.manifest import Manifest
-from tympan.weights.model import Folder, Source, quiet
-from tympan.weights.progress import Progress
+from tympan.weights.model import Folder, Source
+from tympan.weights.progress import Progress, ignore_progress
 
 if TYPE_CHECKING:
-    from tympan.embed.microphone import Microphone
+    from tympan.embed.microphone import MicrophoneStream
 
 
-class Transcriber(transcriber.Transcriber):
-    """A model that is ready. One recording at a time is what a machine has the strength for."""
+class EmbeddedTranscriber(transcriber.Transcriber):
+    """A loaded model. Run one recording at a time: most machines are too slow for two."""
 
     manifest: Manifest
 
     @classmethod
     async def load(
-        cls, model: str | Path = "", *, backend: str = "auto", on_progress: Callable[[Progress], None] = quiet
-    ) -> Transcriber:
+        cls, model: str | Path = "", *, backend: str = "auto", on_progress: Callable[[Progress], None] = ignore_progress
+    ) -> EmbeddedTranscriber:
         """Load a model.
 
         model: an id of the catalogue of the site that this library came from, "" for its first one; the address of a
@@ -61,20 +61,20 @@ class Transcriber(transcriber.Transcriber):
                 await recording.feed(pcm[start : start + step])
             return await recording.finish()
 
-    def microphone(self, *, on_turn: Callable[[Turn], None] = lambda turn: None) -> Microphone:
-        """The words of the voice in front of the page: `async for word in stt.microphone()`.
+    def microphone(self, *, on_turn: Callable[[Turn], None] = lambda turn: None) -> MicrophoneStream:
+        """Transcribe the page's microphone: `async with stt.microphone() as words`, `async for word in words`.
 
-        on_turn: told who begins to speak, who pauses and who has finished.
+        on_turn: called when a turn of speech begins, pauses or ends.
         """
-        from tympan.embed.microphone import Microphone
+        from tympan.embed.microphone import MicrophoneStream
 
-        return Microphone(self, on_turn)
+        return MicrophoneStream(self, on_turn)
 
 
 async def _find(model: str | Path) -> Source:
     if isinstance(model, Path):
         return Folder(model)
-    from tympan.embed.page import check_worker
+    from tympan.embed.page_bridge import check_worker
 
     check_worker()
     from tympan.embed.site import find_model
@@ -83,15 +83,14 @@ async def _find(model: str | Path) -> Source:
 
 
 async def _decode(source: Any) -> Float32:
-    """An address, bytes or a Blob, as samples. Raises BadAudio, DownloadFailed."""
-    from tympan.embed.page import Page, PageError
+    """Have the page decode an address, bytes or a Blob to samples. Raises BadAudio, DownloadFailed."""
+    from tympan.embed.page_bridge import PageBridge, PageError
 
-    page = await Page.reach()
+    bridge = await PageBridge.connect()
     try:
-        samples = await page.ask("decode", source)
+        samples = await bridge.request("decode", source)
     except PageError as error:
-        if error.name == "DownloadFailed":
-            raise DownloadFailed(source, "the address does not answer, or refuses") from error
-        name = source if isinstance(source, str) else "The recording"
-        raise BadAudio(name, "the browser finds no sound in it that it can decode") from error
+        if error.kind == "DownloadFailed":
+            raise DownloadFailed(error.fields["url"], error.reason) from error
+        raise BadAudio(error.fields.get("name", "Recording"), error.reason) from error
     return np.asarray(samples.to_py(), dtype=np.float32)

@@ -1,1 +1,1 @@
-"""WebGPU from Python: a device, buffers, kernels. Nothing else in the library speaks to the browser's GPU."""
+"""WebGPU from Python: devices, buffers, shaders and kernels. No other package calls the browser's GPU."""

@@ -1,4 +1,4 @@
-"""The GPU: an adapter, a device with the limits a model needs, and everything that can go wrong with them."""
+"""The adapter, the device with the limits that a model needs, and the errors that both report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from tympan.gpu.webapi import JsException, create_proxy, js_object, navigator
 
 SOFTWARE_VENDORS = ("google", "mesa")  # SwiftShader, lavapipe
 SOFTWARE_NAMES = ("swiftshader", "llvmpipe", "lavapipe", "basic render")
-NEWS_S = 0.5
+LOSS_WAIT_S = 0.5  # a device-lost event arrives some time after the operations that failed because of it
+# Architectures without the instruction, by vendor; the empty prefix matches all of them.
 WITHOUT_INTEGER_DOT = {"apple": ("",), "amd": ("gcn-",), "intel": ("gen-7", "gen-8", "gen-9", "gen-11")}
 SUBGROUPS, TIMESTAMPS = "subgroups", "timestamp-query"
 INTEGER_DOT = "packed_4x8_integer_dot_product"
@@ -23,17 +24,17 @@ ERROR_SCOPES = ("internal", "out-of-memory", "validation")
 
 @dataclass(frozen=True)
 class AdapterInfo:
-    """What the browser tells about the GPU. Any text may be empty: browsers hide what could tell people apart."""
+    """Properties of a GPU. Any text may be empty: browsers hide what could identify a user."""
 
     vendor: str
     architecture: str
     description: str
-    is_software: bool  # a CPU plays the GPU; Chromium falls back to that in silence
-    subgroup_width: int  # the least number of invocations in a subgroup; 0 where there are no subgroups
-    has_integer_dot: bool  # products of four integers of 8 bits at once, in hardware as far as can be known
+    is_software: bool  # emulated on the CPU; Chromium falls back to that silently
+    subgroup_width: int  # the smallest number of invocations in a subgroup; 0 without the feature `subgroups`
+    has_integer_dot: bool  # dot products of four 8-bit integers in hardware, as far as can be known
 
     @classmethod
-    def of(cls, adapter: Any) -> AdapterInfo:
+    def from_adapter(cls, adapter: Any) -> AdapterInfo:
         info = adapter.info
         is_fallback = getattr(info, "isFallbackAdapter", False) or getattr(adapter, "isFallbackAdapter", False)
         names = f"{info.architecture} {info.description}".lower()
@@ -49,13 +50,13 @@ class AdapterInfo:
 
     @property
     def summary(self) -> str:
-        """The adapter in a few words, for the screen."""
+        """The adapter in a few words, to be shown."""
         name = self.description or " ".join(filter(None, (self.vendor, self.architecture))) or "unnamed GPU"
         return f"{name} (software)" if self.is_software else name
 
 
 def _has_integer_dot(info: Any) -> bool:
-    """Browsers offer it everywhere, and put it together from other instructions where the GPU has none."""
+    """Browsers offer the built-in everywhere and emulate it where the GPU has no such instruction, so check both."""
     features = getattr(navigator.gpu, "wgslLanguageFeatures", None)
     is_offered = features is not None and bool(features.has(INTEGER_DOT))
     return is_offered and not info.architecture.startswith(WITHOUT_INTEGER_DOT.get(info.vendor, ()))
@@ -63,34 +64,34 @@ def _has_integer_dot(info: Any) -> bool:
 
 @dataclass(frozen=True)
 class Adapter:
-    """A GPU that the browser offers. It gives one device."""
+    """A GPU that the browser offers. One device can be requested from it."""
 
     handle: Any
     info: AdapterInfo
 
     @classmethod
     async def request(cls) -> Adapter:
-        """Ask the browser for its fastest GPU. Raises NoWebGPU where there is none."""
+        """Request the browser's fastest GPU. Raises NoWebGPU where there is none."""
         gpu = getattr(navigator, "gpu", None)
         if gpu is None:
             raise NoWebGPU("navigator.gpu is missing")
         handle = await gpu.requestAdapter(js_object({"powerPreference": "high-performance"}))
         if handle is None:
             raise NoWebGPU("it has no adapter")
-        return cls(handle, AdapterInfo.of(handle))
+        return cls(handle, AdapterInfo.from_adapter(handle))
 
     @classmethod
-    async def look(cls) -> AdapterInfo | None:
-        """What `request` would give; None where there is none."""
+    async def request_info(cls) -> AdapterInfo | None:
+        """Properties of the browser's fastest GPU; None where there is none."""
         with suppress(NoWebGPU):
             return (await cls.request()).info
         return None
 
     async def device(self, needs: Mapping[str, int], label: str = "tympan") -> Device:
-        """Open it, with those of OPTIONAL_FEATURES that it has.
+        """Request a device with the optional features that the adapter has.
 
-        needs: WebGPU limit name -> the least value that will do.
-        Raises GpuLimit when it is too small, GpuFault when it gives no device.
+        needs: WebGPU limit name -> the lowest sufficient value.
+        Raises GpuLimit when a limit of the adapter is lower, GpuFault when the request is rejected.
         """
         for limit, needed in needs.items():
             offered = int(getattr(self.handle.limits, limit))
@@ -105,38 +106,41 @@ class Adapter:
 
 
 class Device:
-    """One GPUDevice. Its first fault is kept, or that it was lost, and `check` raises it from then on."""
+    """A GPUDevice. It records its first error, or its loss, and `check` raises that from then on."""
 
     def __init__(self, handle: Any, info: AdapterInfo) -> None:
         self.handle = handle
         self.info = info
         self._fault: GpuError | None = None
-        self._on_error = create_proxy(self._keep_uncaptured)
+        self._on_error = create_proxy(self._record_uncaptured)
         handle.addEventListener("uncapturederror", self._on_error)
-        self._loss = asyncio.ensure_future(self._keep_loss())
+        self._loss = asyncio.ensure_future(self._record_loss())
 
     @classmethod
     async def request(cls, needs: Mapping[str, int]) -> Device:
-        """Open the browser's fastest GPU; raises what `Adapter` raises."""
+        """Request a device from the browser's fastest GPU. Raises what `Adapter.request` and `Adapter.device` raise."""
         return await (await Adapter.request()).device(needs)
 
     def check(self) -> None:
-        """Raise DeviceLost or GpuFault when the driver has reported one since the device was made."""
+        """Raises DeviceLost or GpuFault when the driver has reported one since the device was created."""
         if self._fault is not None:
             raise self._fault
 
-    async def check_soon(self) -> None:
-        """Do so when the news has had time to arrive: that of a lost device comes some time after what it broke."""
-        await asyncio.wait([self._loss], timeout=NEWS_S)
+    async def check_after_loss(self) -> None:
+        """Waits up to 0.5 s for a device-lost event, then checks."""
+        await asyncio.wait([self._loss], timeout=LOSS_WAIT_S)
         self.check()
 
-    async def settle(self) -> None:
-        """Wait until the GPU has done, and taken over, all it was given so far."""
+    async def wait_until_done(self) -> None:
+        """Waits until the GPU has finished all submitted work and uploads."""
         await self.handle.queue.onSubmittedWorkDone()
 
     @asynccontextmanager
-    async def guard(self, label: str) -> AsyncIterator[None]:
-        """Raise GpuFault with the driver's words when the body makes an object that the driver refuses."""
+    async def error_scope(self, label: str) -> AsyncIterator[None]:
+        """Raises GpuFault with the driver's message when the driver rejects an object that the body creates.
+
+        label: names the object in the message.
+        """
         for scope in ERROR_SCOPES:
             self.handle.pushErrorScope(scope)
         failure: JsException | None = None
@@ -154,15 +158,15 @@ class Device:
             raise GpuFault(label, str(failure)) from failure
 
     def close(self) -> None:
-        """Give the device and all its memory back."""
+        """Destroys the device and frees its memory."""
         self.handle.removeEventListener("uncapturederror", self._on_error)
         self._on_error.destroy()
         self._loss.cancel()
         self.handle.destroy()
 
-    def _keep_uncaptured(self, event: Any) -> None:
+    def _record_uncaptured(self, event: Any) -> None:
         self._fault = self._fault or GpuFault("a command", event.error.message)
 
-    async def _keep_loss(self) -> None:
+    async def _record_loss(self) -> None:
         info = await self.handle.lost
-        self._fault = DeviceLost(info.message or info.reason)  # whatever it broke before
+        self._fault = DeviceLost(info.message or info.reason)  # replaces errors that the loss caused

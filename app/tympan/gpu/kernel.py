@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import tympan
+from tympan.errors import GpuFault
 from tympan.gpu.buffers import Buffer
 from tympan.gpu.device import Device
-from tympan.gpu.webapi import Array, js_object, method_of
+from tympan.gpu.shaders import Shader, compose
+from tympan.gpu.webapi import Array, JsException, js_object, method_of
 
 Constant = int | float
 
+_POSITION = re.compile(r"(?<![\w.]):(\d+):(\d+)(?=:? )")  # `:12:5 error: ...` in a driver's message
+
 
 class Dispatch(NamedTuple):
-    """A kernel with its buffers: the unit of work of a pass."""
+    """A kernel bound to its buffers: one dispatch of a pass."""
 
     label: str
     pipeline: Any
@@ -26,7 +29,7 @@ class Dispatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Copy:
-    """Bytes that move from one buffer to another after the pass."""
+    """A buffer-to-buffer copy after the pass, from the start of `source`."""
 
     source: Buffer
     target: Buffer
@@ -44,10 +47,10 @@ class Kernel:
     layout: Any
     n_workgroups: int
 
-    def on(self, label: str, *buffers: Buffer | None) -> Dispatch:
-        """Bind buffers in the order of the shader's bindings, None where it has none of that number.
+    def bind(self, label: str, *buffers: Buffer | None) -> Dispatch:
+        """Bind buffers in the order of the shader's binding numbers; None where the shader has no such binding.
 
-        label: names the work, as in `lm.layer3.qkv`.
+        label: names the dispatch, as in `lm.layer3.qkv`.
         """
         entries = [{"binding": i, "resource": buffer.resource} for i, buffer in enumerate(buffers) if buffer]
         bind_group = self.device.handle.createBindGroup(
@@ -57,49 +60,79 @@ class Kernel:
 
 
 class Compiler:
-    """Compiles the shaders of the library, each set of constants once."""
+    """Compiles the library's shaders, each composed text with each set of constants once."""
 
     def __init__(self, device: Device) -> None:
         self.device = device
+        self._shaders: dict[Any, Shader] = {}
         self._kernels: dict[Any, Kernel] = {}
 
-    async def compile(self, shaders: tuple[str, ...], n_workgroups: int, constants: Mapping[str, Constant]) -> Kernel:
-        """The kernel whose text is that of `shaders/<name>.wgsl`, one after another; the last one names it.
+    async def compile(
+        self, name: str, variables: Mapping[str, str], n_workgroups: int, constants: Mapping[str, Constant]
+    ) -> Kernel:
+        """Compile `shaders/<name>.wgsl`.
 
-        n_workgroups: the grid, along x. constants: the values of the shaders' `override` declarations.
-        Raises GpuFault with the driver's words.
+        variables: for its include lines. n_workgroups: the grid, along x. constants: values of the shader's `override`
+        declarations.
+        Raises GpuFault with the driver's messages, in lines of the source files.
         """
-        key = (shaders, n_workgroups, tuple(sorted(constants.items())))
+        shader_key = (name, tuple(sorted(variables.items())))
+        if shader_key not in self._shaders:
+            self._shaders[shader_key] = compose(name, variables)
+        shader = self._shaders[shader_key]
+        key = (shader, n_workgroups, tuple(sorted(constants.items())))
         if key not in self._kernels:
-            source = "\n".join(source_of(shader) for shader in shaders)
-            self._kernels[key] = await compile_source(self.device, shaders[-1], source, n_workgroups, constants)
+            self._kernels[key] = await compile_shader(self.device, shader, n_workgroups, constants)
         return self._kernels[key]
 
 
-async def compile_source(
-    device: Device, label: str, source: str, n_workgroups: int, constants: Mapping[str, Constant]
+async def compile_shader(
+    device: Device, shader: Shader, n_workgroups: int, constants: Mapping[str, Constant]
 ) -> Kernel:
-    """Compile WGSL text with an entry point `main`. Raises GpuFault with the driver's words."""
-    async with device.guard(f"the shader {label}"):
-        module = device.handle.createShaderModule(js_object({"label": label, "code": source}))
-        stage = {"module": module, "entryPoint": "main", "constants": constants}
-        pipeline = await device.handle.createComputePipelineAsync(
-            js_object({"label": label, "layout": "auto", "compute": stage})
-        )
+    """Compile a shader with an entry point `main`. Raises GpuFault with the driver's messages, in source-file lines."""
+    label, module = shader.name, None
+    try:
+        async with device.error_scope(f"the shader {label}"):
+            module = device.handle.createShaderModule(js_object({"label": label, "code": shader.text}))
+            stage = {"module": module, "entryPoint": "main", "constants": constants}
+            pipeline = await device.handle.createComputePipelineAsync(
+                js_object({"label": label, "layout": "auto", "compute": stage})
+            )
+    except GpuFault as fault:
+        messages = await _compilation_errors(module, shader)
+        raise GpuFault(fault.label, messages or with_source_lines(fault.reason, shader)) from fault
     return Kernel(device, label, pipeline, pipeline.getBindGroupLayout(0), n_workgroups)
 
 
-def source_of(shader: str) -> str:
-    """The text of a shader: from inside the package in a page, from the repository otherwise."""
-    package = Path(tympan.__file__).parent
-    folder = package / "shaders"
-    if not folder.is_dir():
-        folder = package.parents[1] / "shaders"
-    return (folder / f"{shader}.wgsl").read_text(encoding="utf-8")
+async def _compilation_errors(module: Any, shader: Shader) -> str:
+    """The compiler's errors, one per line, in source-file lines; empty where the module itself is valid."""
+    if module is None:
+        return ""
+    try:
+        messages = (await module.getCompilationInfo()).messages
+    except JsException:  # the device was lost meanwhile
+        return ""
+    errors = []
+    for message in messages:
+        if message.type == "error":
+            origin = shader.origin_of(int(message.lineNum))
+            place = f"{origin}:{message.linePos}: " if origin else ""
+            errors.append(f"{place}error: {message.message}")
+    return "\n".join(errors)
+
+
+def with_source_lines(message: str, shader: Shader) -> str:
+    """A driver's message in which positions such as `:12:5` in the composed text name the source file and its line."""
+
+    def replaced(position: re.Match[str]) -> str:
+        origin = shader.origin_of(int(position[1]))
+        return f"{origin}:{position[2]}" if origin else position[0]
+
+    return _POSITION.sub(replaced, message)
 
 
 class Queue:
-    """Submits work: one encoder, one compute pass, one command buffer each time."""
+    """Submits work: one encoder, one compute pass and one command buffer each time."""
 
     def __init__(self, device: Device, label: str) -> None:
         self._device, self._submit = device.handle, device.handle.queue.submit
@@ -113,7 +146,7 @@ class Queue:
     def submit(self, dispatches: Sequence[Dispatch], copies: Sequence[Copy] = (), timed: Any = None) -> None:
         """Start the dispatches in order, then the copies, and return at once.
 
-        timed: a GPUComputePassDescriptor to be used instead of the usual one, with timestampWrites.
+        timed: a GPUComputePassDescriptor to use instead of the default one, with timestampWrites.
         """
         encoder = self._device.createCommandEncoder(self._label)
         compute = self._begin(encoder, timed or self._label)

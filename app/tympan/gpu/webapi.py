@@ -1,4 +1,4 @@
-"""JavaScript's names. Under CPython the same names exist, and there is no `navigator` to find a GPU with."""
+"""The JavaScript names that the library uses. Under CPython they exist too, but `navigator` is None."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ else:
     to_js: Any = None
 
     class JsException(Exception):
-        """What a failed call into JavaScript raises."""
+        """Stands for pyodide.ffi.JsException under CPython, where nothing raises it."""
 
 
 def js_object(fields: Mapping[str, Any]) -> Any:
-    """A JavaScript object with these fields; nested mappings and lists are converted as well."""
+    """Convert a mapping to a JavaScript object; nested mappings and lists are converted too."""
     return to_js(fields, dict_converter=Object.fromEntries)
 
 
 def method_of(kind: str, name: str) -> Any:
-    """A method of all objects of a JavaScript class, looked up once: it is called with the object first.
+    """An unbound method of a JavaScript class, to be called with the object as the first argument.
 
-    A method that is looked up on an object is made anew each time, which takes longer than most calls.
+    Looking a method up on an object creates a new proxy each time, which takes longer than most calls.
     """
     return js.Function.prototype.call.bind(getattr(getattr(js, kind).prototype, name))

@@ -1,7 +1,8 @@
-"""A backend that outlives its GPU: what a stream was fed is kept, and fed again to the backend that takes over.
+"""A backend that survives the loss of its GPU: the last steps of each stream are recorded and replayed.
 
-Kept are the codes and tokens of the last `context` steps, which is what one ring holds. A stream that is no longer than
-that is rebuilt exactly; a longer one goes on as if it had begun `context` steps ago, with the words already said.
+The codes and tokens of the last `context` steps are kept, which is as many as a KV cache holds. A stream that is no
+longer than that is rebuilt exactly. A longer one continues as if it had started `context` steps ago, with the text
+tokens that were already returned.
 """
 
 from __future__ import annotations
@@ -17,42 +18,42 @@ from typing import Any, TypeAlias
 from tympan.arrays import Int32
 from tympan.config import LMConfig
 from tympan.errors import DeviceLost, GpuError, GpuFault
-from tympan.lm.backend import Backend, Step
+from tympan.lm.backend import ReplayableBackend, Step
 
-Open: TypeAlias = Callable[[], Awaitable[Backend]]  # puts the model on one kind of backend, as often as it is called
+Open: TypeAlias = Callable[[], Awaitable[ReplayableBackend]]  # loads the model on one kind of backend, each time called
 
-N_AHEAD = 4  # steps of a replay that are under way together
+N_REPLAYED_AHEAD = 4  # steps of a replay that are pending at the same time
 
 
 @dataclass
-class Heard:
-    """One step of a stream."""
+class ReplayStep:
+    """The input of one step and, once it has been awaited, its text token."""
 
     codes: Int32 | None
     want_logits: bool
-    answer: Awaitable[Step] | None = None  # of the backend that is there now
-    token: int | None = None  # what was said, once it has been awaited
+    pending: Awaitable[Step] | None = None  # result on the current backend
+    token: int | None = None
 
 
 @dataclass
-class State:
-    """One stream, and what it takes to begin it again."""
+class RecoveringState:
+    """One stream, with the steps that a replay needs."""
 
     position: int  # of the next step
     inner: Any  # the state on the backend
-    generation: int  # of the backend that `inner` is on
-    steps: deque[Heard] = field(default_factory=deque)  # the last ones, oldest first
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # whoever holds it replays
+    generation: int  # of the backend that `inner` belongs to
+    steps: deque[ReplayStep] = field(default_factory=deque)  # the last ones, oldest first
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # held during a replay
 
 
 class RecoveringBackend:
-    """Implements `Backend` on the first of several kinds that works, and moves on when that one is lost."""
+    """Implements `Backend` on the first of several kinds that works, and reopens it or the next one when it is lost."""
 
-    def __init__(self, kinds: Sequence[Open], backend: Backend) -> None:
-        """kinds: how to open the backend again, then what to open where that fails. backend: of the first kind."""
+    def __init__(self, kinds: Sequence[Open], backend: ReplayableBackend) -> None:
+        """kinds: functions that open a backend, in order of preference. backend: an open one of the first kind."""
         self._kinds, self._backend = deque(kinds), backend
         self._generation = 0
-        self._has_answered = True  # one that was lost before its first word may just have slept
+        self._has_answered = True  # an opened backend may be lost before its first result only because of sleep
         self._reopening = asyncio.Lock()
 
     @classmethod
@@ -81,55 +82,51 @@ class RecoveringBackend:
     def config(self) -> LMConfig:
         return self._backend.config
 
-    def new_state(self, position: int = 0) -> State:
-        """See `Backend.new_state`; nobody replays a replay."""
-        assert position == 0, position
-        return State(position, self._backend.new_state(position), self._generation)
+    def new_state(self) -> RecoveringState:
+        """See `Backend.new_state`."""
+        return RecoveringState(0, self._backend.new_state(), self._generation)
 
-    def step(
-        self, state: State, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False
-    ) -> Awaitable[Step]:
-        """See `Backend.step`. Raises, when awaited, the GpuError after which no kind of backend was left."""
-        assert text is None, text
-        heard = Heard(codes, want_logits)
-        state.steps.append(heard)
+    def step(self, state: RecoveringState, codes: Int32 | None, *, want_logits: bool = False) -> Awaitable[Step]:
+        """See `Backend.step`. Awaiting raises the last GpuError when no kind of backend is left."""
+        step = ReplayStep(codes, want_logits)
+        state.steps.append(step)
         state.position += 1
-        if state.generation == self._generation:  # else a replay comes by
+        if state.generation == self._generation:  # otherwise a replay will start this step
             n_kept = self.config.transformer.context
             while len(state.steps) > n_kept and state.steps[n_kept].token is not None:
                 state.steps.popleft()
-            with suppress(DeviceLost, GpuFault):  # it is met again when the answer is awaited
-                heard.answer = self._backend.step(state.inner, codes, want_logits=want_logits)
-        return _Answer(self, state, heard)
+            with suppress(DeviceLost, GpuFault):  # awaiting the result raises it again
+                step.pending = self._backend.step(state.inner, codes, want_logits=want_logits)
+        return _RecoverablePendingStep(self, state, step)
 
     def close(self) -> None:
         self._backend.close()
 
-    async def answer(self, state: State, heard: Heard) -> Step:
-        """What was said, from whichever backend is there to say it."""
-        assert heard.token is None, "awaited twice"
+    async def result_of(self, state: RecoveringState, step: ReplayStep) -> Step:
+        """The result of a step, from the current backend or from one that replaces it meanwhile."""
+        assert step.token is None, "awaited twice"
         while True:
             try:
                 async with state.lock:
                     generation = self._generation
                     if state.generation != generation:
                         await self._replay(state)
-                if heard.answer is None:
+                if step.pending is None:
                     raise DeviceLost("it took no more work")
-                step = await heard.answer
+                result = await step.pending
             except (DeviceLost, GpuFault) as error:
                 await self._reopen(generation, error)
             else:
                 self._has_answered = True
-                heard.token, heard.answer = step.token, None
-                return step
+                step.token, step.pending = result.token, None
+                return result
 
     async def _reopen(self, generation: int, error: GpuError) -> None:
-        """Open the backend again, or the next kind where it cannot be or was lost before it said anything."""
+        """Open the backend again, or the next kind where that fails or it was lost before its first result."""
         async with self._reopening:
             if generation != self._generation:
-                return  # somebody else did
-            with suppress(Exception):  # whatever is wrong with what is lost
+                return  # another stream has already reopened it
+            with suppress(Exception):  # a lost backend may fail in any way
                 self._backend.close()
             if not self._has_answered and self._kinds:
                 self._kinds.popleft()
@@ -145,34 +142,37 @@ class RecoveringBackend:
                     return
             raise error
 
-    async def _replay(self, state: State) -> None:
-        """Feed the stream to the backend again. What was said is told to it; what was not said yet is asked again."""
+    async def _replay(self, state: RecoveringState) -> None:
+        """Run the recorded steps on the current backend.
+
+        Steps with a known token are run with that token and their results are dropped; the others become pending.
+        """
         backend, generation = self._backend, self._generation
-        n_forgotten = state.position - len(state.steps)
-        first = 1 if n_forgotten else 0  # of a long stream the oldest step is kept for its token alone
-        inner = backend.new_state(n_forgotten + first)
-        told: deque[Awaitable[Step]] = deque()
-        n_fed = first
-        while n_fed < len(state.steps):  # more may be asked for meanwhile
-            heard, before = state.steps[n_fed], state.steps[n_fed - 1].token if n_fed else None
-            while len(told) >= (N_AHEAD if heard.token is not None else 1):
-                await told.popleft()
-            answer = backend.step(inner, heard.codes, text=before, want_logits=heard.want_logits)
-            if heard.token is None:
-                heard.answer = answer
+        n_dropped = state.position - len(state.steps)
+        first = 1 if n_dropped else 0  # of a long stream the oldest step is kept only for its token
+        inner = backend.new_state(n_dropped + first)
+        replayed: deque[Awaitable[Step]] = deque()
+        i = first
+        while i < len(state.steps):  # more steps may be added meanwhile
+            step, text = state.steps[i], state.steps[i - 1].token if i else None
+            while len(replayed) >= (N_REPLAYED_AHEAD if step.token is not None else 1):
+                await replayed.popleft()
+            pending = backend.step(inner, step.codes, text=text, want_logits=step.want_logits)
+            if step.token is None:
+                step.pending = pending
             else:
-                told.append(answer)
-            n_fed += 1
-        for answer in told:
-            await answer
+                replayed.append(pending)
+            i += 1
+        for pending in replayed:
+            await pending
         state.inner, state.generation = inner, generation
 
 
-class _Answer:
-    """What `step` gives back: unlike a coroutine it may be left alone."""
+class _RecoverablePendingStep:
+    """A started step. Unlike a coroutine, it need not be awaited."""
 
-    def __init__(self, backend: RecoveringBackend, state: State, heard: Heard) -> None:
-        self._answer = partial(backend.answer, state, heard)
+    def __init__(self, backend: RecoveringBackend, state: RecoveringState, step: ReplayStep) -> None:
+        self._result = partial(backend.result_of, state, step)
 
     def __await__(self) -> Generator[Any, None, Step]:
-        return self._answer().__await__()
+        return self._result().__await__()

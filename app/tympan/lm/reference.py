@@ -1,4 +1,4 @@
-"""The transformer in plain numpy: slow, short, and the definition of what every other backend computes.
+"""The transformer in plain numpy: slow and short, the definition of what every other backend computes.
 
 Source: kyutai-labs/moshi@e6a55d2 moshi/models/lm.py, moshi/modules/transformer.py and gating.py.
 """
@@ -12,34 +12,34 @@ import numpy as np
 
 from tympan.arrays import Float32, Int32, linear, softmax
 from tympan.config import LMConfig
-from tympan.lm.backend import Done, Step
+from tympan.lm.backend import CompletedStep, Step
 from tympan.lm.weights import LayerWeights, LMWeights
 from tympan.rope import Rotation
-from tympan.weights.matrix import dense, loaded, rows_of
+from tympan.weights.matrix import dense, in_memory, rows_of
 
 NORM_EPSILON = np.float32(1e-8)
 
 
 @dataclass
-class State:
-    """One stream: a ring of rotated keys and of values a layer, and what was said last."""
+class ReferenceState:
+    """One stream: the KV cache of every layer, with rotated keys, and the last text token."""
 
     keys: Float32  # (n_layers, S, H, D)
     values: Float32  # (n_layers, S, H, D)
     token: int  # the text token that the next step reads
     position: int  # of the next step
-    first: int  # position of the first step, which took slot 0 of the rings
+    first: int  # position of the first step, which took slot 0 of the KV caches
 
     @classmethod
-    def new(cls, config: LMConfig, position: int = 0) -> State:
+    def new(cls, config: LMConfig, position: int = 0) -> ReferenceState:
         sizes = config.transformer
-        ring = np.zeros((sizes.n_layers, sizes.context, sizes.n_heads, sizes.head_width), np.float32)
-        return cls(ring, ring.copy(), token=config.text_card, position=position, first=position)
+        kv_cache = np.zeros((sizes.n_layers, sizes.context, sizes.n_heads, sizes.head_width), np.float32)
+        return cls(kv_cache, kv_cache.copy(), token=config.text_card, position=position, first=position)
 
 
 @dataclass(frozen=True)
 class DenseLayer:
-    """`LayerWeights`, all in float32."""
+    """`LayerWeights` with all matrices in float32."""
 
     norm1: Float32
     in_proj: Float32
@@ -49,33 +49,35 @@ class DenseLayer:
     linear_out: Float32
 
     @classmethod
-    def of(cls, layer: LayerWeights) -> DenseLayer:
+    def from_weights(cls, layer: LayerWeights) -> DenseLayer:
         return cls(**{field.name: dense(getattr(layer, field.name)) for field in fields(cls)})
 
 
 class Reference:
-    """The numpy backend. All but the tables is spread out to float32 once, so it needs the memory of such a model."""
+    """The numpy backend. All matrices but the tables are converted to float32 once and kept."""
 
     name = "numpy"
     runs_on = "CPU"
 
     def __init__(self, config: LMConfig, weights: LMWeights) -> None:
         self.config = config
-        self.embeddings = [loaded(table) for table in weights.embeddings]
-        self.text_embedding = loaded(weights.text_embedding)
-        self.layers = [DenseLayer.of(layer) for layer in weights.layers]
+        self.embeddings = [in_memory(table) for table in weights.embeddings]
+        self.text_embedding = in_memory(weights.text_embedding)
+        self.layers = [DenseLayer.from_weights(layer) for layer in weights.layers]
         self.out_norm = weights.out_norm
         self.text_linear = dense(weights.text_linear)
         self.extra_heads = np.stack(weights.extra_heads) if weights.extra_heads else None
 
-    def new_state(self, position: int = 0) -> State:
-        return State.new(self.config, position)
+    def new_state(self, position: int = 0) -> ReferenceState:
+        return ReferenceState.new(self.config, position)
 
     def close(self) -> None:
-        """Nothing to give back: numpy's memory goes with the object."""
+        """Does nothing: the memory is freed with the object."""
 
-    def step(self, state: State, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False) -> Done:
-        """See `Backend.step`."""
+    def step(
+        self, state: ReferenceState, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False
+    ) -> CompletedStep:
+        """See `ReplayableBackend.step`."""
         if codes is None:
             codes = np.full(self.config.n_codebooks, self.config.card, np.int32)
         assert codes.shape == (self.config.n_codebooks,), codes.shape
@@ -90,9 +92,9 @@ class Reference:
         logits = linear(y, self.text_linear)
         state.token = int(logits.argmax())
         heads = None if self.extra_heads is None else softmax(self.extra_heads @ y)
-        return Done(Step(state.token, logits if want_logits else None, heads))
+        return CompletedStep(Step(state.token, logits if want_logits else None, heads))
 
-    def _layer(self, state: State, i: int, x: Float32) -> Float32:
+    def _layer(self, state: ReferenceState, i: int, x: Float32) -> Float32:
         sizes, layer = self.config.transformer, self.layers[i]
         q, k, v = linear(rms_norm(x, layer.norm1), layer.in_proj).reshape(3, 1, sizes.n_heads, sizes.head_width)
         rotation = Rotation.at(state.position, 1, sizes.head_width, sizes.max_period)
@@ -106,7 +108,7 @@ class Reference:
 
 
 def attention(q: Float32, keys: Float32, values: Float32) -> Float32:
-    """One query over a ring: q (H, D), keys and values (N, H, D) in any order -> float32 (H * D,)."""
+    """Attention of one query q (H, D) over keys and values (N, H, D) in any order: float32 (H * D,)."""
     scores = np.einsum("hd,nhd->hn", q, keys) * np.float32(1 / sqrt(q.shape[-1]))
     return np.einsum("hn,nhd->hd", softmax(scores), values).reshape(-1)
 
@@ -117,5 +119,5 @@ def rms_norm(x: Float32, alpha: Float32) -> Float32:
 
 
 def silu(x: Float32) -> Float32:
-    """x / (1 + exp(-x)): float32, same shape."""
-    return x / (1 + np.exp(-np.maximum(x, -88)))  # exp(88) is the last one that float32 can hold
+    """x / (1 + exp(-x)): float32, the shape of x."""
+    return x / (1 + np.exp(-np.maximum(x, -88)))  # exp(89) overflows a float32

@@ -1,8 +1,8 @@
-"""The transformer's weights under their official names, in float32 or in blocks of 4 or 8 bits."""
+"""The transformer's weights, read by their official names; matrices are float32, Q4 or Q8."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,8 @@ from tympan.weights.tensors import Tensors
 
 @dataclass(frozen=True)
 class LayerWeights:
+    """Weights of one layer."""
+
     norm1: Float32  # (d,)
     in_proj: Matrix  # (3d, d): rows of Q, then K, then V
     out_proj: Matrix  # (d, d)
@@ -23,9 +25,13 @@ class LayerWeights:
     linear_in: Matrix  # (2h, d): rows of the gate, then of the value
     linear_out: Matrix  # (d, h)
 
+    @property
+    def matrices(self) -> tuple[Matrix, ...]:
+        return self.in_proj, self.out_proj, self.linear_in, self.linear_out
+
     @classmethod
-    def take(cls, d: int, tensors: Tensors, layer: str) -> LayerWeights:
-        """Read one layer; `layer` is its official prefix. Raises BadModel."""
+    def from_tensors(cls, d: int, tensors: Tensors, layer: str) -> LayerWeights:
+        """Read one layer. layer: its official prefix. Raises BadModel."""
         attention, gating = f"{layer}.self_attn", f"{layer}.gating"
         n_rows = tensors.n_rows(f"{gating}.linear_in.weight")
         return cls(
@@ -40,17 +46,17 @@ class LayerWeights:
 
 @dataclass(frozen=True)
 class TableGroup:
-    """The embedding tables of one format."""
+    """The embedding tables that have the same format."""
 
     format: MatrixFormat
-    codebooks: tuple[int, ...]  # whose tables these are
+    codebooks: tuple[int, ...]  # whose tables are in this group
     has_text: bool
-    tables: tuple[Matrix, ...]  # of the codebooks, then of the text where it has one
+    tables: tuple[Matrix, ...]  # of the codebooks, then the text table if it is in this group
 
 
 @dataclass(frozen=True)
 class LMWeights:
-    """All weights, read only."""
+    """All weights of the transformer. Read only."""
 
     embeddings: tuple[Matrix, ...]  # K of (card + 1, d)
     text_embedding: Matrix  # (V + 1, d)
@@ -61,12 +67,23 @@ class LMWeights:
 
     @property
     def hidden(self) -> int:
-        """h, from the tensors: the configs of the official implementations do not agree about it."""
+        """h, from the shapes: the configs of the official implementations disagree about it."""
         return self.layers[0].linear_in.shape[0] // 2
 
     @property
+    def tables(self) -> tuple[Matrix, ...]:
+        """The embedding tables: a step reads one row of each."""
+        return *self.embeddings, self.text_embedding
+
+    def matrices(self) -> Iterator[Matrix]:
+        """The matrices that every step multiplies by: those of the layers, then the text head."""
+        for layer in self.layers:
+            yield from layer.matrices
+        yield self.text_linear
+
+    @property
     def table_groups(self) -> tuple[TableGroup, ...]:
-        """One group a format: most models have one, those with a finer text table have two."""
+        """The tables by format: one group in most models, two where the text table has more bits."""
         groups = []
         for matrix_format in FORMATS:
             codebooks = tuple(k for k, table in enumerate(self.embeddings) if format_of(table) == matrix_format)
@@ -78,10 +95,10 @@ class LMWeights:
 
     @classmethod
     def from_tensors(cls, config: LMConfig, checkpoint: Mapping[str, NDArray[np.generic]]) -> LMWeights:
-        """Pick the transformer's tensors out of a checkpoint.
+        """Select the transformer's tensors from a checkpoint.
 
-        checkpoint: official name -> array; a matrix W in blocks is the pair `W.q4` or `W.q8`, `W.scale`.
-        Raises BadModel when one is missing or has another shape than the config says.
+        checkpoint: official name -> array; a quantized matrix W is the pair `W.q4` or `W.q8` and `W.scale`.
+        Raises BadModel when a tensor is missing or its shape does not match the config.
         Source: kyutai-labs/moshi@e6a55d2 moshi/models/lm.py.
         """
         d, tensors = config.transformer.d, Tensors(checkpoint)
@@ -89,7 +106,8 @@ class LMWeights:
             embeddings=tuple(tensors.matrix(f"emb.{k}.weight", config.card + 1, d) for k in range(config.n_codebooks)),
             text_embedding=tensors.matrix("text_emb.weight", config.text_card + 1, d),
             layers=tuple(
-                LayerWeights.take(d, tensors, f"transformer.layers.{i}") for i in range(config.transformer.n_layers)
+                LayerWeights.from_tensors(d, tensors, f"transformer.layers.{i}")
+                for i in range(config.transformer.n_layers)
             ),
             out_norm=tensors.vector("out_norm.alpha", d),
             text_linear=tensors.matrix("text_linear.weight", config.text_card, d),

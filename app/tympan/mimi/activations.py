@@ -1,4 +1,4 @@
-"""The nonlinearities of Mimi. Where SIMD runs, a matrix applies them to its results: see `matrix.Matrix`."""
+"""The activation functions of Mimi. With SIMD, a matrix product applies them to its result: see `matrix.Matrix`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import numpy as np
 
 from tympan.arrays import Float32
 from tympan.mimi.erf import erf
-from tympan.simd import module
-from tympan.simd.kernels import Activation
+from tympan.mimi.kernels import Activation, mimi_kernels
 
 
 def elu(x: Float32) -> Float32:
-    """x where positive, exp(x) - 1 elsewhere: float32, same shape."""
-    kernels = module.kernels()
+    """ELU, x where x > 0 and exp(x) - 1 elsewhere: float32, same shape."""
+    kernels = mimi_kernels()
     if kernels is not None:
         return kernels.elu(x)
     return np.maximum(x, 0) + np.expm1(np.minimum(x, 0))
@@ -26,7 +25,7 @@ def gelu(x: Float32) -> Float32:
 
 
 def activate(x: Float32, activation: Activation) -> Float32:
-    """Apply the activation that is named: float32, same shape."""
+    """Apply an activation by name: float32, same shape."""
     if activation is Activation.ELU:
         return elu(x)
     return gelu(x) if activation is Activation.GELU else x

@@ -1,4 +1,4 @@
-"""The causal streaming convolution, channels last, so that a window of samples is one row of a matrix.
+"""The causal streaming convolution. Arrays are channels-last, so a window of samples is one row of a matrix.
 
 Source: kyutai-labs/moshi@e6a55d2 moshi/modules/conv.py.
 """
@@ -10,25 +10,25 @@ from dataclasses import dataclass
 import numpy as np
 
 from tympan.arrays import Float32
+from tympan.mimi.kernels import Activation
 from tympan.mimi.matrix import Matrix
-from tympan.simd.kernels import Activation
 from tympan.weights.tensors import Tensors
 
 
 @dataclass(frozen=True)
 class ConvWeights:
-    kernel: Matrix  # (C_out, kernel_size * C_in), bias (C_out,): taps in time order, the channels of a tap side by side
+    kernel: Matrix  # (C_out, kernel_size * C_in), bias (C_out,): taps in time order, the channels of each tap adjacent
     n_channels: int  # C_in
     stride: int
-    replicate: bool = False  # what lies before the first sample: its copies, or zeros
+    replicate: bool = False  # padding before the first sample: copies of that sample, or zeros
 
     @property
     def n_history(self) -> int:
-        """Samples before the first one that the first output sees."""
+        """How many samples before its own window the first output reads."""
         return self.kernel.shape[1] // self.n_channels - self.stride
 
     @classmethod
-    def take(
+    def from_tensors(
         cls, tensors: Tensors, name: str, c_out: int, c_in: int, kernel_size: int, stride: int = 1, *, bias: bool = True
     ) -> ConvWeights:
         """Read `name.weight` (C_out, C_in, kernel_size) and `name.bias` (C_out,). Raises BadModel."""
@@ -58,8 +58,8 @@ def conv(
 ) -> Float32:
     """Convolve the next samples: x float32 (L, C_in), L a multiple of the stride -> float32 (L / stride, C_out).
 
-    residual: float32 (L / stride, C_out), added before the activation. A whole clip is one call with a fresh state:
-    there is no padding on the right.
+    residual: float32 (L / stride, C_out), added before the activation. To convolve a whole clip, pass all of it with a
+    fresh state: there is no padding on the right.
     """
     assert x.ndim == 2 and x.shape[1] == weights.n_channels and len(x) % weights.stride == 0, (x.shape, weights.stride)
     samples = _after_history(weights, state, x) if weights.n_history else x
@@ -67,7 +67,7 @@ def conv(
 
 
 def _after_history(weights: ConvWeights, state: ConvState, x: Float32) -> Float32:
-    """x (L, C_in) with the samples before it: (n_history + L, C_in). The newest of them are the next history."""
+    """Prepend the history to x (L, C_in): (n_history + L, C_in). Stores the newest samples as the next history."""
     if state.history is None:
         first = x[:1] if weights.replicate else np.zeros_like(x[:1])
         state.history = np.repeat(first, weights.n_history, axis=0)
@@ -77,7 +77,7 @@ def _after_history(weights: ConvWeights, state: ConvState, x: Float32) -> Float3
 
 
 def _windows(samples: Float32, weights: ConvWeights) -> Float32:
-    """The inputs of each output as rows, which overlap: (n, C_in) -> (L / stride, kernel_size * C_in), not a copy."""
+    """The input window of each output as overlapping rows: (n, C_in) -> (L / stride, kernel_size * C_in), a view."""
     step = weights.stride * weights.n_channels
     n_windows = (samples.size - weights.kernel.shape[1]) // step + 1
     return np.ndarray((n_windows, weights.kernel.shape[1]), np.float32, samples, strides=(4 * step, 4))

@@ -1,6 +1,6 @@
-"""The Mimi encoder: one frame of 80 ms in, one code of every codebook out.
+"""The Mimi encoder: one 80 ms frame of audio -> one code per codebook.
 
-SEANet (25 Hz) -> transformer (25 Hz) -> a convolution of stride 2 (12.5 Hz) -> split residual quantization.
+SEANet (25 Hz) -> transformer (25 Hz) -> convolution of stride 2 (12.5 Hz) -> split residual vector quantization.
 Source: kyutai-labs/moshi@e6a55d2 moshi/models/compression.py.
 """
 
@@ -19,7 +19,7 @@ from tympan.mimi.conv import ConvState, ConvWeights, conv
 from tympan.mimi.matrix import Precision
 from tympan.mimi.quantizer import SplitQuantizer
 from tympan.mimi.seanet import SeanetState, SeanetWeights, seanet
-from tympan.mimi.transformer import LayerWeights, TransformerState, take_layers, transformer, transformer_step
+from tympan.mimi.transformer import LayerWeights, TransformerState, read_layers, transformer, transformer_step
 from tympan.weights.tensors import Tensors
 
 
@@ -34,19 +34,19 @@ class MimiWeights:
     def from_tensors(
         cls, config: MimiConfig, tensors: Mapping[str, NDArray[np.generic]], precision: Precision = Precision.INT16
     ) -> MimiWeights:
-        """Pick the encoder out of a checkpoint; whatever else it holds (a decoder) is left alone.
+        """Read the encoder's tensors from a checkpoint. Other tensors, such as a decoder's, are ignored.
 
         tensors: official name -> array of any float type. precision: of the transformer's matrices. Raises BadModel.
         """
         first_linear = tensors.get("encoder_transformer.transformer.layers.0.linear1.weight")
         if first_linear is None:
-            raise BadModel("the Mimi file holds no encoder transformer under the official names")
+            raise BadModel("the Mimi file has no encoder transformer under the official names")
         named, d = Tensors(tensors), config.transformer.d
         return cls(
-            seanet=SeanetWeights.take(config, named),
-            layers=take_layers(config.transformer, named, len(first_linear), precision),
-            downsample=ConvWeights.take(named, "downsample.conv.conv.conv", d, d, 4, stride=2, bias=False),
-            quantizer=SplitQuantizer.take(config, named),
+            seanet=SeanetWeights.from_tensors(config, named),
+            layers=read_layers(config.transformer, named, len(first_linear), precision),
+            downsample=ConvWeights.from_tensors(named, "downsample.conv.conv.conv", d, d, 4, stride=2, bias=False),
+            quantizer=SplitQuantizer.from_tensors(config, named),
         )
 
 
@@ -64,7 +64,7 @@ class Mimi:
         self.config, self.weights = config, weights
 
     def new_state(self) -> MimiState:
-        """A fresh stream."""
+        """The state of a new stream."""
         transformer = TransformerState.new(self.config.transformer)
         return MimiState(SeanetState.new(self.weights.seanet), transformer, ConvState())
 
@@ -73,11 +73,14 @@ class Mimi:
         return self.encode(state, frame[None])[0]
 
     def encode(self, state: MimiState, frames: Float32) -> Int32:
-        """Encode the next frames of a stream, as `step` does but faster: float32 (T, 1920) -> int32 (T, K)."""
+        """Encode the next frames of a stream: float32 (T, 1920) -> int32 (T, K).
+
+        Equal to `step` on each frame, but faster: the weights are read once for all frames.
+        """
         return self.weights.quantizer.encode(self.stream_latent(state, frames))
 
     def stream_latent(self, state: MimiState, frames: Float32) -> Float32:
-        """The latents before quantization of the next frames: float32 (T, 1920) -> (T, d)."""
+        """The next frames' latents before quantization: float32 (T, 1920) -> (T, d)."""
         n_frames = len(frames)
         assert frames.shape == (n_frames, FRAME_SAMPLES), frames.shape
         x = seanet(self.weights.seanet, state.seanet, frames.reshape(-1, 1))
@@ -85,14 +88,14 @@ class Mimi:
         return conv(self.weights.downsample, state.downsample, x)
 
     def __call__(self, pcm: Float32) -> Int32:
-        """Encode a whole clip: float32 (n_samples,) -> codes int32 (T, K), its last frame filled up with silence.
+        """Encode a whole clip: float32 (n_samples,) -> codes int32 (T, K). The last frame is padded with silence.
 
-        Equal to the stream only until the transformer's ring is full; see `transformer_step`.
+        Equal to the stream only until the transformer's KV cache is full; see `transformer_step`.
         """
         return self.weights.quantizer.encode(self.latent(pcm))
 
     def latent(self, pcm: Float32) -> Float32:
-        """The latents of a whole clip: float32 (n_samples,) -> (T, d)."""
+        """A whole clip's latents before quantization: float32 (n_samples,) -> (T, d)."""
         state, samples = self.new_state(), np.pad(pcm, (0, -len(pcm) % FRAME_SAMPLES))
         x = seanet(self.weights.seanet, state.seanet, samples[:, None])
         x = transformer(self.config.transformer, self.weights.layers, x)

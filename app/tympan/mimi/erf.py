@@ -1,6 +1,6 @@
-"""The error function in float32, which numpy does not have.
+"""The error function in float32, which numpy lacks.
 
-An odd rational function on [-4, 4], beyond which erf is 1 in float32. Largest error 2e-7.
+An odd rational approximation on [-4, 4]; beyond that, erf is 1 in float32. Maximum error 2e-7.
 Source of the coefficients: tensorflow/tensorflow tensorflow/compiler/xla/client/lib/math.cc, ErfImpl32 (from Eigen).
 """
 

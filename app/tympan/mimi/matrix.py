@@ -1,4 +1,4 @@
-"""The one place of Mimi where a matrix meets vectors."""
+"""Matrix products of Mimi: by a kernel if SIMD is available, else by numpy."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ import numpy as np
 
 from tympan.arrays import Float32
 from tympan.mimi.activations import activate
-from tympan.simd import module
-from tympan.simd.kernels import Activation, Panels
+from tympan.mimi.kernels import Activation, Panels, mimi_kernels
 
 INT16_LIMIT = np.float32(32767)
 
 
 class Precision(Enum):
-    """How the transformer's matrices are held, whose reading takes longer than their arithmetic."""
+    """How the transformer's weights are stored. Reading them from memory takes longer than the arithmetic."""
 
-    FLOAT32 = "float32"  # as they came
-    INT16 = "int16"  # rounded to a multiple of their row's largest magnitude / 32767: half the memory
+    FLOAT32 = "float32"  # unchanged
+    INT16 = "int16"  # each row rounded to multiples of its largest magnitude / 32767: half the memory
 
 
 class Matrix:
-    """A matrix W (n, k) and a bias (n,), in the form in which they are applied fastest here. Read only."""
+    """A weight matrix W (n, k) with a bias (n,), packed for the kernels if SIMD is available. Read only."""
 
     def __init__(self, weight: Float32, bias: Float32 | None = None, precision: Precision = Precision.FLOAT32) -> None:
-        """weight: float32 (n, k). bias: float32 (n,), or none. precision: of the weight."""
+        """weight: float32 (n, k). bias: float32 (n,) or None. precision: of the stored weight."""
         self.shape, self._bias = weight.shape, bias
-        kernels, is_int16 = module.kernels(), precision is Precision.INT16
-        self.panels: Panels | None = None  # what the kernels take, where there are any
+        kernels, is_int16 = mimi_kernels(), precision is Precision.INT16
+        self.panels: Panels | None = None  # None without SIMD
         if kernels is not None:
             self.panels = kernels.pack(np.ascontiguousarray(weight), bias, int16=is_int16)
         else:
@@ -37,9 +36,9 @@ class Matrix:
     def linear(self, x: Float32, residual: Float32 | None = None, activation: Activation = Activation.NONE) -> Float32:
         """activation(x @ W.T + bias + residual): float32 (m, k) -> (m, n), with residual (m, n).
 
-        The rows of x may overlap: those of a convolution are windows on its samples.
+        The rows of x may overlap, as the windows of a convolution do.
         """
-        kernels = module.kernels()
+        kernels = mimi_kernels()
         if kernels is not None and self.panels is not None:
             return kernels.product(x, self.panels, residual, activation)
         y = np.ascontiguousarray(x) @ self._dense.T
@@ -51,6 +50,6 @@ class Matrix:
 
 
 def _rounded(weight: Float32) -> Float32:
-    """What weight (n, k) is after a round trip through int16."""
+    """weight (n, k) rounded to int16 and converted back."""
     scale = np.abs(weight).max(axis=1, keepdims=True) / INT16_LIMIT
     return np.rint(weight / np.where(scale > 0, scale, 1)) * scale

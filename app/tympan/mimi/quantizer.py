@@ -1,4 +1,4 @@
-"""Split residual vector quantization: one semantic codebook and a residual chain of acoustic ones.
+"""Split residual vector quantization: one semantic codebook and a chain of acoustic codebooks.
 
 Source: kyutai-labs/moshi@e6a55d2 moshi/quantization/vq.py and core_vq.py.
 """
@@ -11,26 +11,26 @@ import numpy as np
 
 from tympan.arrays import Float32, Int32
 from tympan.config import MimiConfig
+from tympan.mimi.kernels import mimi_kernels
 from tympan.mimi.matrix import Matrix
-from tympan.simd import module
 from tympan.weights.tensors import Tensors
 
 MIN_USAGE = np.float32(1e-5)
 
 
 class ResidualQuantizer:
-    """A chain of codebooks: each codes what those before it left over."""
+    """A chain of codebooks; each encodes the residual of the one before."""
 
     def __init__(self, input_proj: Matrix, centroids: Float32) -> None:
         """input_proj: (width, d). centroids: float32 (K, n_bins, width)."""
         self._input_proj, self._centroids = input_proj, centroids
         self._half_norms = np.float32(0.5) * np.square(centroids).sum(axis=-1)  # (K, n_bins): |centroid|^2 / 2
-        kernels = module.kernels()
+        kernels = mimi_kernels()
         self._codebooks = None if kernels is None else kernels.round_codebooks(centroids, self._half_norms)
 
     @classmethod
-    def take(cls, config: MimiConfig, tensors: Tensors, name: str, n_codebooks: int) -> ResidualQuantizer:
-        """Read codebooks, stored as the sum and the count of what each centroid stood for. Raises BadModel."""
+    def from_tensors(cls, config: MimiConfig, tensors: Tensors, name: str, n_codebooks: int) -> ResidualQuantizer:
+        """Read codebooks, stored as the sum and count of the vectors of each centroid. Raises BadModel."""
         d, n_bins, width = config.transformer.d, config.n_bins, config.quantizer_width
         centroids = np.empty((n_codebooks, n_bins, width), np.float32)
         for k in range(n_codebooks):
@@ -42,11 +42,11 @@ class ResidualQuantizer:
         return cls(Matrix(input_proj), centroids)
 
     def encode(self, latent: Float32) -> Int32:
-        """The codes of latent (T, d), int32 (T, K): of each codebook the centroid nearest to what is left over.
+        """Encode latent (T, d) -> codes int32 (T, K): per codebook, the centroid nearest to the current residual.
 
-        That is the one with the most x.e - |e|^2 / 2.
+        The nearest centroid e maximizes x.e - |e|^2 / 2.
         """
-        residual, kernels = self._input_proj.linear(latent), module.kernels()
+        residual, kernels = self._input_proj.linear(latent), mimi_kernels()
         if kernels is not None and self._codebooks is not None:
             return kernels.residual_codes(residual, self._codebooks)
         codes = np.empty((len(latent), len(self._centroids)), np.int32)
@@ -62,13 +62,13 @@ class SplitQuantizer:
     acoustic: ResidualQuantizer
 
     @classmethod
-    def take(cls, config: MimiConfig, tensors: Tensors) -> SplitQuantizer:
+    def from_tensors(cls, config: MimiConfig, tensors: Tensors) -> SplitQuantizer:
         """Read the first `n_codebooks` codebooks of `quantizer`. Raises BadModel."""
         return cls(
-            semantic=ResidualQuantizer.take(config, tensors, "quantizer.rvq_first", 1),
-            acoustic=ResidualQuantizer.take(config, tensors, "quantizer.rvq_rest", config.n_codebooks - 1),
+            semantic=ResidualQuantizer.from_tensors(config, tensors, "quantizer.rvq_first", 1),
+            acoustic=ResidualQuantizer.from_tensors(config, tensors, "quantizer.rvq_rest", config.n_codebooks - 1),
         )
 
     def encode(self, latent: Float32) -> Int32:
-        """Codes of latent (T, d): int32 (T, K). Both halves read the latent itself: no residual passes between them."""
+        """Encode latent (T, d) -> codes int32 (T, K). Both chains read the latent; no residual passes between them."""
         return np.concatenate([self.semantic.encode(latent), self.acoustic.encode(latent)], axis=1)

@@ -1,4 +1,4 @@
-"""SEANet: from samples at 24 kHz to vectors at 25 Hz, by residual blocks and strided convolutions.
+"""SEANet: audio at 24 kHz -> vectors at 25 Hz, through residual blocks and strided convolutions.
 
 Source: kyutai-labs/moshi@e6a55d2 moshi/modules/seanet.py.
 """
@@ -11,13 +11,13 @@ from tympan.arrays import Float32
 from tympan.config import MimiConfig
 from tympan.mimi.activations import elu
 from tympan.mimi.conv import ConvState, ConvWeights, conv
-from tympan.simd.kernels import Activation
+from tympan.mimi.kernels import Activation
 from tympan.weights.tensors import Tensors
 
 
 @dataclass(frozen=True)
 class StageWeights:
-    """x + narrow(ELU(wide(ELU(x)))), then ELU and a strided convolution that doubles the channels."""
+    """A residual block, x + narrow(ELU(wide(ELU(x)))), then ELU and a strided convolution that doubles the channels."""
 
     wide: ConvWeights
     narrow: ConvWeights
@@ -31,26 +31,26 @@ class SeanetWeights:
     last: ConvWeights
 
     @classmethod
-    def take(cls, config: MimiConfig, tensors: Tensors) -> SeanetWeights:
-        """Read `encoder.model.N`: N counts the layers of the official module list, ELUs included. Raises BadModel."""
+    def from_tensors(cls, config: MimiConfig, tensors: Tensors) -> SeanetWeights:
+        """Read `encoder.model.N`; N counts the layers of the official module list, ELUs included. Raises BadModel."""
         channels, n = config.n_filters, 1
-        first = ConvWeights.take(tensors, "encoder.model.0.conv.conv", channels, 1, config.kernel_size)
+        first = ConvWeights.from_tensors(tensors, "encoder.model.0.conv.conv", channels, 1, config.kernel_size)
         stages = []
         for ratio in config.ratios:
             block, inner = f"encoder.model.{n}.block", channels // config.compress
             stages.append(
                 StageWeights(
-                    wide=ConvWeights.take(
+                    wide=ConvWeights.from_tensors(
                         tensors, f"{block}.1.conv.conv", inner, channels, config.residual_kernel_size
                     ),
-                    narrow=ConvWeights.take(tensors, f"{block}.3.conv.conv", channels, inner, 1),
-                    down=ConvWeights.take(
+                    narrow=ConvWeights.from_tensors(tensors, f"{block}.3.conv.conv", channels, inner, 1),
+                    down=ConvWeights.from_tensors(
                         tensors, f"encoder.model.{n + 2}.conv.conv", 2 * channels, channels, 2 * ratio, ratio
                     ),
                 )
             )
             channels, n = 2 * channels, n + 3
-        last = ConvWeights.take(
+        last = ConvWeights.from_tensors(
             tensors, f"encoder.model.{n + 1}.conv.conv", config.transformer.d, channels, config.last_kernel_size
         )
         return cls(first, tuple(stages), last)

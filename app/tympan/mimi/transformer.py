@@ -1,4 +1,4 @@
-"""Mimi's transformer at 25 Hz: pre-norm layers with learnt layer scales, over a ring of keys and values.
+"""Mimi's transformer at 25 Hz: pre-norm layers with learned layer scales, streaming over a KV cache.
 
 Source: kyutai-labs/moshi@e6a55d2 moshi/modules/transformer.py.
 """
@@ -16,16 +16,15 @@ from numpy.typing import NDArray
 from tympan.arrays import Bool, Float32, Int32, softmax
 from tympan.config import TransformerConfig
 from tympan.errors import BadModel
+from tympan.mimi.kernels import Activation, LayerPointers, mimi_kernels
 from tympan.mimi.matrix import Matrix, Precision
 from tympan.rope import Rotation
-from tympan.simd import module
-from tympan.simd.kernels import Activation, LayerPointers
 from tympan.weights.tensors import Tensors
 
 Int64: TypeAlias = NDArray[np.int64]
 
 NORM_EPSILON = np.float32(1e-5)
-NEVER = -1  # the position of a ring slot that holds nothing yet
+EMPTY = -1  # the position of a slot that holds no key and value yet
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class LayerWeights:
 
     @cached_property
     def pointers(self) -> LayerPointers | None:
-        """All of it as the kernels take it; None where there are none."""
+        """The layer as `MimiKernels.layer` takes it, or None without SIMD."""
         in_proj, out_proj, linear1, linear2 = (
             matrix.panels for matrix in (self.in_proj, self.out_proj, self.linear1, self.linear2)
         )
@@ -48,8 +47,8 @@ class LayerWeights:
         return LayerPointers(self.norm1, in_proj, out_proj, self.norm2, linear1, linear2)
 
     @classmethod
-    def take(cls, d: int, hidden: int, tensors: Tensors, layer: str, precision: Precision) -> LayerWeights:
-        """Read one layer; `layer` is its official prefix. Raises BadModel."""
+    def from_tensors(cls, d: int, hidden: int, tensors: Tensors, layer: str, precision: Precision) -> LayerWeights:
+        """Read one layer. layer: its official name prefix. Raises BadModel."""
         attention = f"{layer}.self_attn"
         in_proj = tensors.dense(f"{attention}.in_proj_weight", 3 * d, d, alias=f"{attention}.in_projs.0.weight")
         out_proj = tensors.dense(f"{attention}.out_proj.weight", d, d, alias=f"{attention}.out_projs.0.weight")
@@ -66,8 +65,8 @@ class LayerWeights:
 
 
 @dataclass
-class LayerState:
-    """A ring of `context` rotated keys and values, each float32 (S, H, D)."""
+class KVCache:
+    """The rotated keys and the values of the last `context` positions of a layer, each float32 (S, H, D)."""
 
     keys: Float32
     values: Float32
@@ -75,82 +74,82 @@ class LayerState:
 
 @dataclass
 class TransformerState:
-    layers: tuple[LayerState, ...]
-    positions: Int64  # (S,): what each slot holds, NEVER at first
+    kv_caches: tuple[KVCache, ...]  # one per layer
+    positions: Int64  # (S,): the position in each slot, or EMPTY
     position: int = 0  # the next position, counted from the start of the stream
 
     @classmethod
     def new(cls, config: TransformerConfig) -> TransformerState:
-        ring = (config.context, config.n_heads, config.head_width)
-        layers = (LayerState(np.zeros(ring, np.float32), np.zeros(ring, np.float32)) for _ in range(config.n_layers))
-        return cls(tuple(layers), np.full(config.context, NEVER))
+        shape = (config.context, config.n_heads, config.head_width)
+        kv_caches = (KVCache(np.zeros(shape, np.float32), np.zeros(shape, np.float32)) for _ in range(config.n_layers))
+        return cls(tuple(kv_caches), np.full(config.context, EMPTY))
 
 
 def transformer_step(
     config: TransformerConfig, layers: tuple[LayerWeights, ...], state: TransformerState, x: Float32, n_frames: int = 1
 ) -> Float32:
-    """The next n_frames of T positions each of a stream: float32 (n_frames * T, d), same shape back.
+    """Process the next n_frames of T positions each: float32 (n_frames * T, d) -> same shape.
 
-    All T keys of a frame are written before its first query looks: once the ring is full, the earlier queries of a
-    frame have already lost their oldest keys. The official stream does so too, where a call is a frame. Several
-    frames a call share the reading of the weights, nothing else: each looks into the ring as it finds it.
+    All T keys of a frame are written before its first query attends. Once the cache is full, the earlier queries of a
+    frame have therefore lost their oldest keys, as in the official streaming encoder, which processes one frame per
+    call. Processing several frames in one call shares only the reading of the weights: the result is the same.
     """
     rotation = Rotation.at(state.position, len(x), config.head_width, config.max_period)
     n = len(x) // n_frames
     frames = [_next_slots(config, state, n) for _ in range(n_frames)]
     slots, visible = np.stack([slots for slots, _ in frames]), np.stack([visible for _, visible in frames])
-    for weights, ring in zip(layers, state.layers, strict=True):
-        x = step_layer(config, weights, ring, rotation, slots, visible, x)
+    for weights, kv_cache in zip(layers, state.kv_caches, strict=True):
+        x = step_layer(config, weights, kv_cache, rotation, slots, visible, x)
     return x
 
 
 def step_layer(
     config: TransformerConfig,
     weights: LayerWeights,
-    ring: LayerState,
+    kv_cache: KVCache,
     rotation: Rotation,
     slots: Int32,
     visible: Bool,
     x: Float32,
 ) -> Float32:
-    """One layer of `transformer_step`, F frames of T positions each: float32 (F * T, d), same shape back.
+    """One layer of `transformer_step`, F frames of T positions each: float32 (F * T, d) -> same shape.
 
-    config: of the transformer that the layer is of. ring: of this stream; takes the keys and values of x.
-    rotation: of the F * T positions. slots: (F, T), where in the ring they go. visible: (F, T, S), what they see there.
+    kv_cache: of this stream and layer; the keys and values of x are written to it. rotation: of the F * T positions.
+    slots: (F, T), the slots they are written to. visible: (F, T, S), the slots each query attends to.
     """
-    kernels = module.kernels()
+    kernels = mimi_kernels()
     if kernels is not None and weights.pointers is not None:
         y = x.copy()
-        kernels.layer(y, weights.pointers, ring.keys, ring.values, rotation.cos, rotation.sin, slots, visible)
+        kernels.layer(y, weights.pointers, kv_cache.keys, kv_cache.values, rotation.cos, rotation.sin, slots, visible)
         return y
     q, k, v = _queries_keys_values(config, weights, rotation, x)
     attended, n = np.empty_like(x), slots.shape[1]
-    for frame, (taken, seen) in enumerate(zip(slots, visible, strict=True)):
+    for frame, (written, seen) in enumerate(zip(slots, visible, strict=True)):
         rows = slice(frame * n, (frame + 1) * n)
-        ring.keys[taken], ring.values[taken] = k[rows], v[rows]
-        attended[rows] = attention(q[rows], ring.keys, ring.values, seen)
+        kv_cache.keys[written], kv_cache.values[written] = k[rows], v[rows]
+        attended[rows] = attention(q[rows], kv_cache.keys, kv_cache.values, seen)
     return _layer(weights, x, attended)
 
 
 def _next_slots(config: TransformerConfig, state: TransformerState, n: int) -> tuple[Int32, Bool]:
-    """Take the slots of the next n positions, (n,); also which slots each of them will see, (n, S)."""
+    """Assign slots to the next n positions: the slots (n,), and the slots visible to each position (n, S)."""
     assert n <= config.context, (n, config.context)
     queries = np.arange(state.position, state.position + n)
     slots = queries % config.context
     state.positions[slots] = queries
     state.position += n
-    return slots.astype(np.int32), (state.positions != NEVER) & (state.positions <= queries[:, None])
+    return slots.astype(np.int32), (state.positions != EMPTY) & (state.positions <= queries[:, None])
 
 
 def transformer(config: TransformerConfig, layers: tuple[LayerWeights, ...], x: Float32) -> Float32:
-    """A whole clip at once: float32 (T, d) -> (T, d). Every query sees itself and `context - 1` keys before it."""
+    """A whole clip: float32 (T, d) -> (T, d). Each query attends to itself and the `context - 1` keys before."""
     n = len(x)
     rotation = Rotation.at(0, n, config.head_width, config.max_period)
     for weights in layers:
         q, k, v = _queries_keys_values(config, weights, rotation, x)
         k, v = np.ascontiguousarray(k), np.ascontiguousarray(v)
         attended = np.empty_like(x)
-        for start in range(0, n, config.context):  # blocks of queries keep the scores within 2 S * S
+        for start in range(0, n, config.context):  # blocks of queries limit the scores to 2 S * S
             stop, oldest = min(n, start + config.context), max(0, start - config.context + 1)
             queries, keys = np.arange(start, stop)[:, None], np.arange(oldest, stop)
             visible = (keys <= queries) & (keys > queries - config.context)
@@ -159,15 +158,15 @@ def transformer(config: TransformerConfig, layers: tuple[LayerWeights, ...], x: 
     return x
 
 
-def take_layers(
+def read_layers(
     config: TransformerConfig, tensors: Tensors, hidden: int, precision: Precision
 ) -> tuple[LayerWeights, ...]:
     """Read `encoder_transformer.transformer.layers.N`. Raises BadModel."""
     if hidden < 1:
-        raise BadModel(f"a feed-forward of {hidden} channels")
+        raise BadModel(f"the Mimi transformer has a feed-forward of width {hidden}")
     prefix = "encoder_transformer.transformer.layers"
     return tuple(
-        LayerWeights.take(config.d, hidden, tensors, f"{prefix}.{i}", precision) for i in range(config.n_layers)
+        LayerWeights.from_tensors(config.d, hidden, tensors, f"{prefix}.{i}", precision) for i in range(config.n_layers)
     )
 
 
@@ -182,8 +181,8 @@ def _queries_keys_values(
 
 
 def rotate(x: Float32, rotation: Rotation) -> Float32:
-    """Rotate x (T, H, D), which may be lost: float32, same shape."""
-    kernels = module.kernels()
+    """Rotate x (T, H, D): float32, same shape. May overwrite x."""
+    kernels = mimi_kernels()
     if kernels is not None:
         kernels.rotate(x, rotation.cos, rotation.sin)
         return x
@@ -192,7 +191,7 @@ def rotate(x: Float32, rotation: Rotation) -> Float32:
 
 def attention(q: Float32, keys: Float32, values: Float32, visible: Bool) -> Float32:
     """Attention of q (T, H, D) over keys and values (N, H, D) where visible (T, N): float32 (T, H * D)."""
-    kernels = module.kernels()
+    kernels = mimi_kernels()
     if kernels is not None:
         return kernels.attention(q, keys, values, visible)
     scores = q.transpose(1, 0, 2) @ keys.transpose(1, 2, 0)  # (H, T, N)
@@ -202,7 +201,7 @@ def attention(q: Float32, keys: Float32, values: Float32, visible: Bool) -> Floa
 
 
 def _layer(weights: LayerWeights, x: Float32, attended: Float32) -> Float32:
-    """The rest of a layer after its attention: float32 (T, d) -> (T, d)."""
+    """The part of a layer after its attention: float32 (T, d) -> (T, d)."""
     x = weights.out_proj.linear(attended, residual=x)
     hidden = weights.linear1.linear(layer_norm(x, *weights.norm2), activation=Activation.GELU)
     return weights.linear2.linear(hidden, residual=x)
@@ -210,7 +209,7 @@ def _layer(weights: LayerWeights, x: Float32, attended: Float32) -> Float32:
 
 def layer_norm(x: Float32, weight: Float32, bias: Float32) -> Float32:
     """(x - mean) / sqrt(variance + 1e-5) * weight + bias over the last axis: float32, same shape."""
-    kernels = module.kernels()
+    kernels = mimi_kernels()
     if kernels is not None:
         return kernels.layer_norm(x, weight, bias)
     centred = x - x.mean(axis=-1, keepdims=True)

@@ -1,6 +1,6 @@
-"""Captions from words: SubRip, WebVTT and JSON.
+"""Writes words as captions: SubRip, WebVTT and JSON.
 
-Source: W3C WebVTT; SubRip differs by its counter and its decimal comma.
+Source: W3C WebVTT; SubRip differs in its counter and its decimal comma.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ WRITERS: dict[str, Callable[[Sequence[Word]], str]] = {"srt": srt, "vtt": vtt, "
 
 
 def _cues(words: Sequence[Word]) -> Iterator[list[Word]]:
-    """Group words into lines that can be read."""
+    """Group words into cues."""
     cues, cue = Cues(), list[Word]()
     for word in words:
         if cues.begins(word.text, word.start, word.end) and cue:

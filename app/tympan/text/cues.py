@@ -1,26 +1,26 @@
-"""Where a caption line begins, word by word, so that captions can grow while somebody speaks; and how it is written.
+"""Splits words into caption cues incrementally, and escapes text for WebVTT.
 
 MicroPython imports this module too, so it imports nothing itself.
 """
 
-LONGEST_LINE = 42  # characters: what fits a caption line at a common size
-LONGEST_CUE_S = 6.0
-PAUSE_S = 0.8  # a pause this long ends a cue
+MAX_LINE_CHARACTERS = 42  # what fits a caption line at a common size
+MAX_CUE_S = 6.0
+PAUSE_S = 0.8  # a pause this long starts a new cue
 
 
 class Cues:
-    """Remembers the line that is being filled."""
+    """Assigns words to cues. A cue is one line."""
 
     def __init__(self) -> None:
         self._n_characters = 0
         self._start = self._end = 0.0
 
     def begins(self, text: str, start: float, end: float) -> bool:
-        """Take the next word, its times in seconds. Returns whether a new line begins with it."""
+        """Add the next word, times in seconds. Returns whether it starts a new cue."""
         is_new = (
             not self._n_characters
-            or self._n_characters + 1 + len(text) > LONGEST_LINE
-            or end - self._start > LONGEST_CUE_S
+            or self._n_characters + 1 + len(text) > MAX_LINE_CHARACTERS
+            or end - self._start > MAX_CUE_S
             or start - self._end > PAUSE_S
         )
         if is_new:
@@ -32,5 +32,5 @@ class Cues:
 
 
 def markup(text: str) -> str:
-    """A text as WebVTT writes it."""
+    """Escape text for WebVTT."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

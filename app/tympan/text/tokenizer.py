@@ -1,7 +1,7 @@
-"""Text of token ids, read from a SentencePiece `.model` file.
+"""Decodes token ids with a SentencePiece `.model` file.
 
-Only decoding happens in the page, so only the pieces are read: field 1 of the protobuf message, each with its text
-(field 1) and its type (field 3). Source: google/sentencepiece src/sentencepiece_model.proto.
+The page only decodes, so only the pieces are read: field 1 of the protobuf message, each with its text (field 1) and
+its type (field 3). Source: google/sentencepiece src/sentencepiece_model.proto.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tympan.config import FIRST_TEXT_ID
 from tympan.errors import BadModel
 
-SPACE = "\u2581"  # the piece that begins a word begins with it
+SPACE = "\u2581"  # marks a piece that starts a word
 
 _NORMAL, _USER_DEFINED, _BYTE = 1, 4, 6
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -20,43 +20,43 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 @dataclass(frozen=True)
 class Tokenizer:
-    pieces: tuple[bytes, ...]  # UTF-8 with SPACE; empty for ids that have no text
+    pieces: tuple[bytes, ...]  # UTF-8 with SPACE; empty for ids without text
 
     @classmethod
     def from_bytes(cls, model: bytes) -> Tokenizer:
-        """Read a `.model` file. Raises BadModel when it is none."""
+        """Read a `.model` file. Raises BadModel if it is not valid."""
         try:
             pieces = tuple(_piece(message) for number, message in _fields(memoryview(model)) if number == 1)
         except (IndexError, ValueError) as error:
-            raise BadModel(f"the tokenizer is no SentencePiece model ({error})") from error
+            raise BadModel(f"the tokenizer is not a SentencePiece model ({error})") from error
         if not pieces:
-            raise BadModel("the tokenizer holds no pieces")
+            raise BadModel("the tokenizer has no pieces")
         return cls(pieces)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids`, special ids left out: words apart by single spaces, none at the ends."""
+        """The text of `ids` without special ids: words separated by single spaces, no space at either end."""
         text = b"".join(self.pieces[i] for i in ids if FIRST_TEXT_ID <= i < len(self.pieces))
         return text.decode("utf-8", errors="replace").replace(SPACE, " ").strip()
 
     def begins_word(self, token: int) -> bool:
-        """Whether the piece of `token` begins with a space."""
+        """Whether the piece of `token` starts with a space."""
         return FIRST_TEXT_ID <= token < len(self.pieces) and self.pieces[token].startswith(SPACE.encode())
 
 
 def _piece(message: int | memoryview) -> bytes:
     if isinstance(message, int):
-        raise ValueError("a piece that is a number")
+        raise ValueError("a piece is a number")
     fields = dict(_fields(message))
     text, kind = fields.get(1, b""), fields.get(3, _NORMAL)
     if isinstance(text, int):
-        raise ValueError("a piece whose text is a number")
+        raise ValueError("a piece's text is a number")
     if kind == _BYTE:  # written <0xE2>
         return bytes([int(bytes(text[3:5]), 16)])
     return bytes(text) if kind in (_NORMAL, _USER_DEFINED) else b""
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """The fields of a protobuf message: number, and an int (varint) or the bytes."""
+    """The fields of a protobuf message: field number, and an int (varint) or bytes."""
     position = 0
     while position < len(message):
         key, position = _varint(message, position)
@@ -71,7 +71,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         else:
             raise ValueError(f"wire type {key & 7} at byte {position}")
         if position + length > len(message):
-            raise ValueError(f"it ends in the middle of field {key >> 3}")
+            raise ValueError(f"field {key >> 3} is truncated")
         yield key >> 3, message[position : position + length]
         position += length
 
@@ -84,4 +84,4 @@ def _varint(message: memoryview, position: int) -> tuple[int, int]:
         if byte < 128:
             return value, position
         if shift > 63:
-            raise ValueError(f"an endless number at byte {position}")
+            raise ValueError(f"a number at byte {position} is too long")

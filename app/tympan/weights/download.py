@@ -1,4 +1,4 @@
-"""Fetches models over HTTP: in pieces, continued where a connection broke, checked on arrival, kept in the store."""
+"""Downloads models over HTTP: resumes interrupted transfers, verifies each file, and keeps it in the store."""
 
 from __future__ import annotations
 
@@ -17,78 +17,78 @@ from tympan.weights.model import open_tensors
 from tympan.weights.progress import Progress
 from tympan.weights.store import Part, Store
 
-ATTEMPTS = 4  # in a row that bring no byte
-FIRST_PAUSE_S = 0.5  # before the second attempt; doubled before each further one
-STALL_S = 30.0  # without a byte, after which a connection counts as broken
+ATTEMPTS = 4  # consecutive requests without a byte before the download fails
+FIRST_PAUSE_S = 0.5  # before the first retry; doubled before each further one
+STALL_S = 30.0  # without a byte until a connection counts as broken
 
 _REHASH_BYTES = 1 << 20
-_GONE = (404, 410)
-_PASSING = (408, 425, 429, 500, 502, 503, 504)  # answers that may be others a moment later
+_NOT_FOUND = (404, 410)
+_TRANSIENT = (408, 425, 429, 500, 502, 503, 504)  # status codes worth a retry
 
 
 class Downloader:
-    """Fetches for one model, until it is cancelled."""
+    """Downloads the files of one model. Once cancelled, every operation raises Cancelled."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self._abort = AbortController.new()
 
     def cancel(self) -> None:
-        """Make whatever is going on raise Cancelled. What has come is kept."""
+        """Makes the running operation raise Cancelled. Partial downloads are kept."""
         self._abort.abort()
 
     async def text(self, url: str, missing: UnknownModel | None = None) -> bytes:
-        """Download something small. missing: raised instead of DownloadFailed where there is nothing at `url`."""
+        """Downloads a small file. missing: raised instead of DownloadFailed if the URL does not exist."""
         try:
             response = await self._fetch(url)
             if not response.ok:
-                if missing is not None and response.status in _GONE:
+                if missing is not None and response.status in _NOT_FOUND:
                     raise missing
                 raise DownloadFailed(url, f"the server answered {response.status}")
             return bytes((await response.arrayBuffer()).to_bytes())
-        except JsException as error:  # no network, or a refused origin
+        except JsException as error:  # no network, or refused by CORS
             raise self._failure(url, error) from error
 
     async def has(self, url: str, file: ModelFile) -> bool:
-        """Whether the file is in the store, whole."""
-        return await self.store.whole(_key(url, file), file) is not None
+        """Whether the complete file is in the store."""
+        return await self.store.find(_key(url, file), file) is not None
 
-    async def set_note(self, key: str, text: BytesLike) -> None:
-        """Keep a small text for later visits, where there is room for it."""
+    async def store_text(self, key: str, text: BytesLike) -> None:
+        """Stores a small text for later visits. Does nothing if the browser refuses to store it."""
         with suppress(JsException, DownloadFailed):
-            await self.store.set_note(key, text)
+            await self.store.write_text(key, text)
 
     async def file(self, url: str, file: ModelFile, progress: Progress) -> File:
-        """The file from the store, or else from `url` through the store. One that is damaged is fetched once more.
+        """Returns the file from the store, downloading it first if needed. A corrupt download is repeated once.
 
         Raises CorruptFile, DownloadFailed, StorageFull, Cancelled.
         """
         key = _key(url, file)
         async with self.store.locked(key):
-            whole = await self.store.whole(key, file)
-            if whole is not None:
+            stored = await self.store.find(key, file)
+            if stored is not None:
                 progress.skip(file.n_bytes)
-                return await self.store.hold(key, whole)
+                return await self.store.open_exclusive(key, stored)
             try:
-                whole = await self._arrive(url, key, file, progress)
+                stored = await self._download(url, key, file, progress)
             except CorruptFile:
-                whole = await self._arrive(url, key, file, progress)
-            return await self.store.hold(key, whole)
+                stored = await self._download(url, key, file, progress)
+            return await self.store.open_exclusive(key, stored)
 
-    async def _arrive(self, url: str, key: str, file: ModelFile, progress: Progress) -> File:
-        """Complete the part that is in the store, and check it. A bad one is removed: raises CorruptFile."""
+    async def _download(self, url: str, key: str, file: ModelFile, progress: Progress) -> File:
+        """Completes and verifies the partial file in the store. Removes it and raises CorruptFile if it is wrong."""
         needed_bytes = progress.total_bytes - progress.done_bytes
         part = await self.store.part(key)
-        arrival = _Arrival(part, progress)
+        partial = _PartialFile(part, progress)
         try:
             needed_bytes -= part.n_bytes
-            await self._rehash(arrival)
+            await self._rehash(partial)
             if (free_bytes := await self.store.free_bytes()) < needed_bytes:
                 raise StorageFull(needed_bytes, free_bytes)
-            await self._complete(url, file, arrival)
-            arrival.check(file)
+            await self._complete(url, file, partial)
+            partial.check(file)
         except CorruptFile:
-            arrival.restart()
+            partial.restart()
             raise
         except JsException as error:
             if error.name == "QuotaExceededError":
@@ -97,74 +97,75 @@ class Downloader:
         finally:
             part.close()
         try:
-            await self.store.keep(key)
-        except JsException as error:  # a cache takes its room only now
+            await self.store.commit(key)
+        except JsException as error:  # the Cache API allocates space only now
             raise StorageFull(needed_bytes, await self.store.free_bytes()) from error
-        whole = await self.store.whole(key, file)
-        if whole is None:
+        stored = await self.store.find(key, file)
+        if stored is None:
             raise CorruptFile(file.path, "the browser did not keep it")
         if not file.sha256:
-            await self._check_structure(whole, key, file, progress)
-        return whole
+            await self._check_structure(stored, key, file, progress)
+        return stored
 
-    async def _check_structure(self, whole: File, key: str, file: ModelFile, progress: Progress) -> None:
-        """Check a file that nobody has published a sha256 of, as far as it tells of itself."""
+    async def _check_structure(self, stored: File, key: str, file: ModelFile, progress: Progress) -> None:
+        """Validates the header of a file without a published sha256. Raises CorruptFile."""
         if file.role == "tokenizer":
-            return  # it is read whole right afterwards
+            return  # it is parsed completely right afterwards
         try:
-            open_tensors(whole, file.path)
+            open_tensors(stored, file.path)
         except BadModel as error:
             part = await self.store.part(key)
-            _Arrival(part, progress).restart()
+            _PartialFile(part, progress).restart()
             part.close()
             raise CorruptFile(file.path, error.reason) from error
 
-    async def _rehash(self, arrival: _Arrival) -> None:
-        """Count and hash what an earlier visit left in the store."""
-        for offset in range(0, arrival.part.n_bytes, _REHASH_BYTES):
-            n_bytes = min(_REHASH_BYTES, arrival.part.n_bytes - offset)
-            arrival.digest.update(arrival.part.content(offset, n_bytes))
-            arrival.progress.skip(n_bytes)
+    async def _rehash(self, partial: _PartialFile) -> None:
+        """Counts and hashes the bytes that an earlier visit left in the store."""
+        for offset in range(0, partial.part.n_bytes, _REHASH_BYTES):
+            n_bytes = min(_REHASH_BYTES, partial.part.n_bytes - offset)
+            partial.digest.update(partial.part.content(offset, n_bytes))
+            partial.progress.skip(n_bytes)
             await asyncio.sleep(0)
             if self._abort.signal.aborted:
                 raise Cancelled
 
-    async def _complete(self, url: str, file: ModelFile, arrival: _Arrival) -> None:
+    async def _complete(self, url: str, file: ModelFile, partial: _PartialFile) -> None:
+        """Requests the missing bytes until the file is complete. Raises DownloadFailed, Cancelled."""
         n_failures = 0
-        while arrival.part.n_bytes < file.n_bytes:
-            before_bytes = arrival.part.n_bytes
-            reason = await self._request(url, file, arrival)
-            if arrival.part.n_bytes >= file.n_bytes:
+        while partial.part.n_bytes < file.n_bytes:
+            before_bytes = partial.part.n_bytes
+            reason = await self._request(url, file, partial)
+            if partial.part.n_bytes >= file.n_bytes:
                 return
-            n_failures = 0 if arrival.part.n_bytes > before_bytes else n_failures + 1
+            n_failures = 0 if partial.part.n_bytes > before_bytes else n_failures + 1
             if n_failures == ATTEMPTS:
-                raise DownloadFailed(url, f"{reason}, after {arrival.part.n_bytes} of {file.n_bytes} bytes")
+                raise DownloadFailed(url, f"{reason}, after {partial.part.n_bytes} of {file.n_bytes} bytes")
             await asyncio.sleep(FIRST_PAUSE_S * 2 ** max(0, n_failures - 1))
             if self._abort.signal.aborted:
                 raise Cancelled
 
-    async def _request(self, url: str, file: ModelFile, arrival: _Arrival) -> str:
-        """Fetch what is missing, as far as it comes. Returns why it ended, should anything still be missing."""
-        start = arrival.part.n_bytes
+    async def _request(self, url: str, file: ModelFile, partial: _PartialFile) -> str:
+        """Sends one request for the missing bytes. Returns why it ended, in case some are still missing."""
+        start = partial.part.n_bytes
         try:
             response = await self._fetch(url, **({"Range": f"bytes={start}-"} if start else {}))
             if response.status == 416 or (response.ok and start and not _continues(response, start)):
-                arrival.restart()  # the server knows no ranges, or this file is another by now
-            if response.status in _PASSING or response.status == 416:
+                partial.restart()  # the server does not support ranges, or the file has changed
+            if response.status in _TRANSIENT or response.status == 416:
                 return f"the server answered {response.status}"
             if not response.ok:
                 raise DownloadFailed(url, f"the server answered {response.status}")
             reader = response.body.getReader()
             try:
-                while arrival.part.n_bytes <= file.n_bytes:
+                while partial.part.n_bytes <= file.n_bytes:
                     piece = await asyncio.wait_for(_read(reader), STALL_S)
                     if piece.done:
                         return "the connection ended early"
-                    arrival.add(piece.value)
+                    partial.add(piece.value)
             finally:
-                await _end(reader)
+                await _close(reader)
         except TimeoutError:
-            return f"nothing came for {STALL_S:.0f} s"
+            return f"no data for {STALL_S:.0f} s"
         except JsException as error:
             if error.name in ("AbortError", "QuotaExceededError"):
                 raise
@@ -179,8 +180,8 @@ class Downloader:
         return Cancelled() if error.name == "AbortError" else DownloadFailed(url, str(error.message))
 
 
-class _Arrival:
-    """A part with the hash of what is in it."""
+class _PartialFile:
+    """A partial file in the store with the hash of its content."""
 
     def __init__(self, part: Part, progress: Progress) -> None:
         self.part, self.progress = part, progress
@@ -194,13 +195,13 @@ class _Arrival:
         self.progress.add(len(content))
 
     def restart(self) -> None:
-        """Begin anew, with nothing."""
+        """Discards the content."""
         self.progress.skip(-self.part.n_bytes)
         self.part.restart()
         self.digest = hashlib.sha256()
 
     def check(self, file: ModelFile) -> None:
-        """Raise CorruptFile unless this is the file that the manifest means."""
+        """Raises CorruptFile unless length and sha256 match the manifest."""
         if self.part.n_bytes != file.n_bytes:
             raise CorruptFile(file.path, f"it has more than the {file.n_bytes} bytes expected")
         if file.sha256 and self.digest.hexdigest() != file.sha256:
@@ -208,7 +209,7 @@ class _Arrival:
 
 
 def _key(url: str, file: ModelFile) -> str:
-    """Where the store has a file: under its content, or where nobody tells its hash under its address."""
+    """The file's key in the store: its sha256, or a hash of URL and length if no sha256 is published."""
     return file.sha256 or hashlib.sha256(f"{url} {file.n_bytes}".encode()).hexdigest()
 
 
@@ -216,13 +217,13 @@ async def _read(reader: Any) -> Any:
     return await reader.read()
 
 
-async def _end(reader: Any) -> None:
-    """Let go of a connection that may have broken."""
+async def _close(reader: Any) -> None:
+    """Closes a connection that may already be broken."""
     with suppress(JsException):
         await reader.cancel()
 
 
 def _continues(response: Any, start: int) -> bool:
-    """Whether an answer begins at byte `start`. Another site's may hide its Content-Range."""
+    """Whether the response begins at byte `start`. Content-Range may be hidden by CORS."""
     content_range = response.headers.get("Content-Range")
     return response.status == 206 and (not content_range or str(content_range).startswith(f"bytes {start}-"))

@@ -1,4 +1,4 @@
-"""A file whose bytes are at hand, read in parts: what the readers of each format read from."""
+"""Random access to the bytes of a file: the input of the readers of all tensor formats."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 
 
-class StoredTensor(NamedTuple):
-    """What a file says of one of its tensors."""
+class TensorInfo(NamedTuple):
+    """One tensor's entry in the header of a file."""
 
     name: str
-    dtype: str  # as the format calls it: "F32", "Q4_0"
+    dtype: str  # the format's own name: "F32", "Q4_0"
     shape: tuple[int, ...]
     n_bytes: int
 
@@ -28,22 +28,22 @@ class File(Protocol):
     def n_bytes(self) -> int: ...
 
     def read(self, offset: int, n_bytes: int) -> NDArray[np.uint8]:
-        """Read `n_bytes` bytes from `offset` on, both within the file: uint8 (n_bytes,), to be treated as read only.
+        """Reads `n_bytes` bytes from `offset`; the range must lie within the file. Returns uint8 (n_bytes,), read only.
 
-        Raises CorruptFile where the bytes cannot be had any more.
+        Raises CorruptFile if the bytes are no longer available.
         """
         ...
 
 
 class InMemory:
-    """Bytes in memory; a `File` whose parts are views, never copies."""
+    """Bytes in memory; a `File` that returns views, never copies."""
 
     def __init__(self, content: BytesLike) -> None:
         self._content = memoryview(content).cast("B")
 
     @classmethod
     def mapped(cls, path: Path) -> InMemory:
-        """A file of this machine, read from its disk as it is looked at. Raises OSError, also where it is empty."""
+        """Maps a local file; the system reads its pages on access. Raises OSError, also if the file is empty."""
         with path.open("rb") as file:
             try:
                 return cls(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
@@ -55,5 +55,5 @@ class InMemory:
         return len(self._content)
 
     def read(self, offset: int, n_bytes: int) -> NDArray[np.uint8]:
-        """Look at a part, as `File` says."""
+        """Returns a view of a part. See `File.read`."""
         return np.frombuffer(self._content, np.uint8, n_bytes, offset)

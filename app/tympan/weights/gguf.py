@@ -1,14 +1,14 @@
-"""Reads GGUF files, version 3, each tensor when it is asked for.
+"""Reads GGUF files, version 3, each tensor on access.
 
     "GGUF", version, n_tensors, n_entries
-    n_entries times     key, type, value                            of which only the alignment matters here
-    n_tensors times     name, n_dims, dims, type, offset            dims innermost first: reversed to numpy's order
+    n_entries times     key, type, value                            the metadata
+    n_tensors times     name, n_dims, dims, type, offset            dims innermost first, the reverse of numpy
     padding             up to a multiple of the alignment
-    the rest            the tensors at their offsets, from here on
+    the rest            the tensors, at their offsets from here
 
-A Q4_0 matrix W comes out as Tympan's two tensors, `W.q4` and `W.scale`, a Q8_0 matrix as `W.q8` and `W.scale`. The
-names of tensors are the official ones.
-Sources: ggml-org/ggml docs/gguf.md; idle-intelligence/stt-web@1cccc70 scripts/quantize.py, whose files leave no
+A Q4_0 matrix W is returned as Tympan's two tensors, `W.q4` and `W.scale`, a Q8_0 matrix as `W.q8` and `W.scale`. The
+tensors have the official names.
+Sources: ggml-org/ggml docs/gguf.md; idle-intelligence/stt-web@1cccc70 scripts/quantize.py, whose files have no
 padding between tensors.
 """
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from tympan.errors import BadModel
 from tympan.weights.blocks import BLOCK, SCALE_BYTES, BlockMatrix
-from tympan.weights.file import File, StoredTensor
+from tympan.weights.file import File, TensorInfo
 from tympan.weights.q4 import Q4Matrix
 from tympan.weights.q8 import Q8Matrix
 from tympan.weights.safetensors import Tensor
@@ -33,12 +33,12 @@ MAGIC = b"GGUF"
 _VERSION = 3
 _DEFAULT_ALIGNMENT = 32
 _ALIGNMENT_KEY = "general.alignment"
-_FIRST_READ_BYTES = 1 << 16  # the headers of speech-to-text models take about 20 kB
+_FIRST_READ_BYTES = 1 << 16  # headers of speech-to-text models have about 20 kB
 _MAX_HEADER_BYTES = 1 << 26
 _MAX_DIMS = 4
-_MAX_ELEMENTS = 2**31 - 1  # what the page, a 32-bit machine, can address
+_MAX_ELEMENTS = 2**31 - 1  # the limit of WebAssembly's 32-bit addresses
 
-# Types of metadata values. Bytes of those that have a fixed length, by type.
+# Types of metadata values, and the sizes of those with a fixed length.
 _UINT32, _STRING, _ARRAY = 4, 8, 9
 _VALUE_BYTES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 
@@ -51,8 +51,8 @@ _BLOCKS: dict[int, type[BlockMatrix]] = {Q4_0: Q4Matrix, Q8_0: Q8Matrix}
 @dataclass(frozen=True)
 class _Entry:
     kind: int
-    shape: tuple[int, ...]  # outermost first, as numpy has it
-    begin: int  # bytes after the header
+    shape: tuple[int, ...]  # outermost first, as in numpy
+    begin: int  # bytes from the start of the data
 
     @property
     def end(self) -> int:
@@ -62,22 +62,23 @@ class _Entry:
 
     @property
     def blocks(self) -> type[BlockMatrix] | None:
-        """What a matrix in blocks is read as; None for all else."""
+        """The class of a block-quantized matrix; None for other tensors."""
         return _BLOCKS.get(self.kind)
 
 
 class GgufFile(Mapping[str, Tensor]):
-    """The tensors of one file by name, each read when it is asked for; only the last matrix in blocks is kept.
+    """The tensors of one file by name, each read on access. Only the last block-quantized matrix is cached.
 
-    F32 and F16 come as the file's own bytes. Matrices in Q4_0 and Q8_0 come in two parts, as copies.
+    F32 and F16 are views of the file's bytes. Q4_0 and Q8_0 matrices are copied into two parts.
+    metadata: the integers of the metadata by key.
     """
 
     def __init__(self, file: File, path: str) -> None:
-        """path: the file's name in messages. Raises BadModel when its header or its table of tensors is not sound."""
+        """path: the file's name in messages. Raises BadModel if its header or its table of tensors is invalid."""
         self._file, self._path = file, path
-        self._entries, self._data_start = _parse_header(file, path)
+        self._entries, self._data_start, self.metadata = _parse_header(file, path)
         self._parts = dict(_parts(self._entries))
-        self._last: tuple[str, BlockMatrix] | None = None  # its two parts are asked for one after the other
+        self._last: tuple[str, BlockMatrix] | None = None  # its two parts are usually read one after the other
 
     def __getitem__(self, name: str) -> Tensor:
         stored, part = self._parts[name]
@@ -95,12 +96,12 @@ class GgufFile(Mapping[str, Tensor]):
             return (n, k // BLOCK) if part == "scale" else (n, k // BLOCK, entry.blocks.block_bytes)
         return entry.shape
 
-    def stored(self) -> Iterator[StoredTensor]:
-        """What the table of tensors says, in the order of the data."""
+    def tensor_infos(self) -> Iterator[TensorInfo]:
+        """The entries of the table of tensors, in the order of the data."""
         for name, entry in self._entries.items():
-            yield StoredTensor(name, _NAMES[entry.kind], entry.shape, entry.end - entry.begin)
+            yield TensorInfo(name, _NAMES[entry.kind], entry.shape, entry.end - entry.begin)
 
-    def __contains__(self, name: object) -> bool:  # Mapping's own would read the tensor
+    def __contains__(self, name: object) -> bool:  # Mapping's default would read the tensor
         return name in self._parts
 
     def __iter__(self) -> Iterator[str]:
@@ -111,7 +112,7 @@ class GgufFile(Mapping[str, Tensor]):
 
     def _matrix(self, name: str) -> BlockMatrix:
         if self._last is None or self._last[0] != name:
-            self._last = None  # before the next one is read
+            self._last = None  # frees its memory before the next one is read
             entry = self._entries[name]
             assert entry.blocks, entry
             n, k = entry.shape
@@ -127,7 +128,7 @@ class GgufFile(Mapping[str, Tensor]):
 
 
 def _parts(entries: Mapping[str, _Entry]) -> Iterator[tuple[str, tuple[str, str]]]:
-    """What the tensors come out as: a name, then the tensor of the file and which part of it this is, if not all."""
+    """The names under which tensors are returned: name -> (tensor in the file, its part or "" for all of it)."""
     for name, entry in entries.items():
         if entry.blocks:
             yield from ((f"{name}.{part}", (name, part)) for part in (entry.blocks.format, "scale"))
@@ -136,32 +137,33 @@ def _parts(entries: Mapping[str, _Entry]) -> Iterator[tuple[str, tuple[str, str]
 
 
 class _Ended(Exception):
-    """The header goes on after what has been read of it."""
+    """The header is longer than the part that has been read."""
 
 
-def _parse_header(file: File, path: str) -> tuple[dict[str, _Entry], int]:
-    """Returns the entries in the order of their data, and where the data begins. Raises BadModel."""
+def _parse_header(file: File, path: str) -> tuple[dict[str, _Entry], int, dict[str, int]]:
+    """Returns the entries in the order of their data, the offset of the data, and the metadata. Raises BadModel."""
     n_bytes = _FIRST_READ_BYTES
     while True:
         content = file.read(0, min(n_bytes, file.n_bytes)).tobytes()
         try:
-            entries, alignment, n_header_bytes = _Header(content).parse()
+            header = _Header(content)
+            entries, alignment = header.parse()
             break
         except _Ended as error:
             if n_bytes >= min(file.n_bytes, _MAX_HEADER_BYTES):
-                raise BadModel(f"{path} is no sound GGUF file: it ends in the middle of its header") from error
+                raise BadModel(f"{path} is not a valid GGUF file: it ends in the middle of its header") from error
             n_bytes *= 4
         except ValueError as error:
-            raise BadModel(f"{path} is no sound GGUF file: {error}") from error
-    data_start = n_header_bytes + -n_header_bytes % alignment
+            raise BadModel(f"{path} is not a valid GGUF file: {error}") from error
+    data_start = header.n_bytes + -header.n_bytes % alignment
     try:
-        return _in_order(entries, file.n_bytes - data_start, alignment), data_start
+        return _sorted(entries, file.n_bytes - data_start, alignment), data_start, header.metadata
     except ValueError as error:
-        raise BadModel(f"{path} is no sound GGUF file: {error}") from error
+        raise BadModel(f"{path} is not a valid GGUF file: {error}") from error
 
 
-def _in_order(entries: dict[str, _Entry], n_data_bytes: int, alignment: int) -> dict[str, _Entry]:
-    """Sort tensors by their place. Raises ValueError unless they fill the file: no overlap, no more than padding."""
+def _sorted(entries: dict[str, _Entry], n_data_bytes: int, alignment: int) -> dict[str, _Entry]:
+    """Sorts tensors by offset. Raises ValueError unless they fill the file without overlaps and gaps beyond padding."""
     entries = dict(sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)))
     end = 0
     for name, entry in entries.items():
@@ -174,26 +176,32 @@ def _in_order(entries: dict[str, _Entry], n_data_bytes: int, alignment: int) -> 
 
 
 class _Header:
-    """Reads the header from its beginning. Raises ValueError for what is wrong, _Ended where bytes are missing."""
+    """Parses a header. Raises ValueError if it is invalid, _Ended if bytes are missing."""
 
     def __init__(self, content: bytes) -> None:
         self._content, self._position = content, 0
+        self.metadata: dict[str, int] = {}  # integers only
 
-    def parse(self) -> tuple[dict[str, _Entry], int, int]:
-        """Returns the entries by name, the alignment, and the header's length without its padding."""
-        if self._take(len(MAGIC)) != MAGIC:
+    @property
+    def n_bytes(self) -> int:
+        """Bytes parsed so far; after `parse`, the header's length without padding."""
+        return self._position
+
+    def parse(self) -> tuple[dict[str, _Entry], int]:
+        """Returns the entries by name, and the alignment."""
+        if self._read(len(MAGIC)) != MAGIC:
             raise ValueError("it does not begin with GGUF")
         version = self._int(4)
         if version != _VERSION:
-            raise ValueError(f"it is of version {version}, only {_VERSION} is read")
+            raise ValueError(f"it has version {version}, only {_VERSION} is supported")
         n_tensors, n_entries = self._int(8), self._int(8)
-        alignment = _DEFAULT_ALIGNMENT
         for _ in range(n_entries):
             key, kind = self._text(), self._int(4)
-            if key == _ALIGNMENT_KEY and kind == _UINT32:
-                alignment = self._int(4)
+            if kind == _UINT32:
+                self.metadata[key] = self._int(4)
             else:
                 self._skip_value(kind)
+        alignment = self.metadata.get(_ALIGNMENT_KEY, _DEFAULT_ALIGNMENT)
         if not 1 <= alignment <= 1 << 16:
             raise ValueError(f"its alignment is {alignment}")
         entries: dict[str, _Entry] = {}
@@ -205,7 +213,7 @@ class _Header:
                 entries[name] = self._entry()
             except ValueError as error:
                 raise ValueError(f"the entry of {name[:80]!r} {error}") from error
-        return entries, alignment, self._position
+        return entries, alignment
 
     def _entry(self) -> _Entry:
         """Raises ValueError with a predicate: "has ..."."""
@@ -215,22 +223,22 @@ class _Header:
         shape = tuple(self._int(8) for _ in range(n_dims))[::-1]
         kind, begin = self._int(4), self._int(8)
         if prod(max(dim, 1) for dim in shape) > _MAX_ELEMENTS:
-            raise ValueError("has an impossible shape")
+            raise ValueError("has an invalid shape")
         if kind not in _NAMES:
-            raise ValueError(f"has the type {kind}; only {', '.join(_NAMES.values())} are read")
+            raise ValueError(f"has the type {kind}; only {', '.join(_NAMES.values())} are supported")
         if kind in _BLOCKS and (len(shape) != 2 or shape[1] % BLOCK):
             raise ValueError(f"has the shape {shape}, which {_NAMES[kind]} cannot hold row by row")
         return _Entry(kind, shape, begin)
 
     def _skip_value(self, kind: int, *, nested: bool = False) -> None:
         if kind in _VALUE_BYTES:
-            self._take(_VALUE_BYTES[kind])
+            self._read(_VALUE_BYTES[kind])
         elif kind == _STRING:
-            self._take(self._int(8))
+            self._read(self._int(8))
         elif kind == _ARRAY and not nested:
             kind, n_values = self._int(4), self._int(8)
             if kind in _VALUE_BYTES:
-                self._take(n_values * _VALUE_BYTES[kind])
+                self._read(n_values * _VALUE_BYTES[kind])
             else:
                 for _ in range(n_values):
                     self._skip_value(kind, nested=True)
@@ -238,15 +246,14 @@ class _Header:
             raise ValueError(f"a value of its metadata has the type {kind}")
 
     def _text(self) -> str:
-        return str(self._take(self._int(8)), "utf-8")
+        return str(self._read(self._int(8)), "utf-8")
 
     def _int(self, n_bytes: int) -> int:
-        return int.from_bytes(self._take(n_bytes), "little")
+        return int.from_bytes(self._read(n_bytes), "little")
 
-    def _take(self, n_bytes: int) -> bytes:
+    def _read(self, n_bytes: int) -> bytes:
         end = self._position + n_bytes
         if end > len(self._content):
             raise _Ended
-        taken = self._content[self._position : end]
-        self._position = end
-        return taken
+        start, self._position = self._position, end
+        return self._content[start:end]

@@ -1,9 +1,9 @@
-"""Models in a repository of the Hugging Face Hub, which has no `model.json`: its listing tells lengths and hashes.
+"""Repositories of the Hugging Face Hub. They have no `model.json`; their listing has the lengths and hashes.
 
     HOST/api/models/REPOSITORY/tree/REVISION     [{"type": "file", "path", "size", "lfs": {"oid": sha256}}, ...]
     HOST/REPOSITORY/resolve/REVISION/PATH        a file
 
-Source: huggingface/huggingface.js packages/hub/src/lib/list-files.ts. Files that are not in LFS have no sha256 there.
+Source: huggingface/huggingface.js packages/hub/src/lib/list-files.ts. Only files in LFS have a sha256 there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HOST = "https://huggingface.co"
 
 @dataclass(frozen=True)
 class HubRepository:
-    """host: the hub's address, without a slash at its end. name: "owner/name"."""
+    """host: the Hub's URL without a trailing slash. name: "owner/name"."""
 
     host: str
     name: str
@@ -34,7 +34,7 @@ class HubRepository:
 
     @property
     def page_url(self) -> str:
-        """What a person may open."""
+        """URL of the repository's web page."""
         return f"{self.host}/{quote(self.name)}"
 
     def file_url(self, path: str) -> str:
@@ -42,10 +42,10 @@ class HubRepository:
 
 
 def describe_files(listing: BytesLike, wanted: Iterable[tuple[str, Role]]) -> tuple[ModelFile, ...]:
-    """Look files up in the listing of a repository.
+    """Looks up files in the listing of a repository.
 
-    listing: the JSON that its `listing_url` answers with. wanted: path and role of each.
-    Raises BadModel when it is no listing, or lacks one of the files.
+    listing: the JSON response of its `listing_url`. wanted: path and role of each file.
+    Raises BadModel if it is not a listing or lacks one of the files.
     """
     try:
         entries = {entry["path"]: entry for entry in json.loads(str(listing, "utf-8"))}

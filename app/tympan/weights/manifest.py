@@ -1,10 +1,10 @@
-"""`model.json`, the table of contents of a model directory.
+"""`model.json`, the manifest of a model directory.
 
     {"format": "tympan/1", "name": "demo", "title": ..., "languages": ["en"], "licence": ..., "source": ...,
      "notes": ..., "config": {the official config.json}, "mimi_config": {the official Mimi config},
      "files": [{"path": "lm-00001.safetensors", "role": "lm", "bytes": 123, "sha256": ...}, ...]}
 
-Everything in it is checked here, once; whoever holds a `Manifest` may trust it.
+Parsing validates every field, so code that receives a `Manifest` does not check it again.
 """
 
 from __future__ import annotations
@@ -18,45 +18,41 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 
 from tympan.config import LMConfig, MimiConfig
 from tympan.errors import BadModel
+from tympan.weights.info import ModelInfo
 
 MANIFEST_NAME = "model.json"
 FORMAT = "tympan/1"
 
 Role: TypeAlias = Literal["lm", "mimi", "tokenizer"]
 
-# Segments that begin with a letter or a digit: no "..", no absolute path, nothing a URL would read differently.
+# Segments that begin with a letter or a digit: no "..", no absolute path, no character that has a meaning in a URL.
 _PATH = re.compile(r"[A-Za-z0-9][\w.@-]*(/[A-Za-z0-9][\w.@-]*)*", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """One file of a model directory."""
+    """One file of a model directory. Raises BadModel for an invalid path, role, length or hash."""
 
-    path: str  # relative to the directory, never outside of it
+    path: str  # relative to the directory, never outside it
     role: Role
     n_bytes: int
-    sha256: str  # 64 hexadecimal digits; empty where nobody has published it, which `model.json` may not do
+    sha256: str  # 64 hexadecimal digits; empty if the Hub publishes no hash. `model.json` must always have one
 
     def __post_init__(self) -> None:
         if not _PATH.fullmatch(self.path):
-            raise BadModel(f"{MANIFEST_NAME} names the file {self.path!r}, which is no path inside the model")
+            raise BadModel(f"{MANIFEST_NAME} names the file {self.path!r}, which is not a path inside the model")
         if self.role not in get_args(Role):
             raise BadModel(f"{self.path} has the unknown role {self.role!r}")
         if self.n_bytes < 1 or not (self.sha256 == "" or _SHA256.fullmatch(self.sha256)):
-            raise BadModel(f"{MANIFEST_NAME} gives {self.path} an impossible length or sha256")
+            raise BadModel(f"{MANIFEST_NAME} gives {self.path} an invalid length or sha256")
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """What a model is, and which files it is made of."""
+@dataclass(frozen=True, kw_only=True)
+class Manifest(ModelInfo):
+    """A model's metadata, its configs and its files."""
 
     name: str  # its id in a catalogue
-    title: str
-    languages: tuple[str, ...]  # as in HTML's lang: "en", "fr"
-    licence: str
-    source: str  # where the weights come from
-    notes: str  # what it can and cannot do, said honestly; may be empty
     config_json: Mapping[str, Any]  # the official config.json
     mimi_config_json: Mapping[str, Any]  # the official Mimi config
     files: tuple[ModelFile, ...]
@@ -71,23 +67,23 @@ class Manifest:
                 raise BadModel(f"{MANIFEST_NAME} names {n_files} files with the role {role!r}")
         n_bins, card = self.mimi_config.n_bins, self.lm_config.card
         if n_bins != card:
-            raise BadModel(f"Mimi has {n_bins} codes a codebook, the transformer knows {card}")
+            raise BadModel(f"Mimi has {n_bins} codes per codebook, the transformer expects {card}")
 
     @classmethod
     def parse(cls, text: bytes | bytearray | memoryview) -> Manifest:
-        """Read the bytes of a `model.json`. Raises BadModel with what is wrong with them."""
+        """Parses the bytes of a `model.json`. Raises BadModel with the first problem found."""
         try:
             value = json.loads(str(text, "utf-8"))
         except (ValueError, RecursionError) as error:
             raise BadModel(f"{MANIFEST_NAME} is not JSON ({error})") from error
         if not isinstance(value, dict) or value.get("format") != FORMAT:
-            raise BadModel(f"{MANIFEST_NAME} is not of the format {FORMAT!r}")
-        if not all(file.get("sha256") for file in _all(value, "files", dict)):
-            raise BadModel(f"{MANIFEST_NAME} gives a file no sha256")
+            raise BadModel(f"{MANIFEST_NAME} does not have the format {FORMAT!r}")
+        if not all(file.get("sha256") for file in _list_of(value, "files", dict)):
+            raise BadModel(f"{MANIFEST_NAME} has a file without sha256")
         return cls(
             name=_get(value, "name", str),
             title=_get(value, "title", str),
-            languages=tuple(_all(value, "languages", str)),
+            languages=tuple(_list_of(value, "languages", str)),
             licence=_get(value, "licence", str),
             source=_get(value, "source", str),
             notes=_get(value, "notes", str) if "notes" in value else "",
@@ -100,20 +96,16 @@ class Manifest:
                     n_bytes=_get(file, "bytes", int),
                     sha256=_get(file, "sha256", str),
                 )
-                for file in _all(value, "files", dict)
+                for file in _list_of(value, "files", dict)
             ),
         )
 
     def serialize(self) -> str:
-        """The text of the `model.json` that parses to this manifest."""
+        """Returns the text of a `model.json` that parses to an equal manifest."""
         value = {
             "format": FORMAT,
             "name": self.name,
-            "title": self.title,
-            "languages": list(self.languages),
-            "licence": self.licence,
-            "source": self.source,
-            "notes": self.notes,
+            **self.to_json(),
             "config": dict(self.config_json),
             "mimi_config": dict(self.mimi_config_json),
             "files": [
@@ -125,16 +117,17 @@ class Manifest:
 
     @cached_property
     def lm_config(self) -> LMConfig:
-        """The transformer's numbers."""
+        """The transformer's config."""
         return LMConfig.from_json(self.config_json)
 
     @cached_property
     def mimi_config(self) -> MimiConfig:
-        """The Mimi encoder's numbers, with as many codebooks as the transformer listens to."""
+        """The Mimi encoder's config, with as many codebooks as the transformer uses."""
         return MimiConfig.from_json(self.mimi_config_json, self.lm_config.n_codebooks)
 
     @property
     def n_bytes(self) -> int:
+        """Total size of the files."""
         return sum(file.n_bytes for file in self.files)
 
     def files_of(self, role: Role) -> tuple[ModelFile, ...]:
@@ -147,11 +140,11 @@ def _get(value: dict[str, Any], key: str, kind: type) -> Any:
     return value[key]
 
 
-def _all(value: dict[str, Any], key: str, kind: type) -> list[Any]:
+def _list_of(value: dict[str, Any], key: str, kind: type) -> list[Any]:
     items = _get(value, key, list)
     if any(type(item) is not kind for item in items):
-        raise BadModel(f"{MANIFEST_NAME} has {key!r} that are not each {_KINDS[kind]}")
+        raise BadModel(f"{MANIFEST_NAME} has an item in {key!r} that is not {_KINDS[kind]}")
     return cast(list[Any], items)
 
 
-_KINDS = {str: "a text", int: "a whole number", dict: "an object", list: "a list"}
+_KINDS = {str: "a string", int: "an integer", dict: "an object", list: "a list"}

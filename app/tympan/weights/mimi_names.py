@@ -1,13 +1,13 @@
-"""Finds Mimi's encoder in a checkpoint, whatever names and row order it was published with.
+"""Finds the tensors of Mimi's encoder in a checkpoint with any of the published naming schemes and row orders.
 
-Three spellings of one set of tensors are read, and turned into the first:
+Three schemes are read and converted to the first:
 
     official   encoder_transformer.transformer.layers.0.self_attn.in_proj_weight
     PyTorch    encoder_transformer.transformer.layers.0.self_attn.in_projs.0.weight
     HF         encoder_transformer.layers.0.self_attn.{q,k,v}_proj.weight
 
-HF, the layout of Hugging Face's *transformers*, also reorders the rows of q and k, because it rotates the two halves of
-a head against each other and not neighbouring pairs. Reading it without undoing that gives wrong codes, in silence.
+HF, the layout of Hugging Face's *transformers*, also reorders the rows of q and k, because its RoPE rotates the two
+halves of a head and not neighbouring pairs. Without undoing this, the encoder silently produces wrong codes.
 Sources: kyutai-labs/moshi@e6a55d2 moshi/modules/{seanet,transformer}.py;
 huggingface/transformers@15ea02a src/transformers/models/mimi/convert_mimi_checkpoint_to_pytorch.py.
 """
@@ -23,7 +23,7 @@ from tympan.config import MimiConfig
 from tympan.errors import BadModel
 from tympan.weights.safetensors import Tensor
 
-_HF_MARK = "encoder_transformer.layers.0.self_attn.q_proj.weight"
+_HF_PREFIX = "encoder_transformer.layers."  # no official name begins with it
 
 # Official part -> HF part, applied in this order.
 _HF_PARTS = (
@@ -47,17 +47,16 @@ _HF_PARTS = (
 
 
 class EncoderTensors(Mapping[str, Tensor]):
-    """What the encoder needs, under the official names: no decoder, and no codebook beyond `config.n_codebooks`.
+    """The encoder's tensors under the official names, without the decoder and codebooks beyond `config.n_codebooks`.
 
-    Each tensor is read when it is asked for, in the dtype it was stored in, so that a large checkpoint is never
-    decoded whole.
+    Each tensor is read on access, in its stored dtype, so that a large checkpoint is never in memory as a whole.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], config: MimiConfig) -> None:
-        """tensors: a checkpoint in any of the three spellings. Raises BadModel when one is missing."""
+        """tensors: a checkpoint in any of the three schemes. Raises BadModel if a tensor is missing."""
         self._tensors, self._n_heads = tensors, config.transformer.n_heads
-        is_hf = _HF_MARK in tensors
-        self._published = {  # official name -> the names it is made of
+        is_hf = any(name.startswith(_HF_PREFIX) for name in tensors)
+        self._published = {  # official name -> names in the checkpoint
             name: _hf_names(name) if is_hf else (_published_name(tensors, name),) for name in encoder_names(config)
         }
         for name in chain.from_iterable(self._published.values()):
@@ -71,7 +70,7 @@ class EncoderTensors(Mapping[str, Tensor]):
         q, k, v = parts
         return np.concatenate([_interleave(q, self._n_heads), _interleave(k, self._n_heads), v])
 
-    def __contains__(self, name: object) -> bool:  # Mapping's own would read the tensor
+    def __contains__(self, name: object) -> bool:  # Mapping's default would read the tensor
         return name in self._published
 
     def __iter__(self) -> Iterator[str]:
@@ -82,7 +81,7 @@ class EncoderTensors(Mapping[str, Tensor]):
 
 
 def encoder_names(config: MimiConfig) -> Iterator[str]:
-    """The official names of the encoder's tensors, in the order in which the audio meets them."""
+    """The official names of the encoder's tensors, in the order of the data flow."""
     yield from _conv("encoder.model.0.conv")
     last = 2 + 3 * len(config.ratios)  # a stage is three layers: the block, ELU, the strided conv
     for block in range(1, last - 1, 3):
@@ -115,13 +114,13 @@ def _residual_quantizer(name: str, n_codebooks: int) -> Iterator[str]:
 
 
 def _published_name(tensors: Mapping[str, Tensor], name: str) -> str:
-    """`name`, or PyTorch's own spelling of it where the checkpoint has that one."""
+    """`name`, or its PyTorch alias if the checkpoint has that."""
     alias = name.replace("in_proj_weight", "in_projs.0.weight").replace("out_proj.", "out_projs.0.")
     return alias if alias in tensors else name
 
 
 def _hf_names(name: str) -> tuple[str, ...]:
-    """The HF tensor of an official name, or the three that `in_proj_weight` is made of."""
+    """The HF name of an official tensor; the three names that `in_proj_weight` is concatenated from."""
     for official, hf in _HF_PARTS:
         name = name.replace(official, hf)
     if name.endswith("in_proj_weight"):
@@ -130,7 +129,7 @@ def _hf_names(name: str) -> tuple[str, ...]:
 
 
 def _interleave(half_split: Tensor, n_heads: int) -> Tensor:
-    """Undo HF's row order. half_split: (d, d), row j * D/2 + i of a head; returns it as row 2i + j, j in {0, 1}."""
+    """Undoes HF's row order. half_split: (d, d); row j * D/2 + i of a head becomes row 2i + j, j in {0, 1}."""
     d = half_split.shape[0]
     if d % (2 * n_heads):
         raise BadModel(f"a projection of {d} rows cannot be split into {n_heads} rotary heads")

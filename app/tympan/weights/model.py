@@ -1,4 +1,4 @@
-"""Reads a model from wherever it is, and believes no byte that nobody vouches for."""
+"""Loads a model from a `Source` and verifies the size and SHA-256 of every file that has a published hash."""
 
 from __future__ import annotations
 
@@ -11,54 +11,51 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tympan.config import LMConfig
 from tympan.errors import BadModel, CorruptFile, UnknownModel
 from tympan.weights import gguf
 from tympan.weights.file import File, InMemory
 from tympan.weights.gguf import GgufFile
 from tympan.weights.manifest import MANIFEST_NAME, Manifest, ModelFile, Role
 from tympan.weights.mimi_names import EncoderTensors
-from tympan.weights.progress import Progress
+from tympan.weights.progress import Progress, ignore_progress
 from tympan.weights.safetensors import SafetensorsFile, Tensor
 
 
 class Source(Protocol):
-    """Where a model is: a folder, or an address on the web."""
+    """Where a model is stored: a folder, or a URL."""
 
     async def manifest(self) -> Manifest:
-        """What the model is made of. Raises UnknownModel where there is none, another ModelError where it is bad."""
+        """Returns the manifest. Raises UnknownModel if there is no model, another ModelError if the manifest is bad."""
         ...
 
     async def open(self, file: ModelFile, progress: Progress) -> File:
-        """One of its files, whole and checked.
+        """Opens one of its files, complete and verified.
 
-        progress: told of its bytes as they come. Raises CorruptFile, or another ModelError where it cannot be had.
+        progress: counts the bytes. Raises CorruptFile, or another ModelError if the file is not available.
         """
         ...
 
-    def let_go(self) -> None:
-        """The model has been read; little will be read again."""
+    def release(self) -> None:
+        """Releases exclusive file handles once the model has been read; later reads still work, but slower."""
         ...
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A model's files, checked. Each tensor is read when it is asked for, in the dtype it is stored in."""
+    """A model's verified files. Each tensor is read on access, in its stored dtype."""
 
     manifest: Manifest
-    lm: Mapping[str, Tensor]  # official names; a matrix W in Q4 is the pair W.q4, W.scale
-    mimi: Mapping[str, Tensor]  # the encoder alone, official names
+    lm: Mapping[str, Tensor]  # official names; a Q4 matrix W is the pair W.q4, W.scale
+    mimi: Mapping[str, Tensor]  # the encoder only, official names
     tokenizer: bytes  # a SentencePiece model
 
 
-def quiet(progress: Progress) -> None:
-    """Report to nobody."""
+async def read_model(source: Source, on_progress: Callable[[Progress], None] = ignore_progress) -> ModelFiles:
+    """Opens and verifies all files of a model.
 
-
-async def read_model(source: Source, on_progress: Callable[[Progress], None] = quiet) -> ModelFiles:
-    """Fetch and check all files of a model.
-
-    on_progress: called as the files come, and later as tensors are read from them.
-    Raises BadModel, CorruptFile with the name of the file, and what `source` raises.
+    on_progress: called while files are downloaded, and later while tensors are read from them.
+    Raises BadModel, CorruptFile with the file's name, and the errors of `source`.
     """
     manifest = await source.manifest()
     progress = Progress("download", manifest.n_bytes, on_progress)
@@ -69,12 +66,15 @@ async def read_model(source: Source, on_progress: Callable[[Progress], None] = q
 
     progress = Progress("prepare", manifest.n_bytes, on_progress)
     [(_, tokenizer)] = files["tokenizer"]
-    mimi, lm = (_Merged([(path, _Counted(file, progress)) for path, file in files[role]]) for role in ("mimi", "lm"))
+    mimi, lm = (
+        _MergedTensors([(path, _CountingFile(file, progress)) for path, file in files[role]]) for role in ("mimi", "lm")
+    )
+    lm.check_metadata(manifest.lm_config)
     return ModelFiles(manifest, lm, EncoderTensors(mimi, manifest.mimi_config), _content(tokenizer))
 
 
 def open_tensors(file: File, path: str) -> SafetensorsFile | GgufFile:
-    """The tensors of a file of either format. path: its name in messages. Raises BadModel when it is of none."""
+    """Opens a safetensors or GGUF file. path: its name in messages. Raises BadModel if it is neither."""
     is_gguf = file.n_bytes >= len(gguf.MAGIC) and file.read(0, len(gguf.MAGIC)).tobytes() == gguf.MAGIC
     return GgufFile(file, path) if is_gguf else SafetensorsFile(file, path)
 
@@ -83,17 +83,27 @@ def _content(file: File) -> bytes:
     return file.read(0, file.n_bytes).tobytes()
 
 
-class _Merged(Mapping[str, Tensor]):
-    """The tensors of several files. Raises BadModel when two hold one of the same name."""
+class _MergedTensors(Mapping[str, Tensor]):
+    """The tensors of several files. Raises BadModel if two files contain the same tensor."""
 
     def __init__(self, files: Sequence[tuple[str, File]]) -> None:
         self._tensors: dict[str, SafetensorsFile | GgufFile] = {}
+        self._files: dict[str, SafetensorsFile | GgufFile] = {}
         for path, file in files:
-            tensors = open_tensors(file, path)
+            tensors = self._files[path] = open_tensors(file, path)
             for name in tensors:
                 if name in self._tensors:
-                    raise BadModel(f"the tensor {name} is in {path} and in a file before it")
+                    raise BadModel(f"the tensor {name} is in {path} and in an earlier file")
                 self._tensors[name] = tensors
+
+    def check_metadata(self, config: LMConfig) -> None:
+        """Raises BadModel if a GGUF file's metadata contradicts the config, which would silently drop layers."""
+        expected = {"block_count": config.transformer.n_layers, "embedding_length": config.transformer.d}
+        for path, tensors in self._files.items():
+            for key, value in tensors.metadata.items() if isinstance(tensors, GgufFile) else ():
+                _, _, field = key.rpartition(".")
+                if value != expected.get(field, value):
+                    raise BadModel(f"{path} says {key} = {value}, the config says {expected[field]}")
 
     def __getitem__(self, name: str) -> Tensor:
         return self._tensors[name][name]
@@ -101,7 +111,7 @@ class _Merged(Mapping[str, Tensor]):
     def shape(self, name: str) -> tuple[int, ...]:
         return self._tensors[name].shape(name)
 
-    def __contains__(self, name: object) -> bool:  # Mapping's own would read the tensor
+    def __contains__(self, name: object) -> bool:  # Mapping's default would read the tensor
         return name in self._tensors
 
     def __iter__(self) -> Iterator[str]:
@@ -111,8 +121,8 @@ class _Merged(Mapping[str, Tensor]):
         return len(self._tensors)
 
 
-class _Counted:
-    """A `File` that reports what is read of it."""
+class _CountingFile:
+    """A `File` that counts the bytes read from it."""
 
     def __init__(self, file: File, progress: Progress) -> None:
         self._file, self._progress = file, progress
@@ -128,20 +138,20 @@ class _Counted:
 
 
 class Folder:
-    """A model directory on this machine; a `Source`."""
+    """A local model directory; a `Source`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     async def manifest(self) -> Manifest:
-        """Read `model.json`, as `Source` says."""
+        """Reads `model.json`. See `Source.manifest`."""
         try:
             return Manifest.parse((self.folder / MANIFEST_NAME).read_bytes())
         except OSError as error:
             raise UnknownModel(str(self.folder)) from error
 
     async def open(self, file: ModelFile, progress: Progress) -> File:
-        """Map one file into memory and check it, as `Source` says."""
+        """Maps one file into memory and verifies it. See `Source.open`."""
         try:
             stored = InMemory.mapped(self.folder / file.path)
         except FileNotFoundError as error:
@@ -155,5 +165,5 @@ class Folder:
         progress.add(file.n_bytes)
         return stored
 
-    def let_go(self) -> None:
-        """Nothing is held."""
+    def release(self) -> None:
+        """Does nothing: a folder needs no exclusive handles."""

@@ -1,4 +1,4 @@
-"""Q8: blocks of 32 weights in 8 bits. The one definition of the layout.
+"""Q8: blocks of 32 weights with 8 bits each. Defines the layout.
 
     value[j] = scale * q8[j]        q8 -127 .. 127, in the order of the elements
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tympan.arrays import Float32
-from tympan.weights.blocks import BLOCK, BlockMatrix, StoredBlocks, in_blocks
+from tympan.weights.blocks import BLOCK, BlockMatrix, LazyBlockMatrix, split_into_blocks
 
 LARGEST = 127
 
@@ -29,19 +29,19 @@ class Q8Matrix(BlockMatrix):
         return blocks.astype(np.float32)
 
 
-class StoredQ8Matrix(StoredBlocks, Q8Matrix):
-    """A matrix of Q8 blocks in a file."""
+class LazyQ8Matrix(LazyBlockMatrix, Q8Matrix):
+    """A matrix of Q8 blocks that is read from a file on access."""
 
 
 def quantize(matrix: Float32) -> Q8Matrix:
-    """Round a matrix to Q8, block by block along its rows.
+    """Quantizes a matrix to Q8, block by block along its rows.
 
-    matrix: float32 (n, k); where k is no multiple of 32 the last block is filled with zeros.
-    Returns the same matrix, each value within half a scale of what it was, or within 2^-18 where that is more.
-    Raises BadModel when a value is not finite, or so large that its scale has no float16.
+    matrix: float32 (n, k); if k is not a multiple of 32, the last block is padded with zeros.
+    Returns a matrix in which each value differs by at most half a scale or 2^-18, whichever is larger.
+    Raises BadModel if a value is not finite, or so large that its scale exceeds float16.
     """
-    blocks = in_blocks(matrix)
-    with np.errstate(over="ignore", invalid="ignore"):  # Q8Matrix refuses what is not finite
+    blocks = split_into_blocks(matrix)
+    with np.errstate(over="ignore", invalid="ignore"):  # Q8Matrix rejects non-finite scales
         scale = (np.abs(blocks).max(axis=-1) / np.float32(LARGEST)).astype(np.float16)
         exact = scale.astype(np.float32)[..., None]
         steps = np.divide(blocks, exact, out=np.zeros_like(blocks), where=np.isfinite(exact) & (exact != 0))

@@ -1,11 +1,11 @@
-"""Reads safetensors files, each tensor when it is asked for: of bytes in memory the arrays are views.
+"""Reads safetensors files, each tensor on access. For files in memory the arrays are views.
 
     8 bytes     n, little endian
     n bytes     JSON: name -> {"dtype", "shape", "data_offsets": [begin, end]}, and "__metadata__"
     the rest    the tensors one after the other, without gaps
 
-Source: huggingface/safetensors README.md, Format. Written here because the page has no wheel of that package, and
-because a file from anywhere may say anything in its header.
+Source: huggingface/safetensors README.md, Format. Implemented here because that package has no
+Pyodide wheel, and because headers of files from unknown sources must be validated.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tympan.errors import BadModel
-from tympan.weights.file import BytesLike, File, InMemory, StoredTensor
+from tympan.weights.file import BytesLike, File, InMemory, TensorInfo
 
 Tensor: TypeAlias = NDArray[np.generic]
 
 _LENGTH_BYTES = 8
 _MAX_HEADER_BYTES = 100_000_000
 _MAX_DIMS = 8
-_MAX_ELEMENTS = 2**31 - 1  # what the page, a 32-bit machine, can address
+_MAX_ELEMENTS = 2**31 - 1  # the limit of WebAssembly's 32-bit addresses
 
 _DTYPES = {
     "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
@@ -44,13 +44,13 @@ class _Entry:
 
 
 class SafetensorsFile(Mapping[str, Tensor]):
-    """The tensors of one file by name, each read when it is asked for, and not kept.
+    """The tensors of one file by name, each read on access and not cached.
 
-    F32, F16 and the integers come as the file's own bytes, BF16 as a float32 copy with the same values.
+    F32, F16 and integers are views of the file's bytes; BF16 is converted to float32, which is exact.
     """
 
     def __init__(self, file: File, path: str) -> None:
-        """path: the file's name in messages. Raises BadModel when its header is not sound."""
+        """path: the file's name in messages. Raises BadModel if its header is invalid."""
         self._file = file
         self._entries, self._data_start = _parse_header(file, path)
 
@@ -65,12 +65,12 @@ class SafetensorsFile(Mapping[str, Tensor]):
     def shape(self, name: str) -> tuple[int, ...]:
         return self._entries[name].shape
 
-    def stored(self) -> Iterator[StoredTensor]:
-        """What the header says, in the order of the data."""
+    def tensor_infos(self) -> Iterator[TensorInfo]:
+        """The entries of the header, in the order of the data."""
         for name, entry in self._entries.items():
-            yield StoredTensor(name, entry.dtype, entry.shape, entry.end - entry.begin)
+            yield TensorInfo(name, entry.dtype, entry.shape, entry.end - entry.begin)
 
-    def __contains__(self, name: object) -> bool:  # Mapping's own would decode the tensor
+    def __contains__(self, name: object) -> bool:  # Mapping's default would decode the tensor
         return name in self._entries
 
     def __iter__(self) -> Iterator[str]:
@@ -81,18 +81,18 @@ class SafetensorsFile(Mapping[str, Tensor]):
 
 
 def read(buffer: BytesLike, path: str) -> dict[str, Tensor]:
-    """All tensors of a file, as `SafetensorsFile` decodes them.
+    """Reads all tensors of a file, as `SafetensorsFile` decodes them.
 
-    buffer: the whole file. path: its name in messages. Raises BadModel when its header is not sound.
+    buffer: the whole file. path: its name in messages. Raises BadModel if its header is invalid.
     """
     return dict(SafetensorsFile(InMemory(buffer), path))
 
 
 def _parse_header(file: File, path: str) -> tuple[dict[str, _Entry], int]:
-    """Returns the entries in the order of their data, and where the data begins. Raises BadModel."""
+    """Returns the entries in the order of their data, and the offset of the data. Raises BadModel."""
 
     def refuse(reason: str) -> NoReturn:
-        raise BadModel(f"{path} is no sound safetensors file: {reason}")
+        raise BadModel(f"{path} is not a valid safetensors file: {reason}")
 
     if file.n_bytes < _LENGTH_BYTES:
         refuse(f"it is {file.n_bytes} bytes long")
@@ -102,7 +102,7 @@ def _parse_header(file: File, path: str) -> tuple[dict[str, _Entry], int]:
         refuse(f"its header of {n_header_bytes} bytes does not fit into {file.n_bytes}")
     try:
         text = str(file.read(_LENGTH_BYTES, n_header_bytes).data, "utf-8")
-        header = json.loads(text, object_pairs_hook=_without_repeats)
+        header = json.loads(text, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
         refuse(f"its header is not JSON ({error})")
     if not isinstance(header, dict):
@@ -122,19 +122,19 @@ def _parse_header(file: File, path: str) -> tuple[dict[str, _Entry], int]:
             refuse(f"{name[:80]!r} begins at byte {entry.begin}, the tensor before it ends at {end}")
         end = entry.end
     if data_start + end != file.n_bytes:
-        refuse(f"its header tells of {data_start + end} bytes, it has {file.n_bytes}")
+        refuse(f"its header describes {data_start + end} bytes, it has {file.n_bytes}")
     return entries, data_start
 
 
 def _entry(value: Any) -> _Entry:
-    """Check one tensor's entry. Raises ValueError with a predicate: "has ..."."""
+    """Validates one tensor's entry. Raises ValueError with a predicate: "has ..."."""
     if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "data_offsets"}:
         raise ValueError("has other keys than dtype, shape and data_offsets")
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise ValueError(f"has the unknown dtype {str(dtype)[:20]!r}")
     if not _are_sizes(shape) or len(shape) > _MAX_DIMS or prod(max(dim, 1) for dim in shape) > _MAX_ELEMENTS:
-        raise ValueError("has an impossible shape")
+        raise ValueError("has an invalid shape")
     if not _are_sizes(offsets) or len(offsets) != 2:
         raise ValueError("has data_offsets that are not two positions")
     begin, end = offsets
@@ -148,7 +148,7 @@ def _are_sizes(values: Any) -> bool:
     return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     unique = dict(pairs)
     if len(unique) != len(pairs):
         raise ValueError("a key appears twice")

@@ -1,157 +1,148 @@
-"""Models on the web: in a directory at any address, or in a repository of the Hub; and what loading one would mean."""
+"""Models on the web, in a directory or in a repository of the Hub, and what to tell a person before downloading one."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from tympan.errors import BadModel, CorruptFile, UnknownModel
 from tympan.weights.catalogue import Catalogue, HubModel, directory_url, is_url
 from tympan.weights.download import Downloader
 from tympan.weights.file import File
+from tympan.weights.info import ModelInfo
 from tympan.weights.manifest import MANIFEST_NAME, Manifest, ModelFile
 from tympan.weights.progress import Progress
 
-ASK_ABOVE_BYTES = 50_000_000  # more is never downloaded unasked
+ASK_ABOVE_BYTES = 50_000_000  # larger downloads need consent
 
 
 @dataclass(frozen=True)
 class Offer:
-    """What a person should know of a model before it is downloaded."""
+    """What a person should know about a model before it is downloaded."""
 
-    title: str
-    languages: tuple[str, ...]
-    licence: str
-    source: str  # whose work it is
-    notes: str
+    info: ModelInfo
     n_bytes: int
-    missing_bytes: int  # of these, what would have to be downloaded
-    host: str  # where from
+    missing_bytes: int  # not stored yet, so to be downloaded
+    host: str  # where the files come from
 
     def must_ask(self, page_url: str) -> bool:
-        """Whether to download only after a click: much of it, or anything from another site."""
+        """Whether the download needs a click: more than 50 MB, or anything from another site."""
         is_foreign = urlsplit(page_url).netloc != self.host
         return self.missing_bytes > (0 if is_foreign else ASK_ABOVE_BYTES)
 
+    def to_json(self) -> dict[str, Any]:
+        """The offer as the page receives it, without `must_ask`, which depends on the page's URL."""
+        sizes = {"bytes": self.n_bytes, "missing": self.missing_bytes, "host": self.host}
+        return self.info.to_json() | sizes
+
 
 class Directory:
-    """A model directory at an address; a `Source`."""
+    """A model directory at a URL; a `Source`."""
 
     def __init__(self, url: str, downloader: Downloader) -> None:
-        """url: absolute, of the directory, with or without the slash at its end."""
+        """url: absolute URL of the directory, with or without a trailing slash."""
         self.url = url.rstrip("/") + "/"
         self._downloader = downloader
 
     @property
     def host(self) -> str:
-        """Which site its files come from."""
+        """The host that its files come from."""
         return urlsplit(self.url).netloc
 
     async def manifest(self) -> Manifest:
-        """Download `model.json`, as `Source` says."""
+        """Downloads `model.json`. See `Source.manifest`."""
         return Manifest.parse(await self._downloader.text(self.url + MANIFEST_NAME, missing=UnknownModel(self.url)))
 
     async def offer(self) -> Offer:
-        """What loading it would mean. Raises what `manifest` raises."""
-        manifest = await self.manifest()
-        missing = [file.n_bytes for file in manifest.files if not await self._downloader.has(self._url(file), file)]
-        return _offer(manifest, sum(missing), self.host)
+        """Describes the model and its download. Raises the errors of `manifest`."""
+        return await _offer(await self.manifest(), self)
 
     async def open(self, file: ModelFile, progress: Progress) -> File:
-        """Download one file, as `Source` says."""
-        return await self._downloader.file(self._url(file), file, progress)
+        """Downloads one file. See `Source.open`."""
+        return await self._downloader.file(self.file_url(file), file, progress)
 
-    def let_go(self) -> None:
-        """Let go of the files, as `Source` says."""
-        self._downloader.store.let_go()
+    async def is_stored(self, file: ModelFile) -> bool:
+        """Whether the complete file is in the store."""
+        return await self._downloader.has(self.file_url(file), file)
 
-    def _url(self, file: ModelFile) -> str:
+    def release(self) -> None:
+        """Closes the open files. See `Source.release`."""
+        self._downloader.store.release()
+
+    def file_url(self, file: ModelFile) -> str:
         return self.url + file.path
 
 
 class Hub:
-    """A model of the Hub; a `Source`. The repository's listing is kept, so that a stored model needs no network."""
+    """A model of the Hub; a `Source`. The repository's listing is stored, so that a stored model loads offline."""
 
     def __init__(self, model: HubModel, downloader: Downloader) -> None:
         self._model, self._downloader = model, downloader
-        self._note = hashlib.sha256(model.repository.listing_url.encode()).hexdigest()
+        self._listing_key = hashlib.sha256(model.repository.listing_url.encode()).hexdigest()
 
     @property
     def host(self) -> str:
-        """Which site its files come from."""
+        """The host that its files come from."""
         return urlsplit(self._model.repository.host).netloc
 
     async def manifest(self) -> Manifest:
-        """Take the listing from the store, or else from the network, as `Source` says."""
-        known = await self._known_manifest()
-        if known is not None:
-            return known
+        """Builds the manifest from the stored listing, or else downloads the listing. See `Source.manifest`."""
+        stored = await self._stored_manifest()
+        if stored is not None:
+            return stored
         listing = await self._downloader.text(self._model.repository.listing_url)
         manifest = self._model.manifest(listing)
-        await self._downloader.set_note(self._note, listing)
+        await self._downloader.store_text(self._listing_key, listing)
         return manifest
 
     async def offer(self) -> Offer:
-        """What loading it would mean; nothing is asked of the network."""
-        known = await self._known_manifest()
-        if known is None:
-            about = self._model.about
-            return Offer(
-                title=about["title"],
-                languages=tuple(about["languages"]),
-                licence=about["licence"],
-                source=about["attribution"],
-                notes=about["notes"],
-                n_bytes=about["bytes"],
-                missing_bytes=about["bytes"],
-                host=self.host,
-            )
-        missing = [file.n_bytes for file in known.files if not await self._downloader.has(self._url(file), file)]
-        return _offer(known, sum(missing), self.host)
+        """Describes the model and its download without any request to the Hub."""
+        stored = await self._stored_manifest()
+        if stored is None:
+            n_bytes = self._model.n_bytes
+            return Offer(self._model.info, n_bytes, missing_bytes=n_bytes, host=self.host)
+        return await _offer(stored, self)
 
     async def open(self, file: ModelFile, progress: Progress) -> File:
-        """Download one file, as `Source` says."""
+        """Downloads one file. See `Source.open`."""
         try:
-            return await self._downloader.file(self._url(file), file, progress)
+            return await self._downloader.file(self.file_url(file), file, progress)
         except CorruptFile:
-            await self._downloader.set_note(self._note, b"")  # the repository may have changed since
+            await self._downloader.store_text(self._listing_key, b"")  # the repository may have changed since
             raise
 
-    def let_go(self) -> None:
-        """Let go of the files, as `Source` says."""
-        self._downloader.store.let_go()
+    async def is_stored(self, file: ModelFile) -> bool:
+        """Whether the complete file is in the store."""
+        return await self._downloader.has(self.file_url(file), file)
 
-    async def _known_manifest(self) -> Manifest | None:
-        """What an earlier visit learnt."""
-        listing = await self._downloader.store.note(self._note)
+    def release(self) -> None:
+        """Closes the open files. See `Source.release`."""
+        self._downloader.store.release()
+
+    async def _stored_manifest(self) -> Manifest | None:
+        """The manifest according to the listing of an earlier visit."""
+        listing = await self._downloader.store.read_text(self._listing_key)
         try:
             return self._model.manifest(listing) if listing else None
         except BadModel:
             return None
 
-    def _url(self, file: ModelFile) -> str:
+    def file_url(self, file: ModelFile) -> str:
         return self._model.repository.file_url(file.path)
 
 
-def _offer(manifest: Manifest, missing_bytes: int, host: str) -> Offer:
-    return Offer(
-        title=manifest.title,
-        languages=manifest.languages,
-        licence=manifest.licence,
-        source=manifest.source,
-        notes=manifest.notes,
-        n_bytes=manifest.n_bytes,
-        missing_bytes=missing_bytes,
-        host=host,
-    )
+async def _offer(manifest: Manifest, source: Directory | Hub) -> Offer:
+    missing = [file.n_bytes for file in manifest.files if not await source.is_stored(file)]
+    return Offer(manifest, manifest.n_bytes, missing_bytes=sum(missing), host=source.host)
 
 
 async def resolve(model: str, page_url: str, catalogue_url: str, downloader: Downloader) -> Directory | Hub:
-    """Find the model that `?model=` names.
+    """Finds the model that `?model=` names.
 
-    model: an id of the catalogue, empty for its first model, or the address of a model directory.
-    page_url: what a relative address is relative to. Raises UnknownModel, or what downloading the catalogue raises.
+    model: an id of the catalogue, empty for its first model, or the URL of a model directory.
+    page_url: base of relative URLs. Raises UnknownModel, or the errors of downloading the catalogue.
     """
     if is_url(model):
         return Directory(directory_url(model, page_url), downloader)

@@ -1,9 +1,9 @@
-"""Where downloaded files stay in the browser: its private file system, or its cache where there is none.
+"""Browser storage for downloaded files: the origin private file system (OPFS), else the Cache API, else memory.
 
-A file is stored under a key that its content or its address gives. It is `whole` once it has been checked, and only a
-`part` before that: what a closed page or a crash leaves behind is a part, and a part can be continued.
+Each file has a key derived from its hash or its URL. It is *partial* until it has been verified and committed. A closed
+page or a crash leaves a partial file behind, whose download can be resumed.
 
-Only a worker may open private files for writing or read blobs in one call; this module runs in the engine's.
+Only workers can write OPFS files synchronously and read Blobs synchronously, so this module runs in the engine worker.
 """
 
 from __future__ import annotations
@@ -13,154 +13,160 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
+import js
 import numpy as np
-from js import Blob, FileReaderSync, Object, Promise, Response, Uint8Array, caches, location, navigator
+from js import Blob, FileReaderSync, Object, Promise, Response, Uint8Array, location, navigator
 from numpy.typing import NDArray
 from pyodide.ffi import JsException, create_once_callable, to_js
 from pyodide_js import _module
 
 from tympan.errors import CorruptFile, DownloadFailed
-from tympan.simd.library import address
+from tympan.wasm.memory import address
 from tympan.weights.file import BytesLike, File
 from tympan.weights.manifest import ModelFile
 
 _FOLDER = "models"
-_CHECKED = ".checked"  # an empty file of this name beside another says that the other is whole
-_OPEN_ATTEMPTS, _OPEN_EVERY_S = 20, 0.25  # a page that was closed lets go of its files a moment later
+_CHECKED = ".checked"  # an empty file with this suffix marks the file beside it as verified
+_OPEN_ATTEMPTS, _OPEN_EVERY_S = 20, 0.25  # a closed page releases its file handles with a short delay
 
 
 class Part(Protocol):
-    """A file on its way; nobody else writes to it."""
+    """A partial file, with a single writer."""
 
     @property
     def n_bytes(self) -> int: ...
 
     def append(self, piece: Any) -> None:
-        """Add a JavaScript Uint8Array. Raises JsException where there is no room."""
+        """Appends a JavaScript Uint8Array. Raises JsException if there is no space."""
         ...
 
     def content(self, offset: int, n_bytes: int) -> bytes: ...
 
     def restart(self) -> None:
-        """Forget what is there."""
+        """Discards the content."""
         ...
 
     def close(self) -> None: ...
 
 
 class Store:
-    """What both kinds of storage share; `open_store` opens the better one."""
+    """Interface of both kinds of storage; `open_store` chooses one."""
 
-    async def whole(self, key: str, file: ModelFile) -> File | None:
-        """The file of a model, checked, where it is stored under that key."""
+    async def find(self, key: str, file: ModelFile) -> File | None:
+        """Returns the verified file stored under the key, or None."""
         raise NotImplementedError
 
-    async def hold(self, key: str, file: File) -> File:
-        """Make the whole file of that key quick to read until `let_go`."""
+    async def open_exclusive(self, key: str, file: File) -> File:
+        """Opens an exclusive handle for fast reads until `release`, if the storage has such handles."""
         return file
 
-    def let_go(self) -> None:
-        """Other tabs may do with the files that are held what they like; they can still be read."""
+    def release(self) -> None:
+        """Releases the exclusive handles; later reads use a Blob."""
 
     async def part(self, key: str) -> Part:
-        """What is there of a file, perhaps nothing, to be continued by the holder of its lock, and closed."""
+        """Opens the partial file, which may be empty, for writing. The caller holds the lock and closes the file."""
         raise NotImplementedError
 
-    async def keep(self, key: str) -> None:
-        """Say that the part of that key, which is closed, has been checked and is whole."""
+    async def commit(self, key: str) -> None:
+        """Marks the closed partial file as complete and verified."""
         raise NotImplementedError
 
-    async def note(self, key: str) -> bytes | None:
-        """A small text that was stored."""
+    async def read_text(self, key: str) -> bytes | None:
+        """Returns a small text, or None if there is none."""
         raise NotImplementedError
 
-    async def set_note(self, key: str, text: BytesLike) -> None:
+    async def write_text(self, key: str, text: BytesLike) -> None:
         raise NotImplementedError
 
     async def clear(self) -> None:
-        """Delete all that no other tab is writing."""
+        """Deletes all files, except those that another tab is writing."""
         raise NotImplementedError
 
     async def free_bytes(self) -> int:
-        """How much more the browser says it would store."""
-        estimate = await navigator.storage.estimate() if hasattr(navigator, "storage") else None
-        return int(estimate.quota - estimate.usage) if estimate is not None else 1 << 40
+        """Free space according to the browser; a large number if it does not say."""
+        if not hasattr(navigator, "storage") or not hasattr(navigator.storage, "estimate"):  # plain http; WebKitGTK
+            return 1 << 40
+        estimate = await navigator.storage.estimate()
+        return int(estimate.quota - estimate.usage)
 
     @asynccontextmanager
     async def locked(self, key: str) -> AsyncIterator[None]:
-        """Keep every other tab of this site from the file of that key; wait for one that has it."""
-        if not hasattr(navigator, "locks"):  # nor does an insecure page have storage that tabs could share
+        """Locks the key against other tabs of this site; waits until it is free."""
+        if not hasattr(navigator, "locks"):  # plain http, where tabs share no storage either
             yield
             return
         entered = asyncio.get_running_loop().create_future()
-        held = Promise.withResolvers()
+        released = Promise.withResolvers()
 
         def hold(lock: Any) -> Any:
             entered.set_result(None)
-            return held.promise
+            return released.promise
 
         request = asyncio.ensure_future(navigator.locks.request(f"tympan {key}", create_once_callable(hold)))
         try:
             await asyncio.wait((entered, request), return_when=asyncio.FIRST_COMPLETED)
             yield
         finally:
-            held.resolve()
+            released.resolve()
             if entered.done() or request.done():
-                with suppress(JsException):  # it is refused where nothing may be stored
+                with suppress(JsException):  # refused if the site may not store data
                     await request
 
 
 async def open_store() -> Store:
-    """The private file system where the browser has one, else its cache, else memory alone."""
-    with suppress(AttributeError, TypeError, JsException):  # an old browser, an insecure page, a private window
+    """Opens the origin private file system if available, else the Cache API, else storage in memory.
+
+    Pages over plain http have neither `navigator.storage` nor `caches`; each is feature-tested.
+    """
+    with suppress(AttributeError, TypeError, JsException):  # an old browser, plain http, a private window
         root = await navigator.storage.getDirectory()
         store = PrivateFiles(await root.getDirectoryHandle(_FOLDER, _options(create=True)))
-        await store.set_note("probe", b"writes")
+        await store.write_text("probe", b"writes")
         return store
     cache = None
     with suppress(AttributeError, TypeError, JsException):
-        cache = await caches.open(f"tympan {_FOLDER}")
+        cache = await js.caches.open(f"tympan {_FOLDER}")
     return Cache(cache)
 
 
 class PrivateFiles(Store):
-    """The Origin Private File System."""
+    """Storage in the origin private file system."""
 
     def __init__(self, folder: Any) -> None:
         self._folder = folder
-        self._held: list[PrivateFile] = []
+        self._open: list[PrivateFile] = []
 
-    async def whole(self, key: str, file: ModelFile) -> File | None:
+    async def find(self, key: str, file: ModelFile) -> File | None:
         blob = await self._file(key) if await self._file(key + _CHECKED) is not None else None
         return PrivateFile(blob, file.path) if blob is not None and blob.size == file.n_bytes else None
 
-    async def hold(self, key: str, file: File) -> File:
+    async def open_exclusive(self, key: str, file: File) -> File:
         assert isinstance(file, PrivateFile), file
-        with suppress(JsException):  # a browser that lets one tab read at a time, and another tab that does
+        with suppress(JsException):  # the browser allows one reader at a time, and another tab reads the file
             handle = await self._folder.getFileHandle(key)
             file.access = await handle.createSyncAccessHandle(_options(mode="read-only"))
-            self._held.append(file)
+            self._open.append(file)
         return file
 
-    def let_go(self) -> None:
-        for file in self._held:
+    def release(self) -> None:
+        for file in self._open:
             file.access.close()
             file.access = None
-        self._held.clear()
+        self._open.clear()
 
     async def part(self, key: str) -> Part:
         with suppress(JsException):
             await self._folder.removeEntry(key + _CHECKED)
         return await self._part(key)
 
-    async def keep(self, key: str) -> None:
+    async def commit(self, key: str) -> None:
         await self._folder.getFileHandle(key + _CHECKED, _options(create=True))
 
-    async def note(self, key: str) -> bytes | None:
+    async def read_text(self, key: str) -> bytes | None:
         stored = await self._file(key)
         return await _bytes(stored)
 
-    async def set_note(self, key: str, text: BytesLike) -> None:
+    async def write_text(self, key: str, text: BytesLike) -> None:
         part = await self._part(key)
         try:
             part.restart()
@@ -192,11 +198,11 @@ class PrivateFiles(Store):
                 if error.name != "NoModificationAllowedError":
                     raise
             await asyncio.sleep(_OPEN_EVERY_S)
-        raise DownloadFailed(name, "another page holds the file that it is stored in")
+        raise DownloadFailed(name, "another tab is using the stored file")
 
 
 class PrivatePart:
-    """A file of the private file system, open for writing."""
+    """A file of the origin private file system, open for writing."""
 
     def __init__(self, access: Any) -> None:
         self._access = access
@@ -204,7 +210,7 @@ class PrivatePart:
 
     def append(self, piece: Any) -> None:
         n_written = self._access.write(piece, _options(at=self.n_bytes))
-        if n_written != piece.length:  # Chromium's way to say that there is no room: 4294967288 bytes written
+        if n_written != piece.length:  # no space: Chromium then returns 4294967288
             self._access.truncate(self.n_bytes)
             raise JsException("QuotaExceededError", f"{piece.length} bytes could not be written")
         self.n_bytes += n_written
@@ -224,52 +230,53 @@ class PrivatePart:
 
 
 class Cache(Store):
-    """The Cache API; without even that, files last as long as the page."""
+    """Storage in the Cache API; without a cache, in memory until the page closes."""
 
     def __init__(self, cache: Any) -> None:
+        """cache: a JavaScript Cache, or None."""
         self._cache = cache
         self._parts: dict[str, BlobPart] = {}
-        self._whole: dict[str, Any] = {}  # blobs
+        self._blobs: dict[str, Any] = {}
 
-    async def whole(self, key: str, file: ModelFile) -> File | None:
+    async def find(self, key: str, file: ModelFile) -> File | None:
         blob = await self._blob(key)
         return BlobFile(blob, file.path) if blob is not None and blob.size == file.n_bytes else None
 
     async def part(self, key: str) -> Part:
         return self._parts.setdefault(key, BlobPart())
 
-    async def keep(self, key: str) -> None:
+    async def commit(self, key: str) -> None:
         blob = self._parts.pop(key).blob()
-        self._whole[key] = blob
+        self._blobs[key] = blob
         if self._cache is not None:
-            await self._cache.put(_address(key), Response.new(blob))
-            del self._whole[key]  # the browser keeps the other one, on the disk
+            await self._cache.put(_cache_url(key), Response.new(blob))
+            del self._blobs[key]  # the cache has a copy on disk
 
-    async def note(self, key: str) -> bytes | None:
+    async def read_text(self, key: str) -> bytes | None:
         return await _bytes(await self._blob(key))
 
-    async def set_note(self, key: str, text: BytesLike) -> None:
+    async def write_text(self, key: str, text: BytesLike) -> None:
         self._parts[key] = BlobPart()
         self._parts[key].append(to_js(text))
-        await self.keep(key)
+        await self.commit(key)
 
     async def clear(self) -> None:
         self._parts.clear()
-        self._whole.clear()
+        self._blobs.clear()
         if self._cache is not None:
             for request in await self._cache.keys():
                 await self._cache.delete(request)
 
     async def _blob(self, key: str) -> Any:
         """A JavaScript Blob, or None."""
-        if key in self._whole or self._cache is None:
-            return self._whole.get(key)
-        response = await self._cache.match(_address(key))
+        if key in self._blobs or self._cache is None:
+            return self._blobs.get(key)
+        response = await self._cache.match(_cache_url(key))
         return await response.blob() if response is not None else None
 
 
 class BlobPart:
-    """Pieces that the browser holds, outside of Python's memory."""
+    """A partial file as a list of Blobs, outside Python's memory."""
 
     def __init__(self) -> None:
         self._pieces: list[Any] = []
@@ -280,24 +287,24 @@ class BlobPart:
         self.n_bytes += piece.length
 
     def content(self, offset: int, n_bytes: int) -> bytes:
-        return BlobFile(self.blob(), "a part").read(offset, n_bytes).tobytes()
+        return BlobFile(self.blob(), "a partial file").read(offset, n_bytes).tobytes()
 
     def restart(self) -> None:
         self._pieces.clear()
         self.n_bytes = 0
 
     def close(self) -> None:
-        """Nothing to be let go."""
+        """Does nothing: Blobs need no closing."""
 
     def blob(self) -> Any:
         return Blob.new(to_js(self._pieces))
 
 
 class BlobFile:
-    """A JavaScript Blob; a `File` that is copied part by part, when asked for, out of the browser's storage."""
+    """A JavaScript Blob as a `File`; each read copies a part out of the browser's storage."""
 
     def __init__(self, blob: Any, path: str) -> None:
-        """path: its name in messages."""
+        """path: the file's name in messages."""
         self._blob, self.path = blob, path
 
     @property
@@ -305,7 +312,7 @@ class BlobFile:
         return int(self._blob.size)
 
     def read(self, offset: int, n_bytes: int) -> NDArray[np.uint8]:
-        """Copy a part, as `File` says."""
+        """Copies a part into a new array. See `File.read`."""
         content = np.empty(n_bytes, np.uint8)
         try:
             if n_bytes:
@@ -318,16 +325,16 @@ class BlobFile:
         buffer = FileReaderSync.new().readAsArrayBuffer(self._blob.slice(offset, offset + len(target)))
         buffer.assign_to(target)
         if hasattr(buffer, "transfer"):
-            buffer.transfer(0)  # free it now: JavaScript would collect hundreds of megabytes first
+            buffer.transfer(0)  # free it now: garbage collection would wait for hundreds of megabytes
 
 
 class PrivateFile(BlobFile):
-    """A file of the private file system. While it is held, it is read right into Python's memory.
+    """A file of the origin private file system. With an exclusive handle it is read directly into Python's memory.
 
-    What reads a blob leaves a copy behind, which JavaScript collects when it likes: hundreds of megabytes of a model.
+    Reading a Blob leaves a copy until the next garbage collection: hundreds of megabytes for a large model.
     """
 
-    access: Any = None  # a FileSystemSyncAccessHandle, while it is held
+    access: Any = None  # a FileSystemSyncAccessHandle, until released
 
     def _copy(self, offset: int, target: NDArray[np.uint8]) -> None:
         if self.access is None:
@@ -339,12 +346,12 @@ class PrivateFile(BlobFile):
 
 
 async def _bytes(blob: Any) -> bytes | None:
-    # Not `if blob`: a JavaScript object of size 0 counts as false in Python.
+    # Not `if blob`: a JavaScript object of size 0 is false in Python.
     return bytes((await blob.arrayBuffer()).to_bytes()) if blob is not None else None
 
 
-def _address(key: str) -> str:
-    """A cache knows addresses alone; nothing is ever fetched from this one."""
+def _cache_url(key: str) -> str:
+    """A URL as the cache's key; it is never requested."""
     return f"{location.origin}/{_FOLDER}/{key}"
 
 

@@ -1,0 +1,79 @@
+"""The JavaScript bridge (static/bridge/page.js) as the page's Python uses it: promises that raise, plain values."""
+
+import json
+
+from pyscript import window
+from pyscript.ffi import to_js
+from pyscript.js_modules import bridge
+
+from tympan.browser.language import language
+from tympan.browser.promises import JsError, js_error, settled
+from tympan.protocol import REASONS
+
+engine = bridge.engine
+open_microphone, open_tab = bridge.openMicrophone, bridge.openTab
+read, transcribe, listen, stop, captions = bridge.read, bridge.transcribe, bridge.listen, bridge.stop, bridge.captions
+
+
+class AudioSource:
+    """An open microphone or tab. `source` is the bridge's own."""
+
+    def __init__(self, source):
+        self.source = source
+
+    def delay_s(self, second):
+        """How long ago the audio at a time of this source, in seconds, was spoken."""
+        return self.source.delayS(second)
+
+    def close(self):
+        self.source.close()
+
+
+async def decode(blob, name):
+    """Decode a Blob or a File to a Float32Array in [-1, 1], mono at SAMPLE_RATE_HZ. Raises JsError.
+
+    name: what to call it in BadAudio.
+    """
+    return await result(bridge.decode(blob, name))
+
+
+async def result(promise):
+    """Await a promise of the bridge: its value. Raises JsError, its reason in the language of the page."""
+    try:
+        return await settled(promise)
+    except JsError as error:
+        raise _translated(error)
+
+
+def error_of(reason):
+    """A JavaScript error as an exception, its reason in the language of the page."""
+    return _translated(js_error(reason))
+
+
+def to_python(value):
+    """A plain JavaScript object or array as a dict or a list."""
+    return json.loads(str(window.JSON.stringify(value)))
+
+
+def failure(error):
+    """An error for scripts: a JavaScript Error with the sentence that is on the screen."""
+    return _new_error(getattr(error, "kind", "Bug"), language.error(error))
+
+
+def removed():
+    """The error for scripts whose recording a person has removed from the queue."""
+    return _new_error("Removed", language.text("removed"))
+
+
+def _new_error(kind, message):
+    return bridge.toError(to_js({"kind": kind, "message": message}))
+
+
+def _translated(error):
+    code = error.fields.get("code")
+    if code in REASONS:
+        values = dict(error.fields)
+        if "seconds" in values:
+            values["seconds"] = language.seconds(values["seconds"], 2)
+        error.fields["reason"] = language.text(code, **values)
+    return error

@@ -1,0 +1,85 @@
+"""Sessions in IndexedDB: transcripts in one object store, their audio in another, both by the session's number.
+
+Every method raises JsError if the browser denies access to the database, as in some private windows.
+"""
+
+import json
+
+from pyscript import window
+
+from tympan.browser.promises import JsError, settled
+
+DATABASE = "tympan"
+VERSION = 1
+SESSIONS, SOUNDS = "sessions", "sounds"
+
+
+class SessionStore:
+    """Reads and writes sessions: JSON objects of name, date, seconds, words, languages and has_sound."""
+
+    def __init__(self):
+        self._database = None
+
+    async def all(self):
+        """All sessions as (number, session), newest first."""
+        store = await self._store(SESSIONS, "readonly")
+        asked = [
+            _promised(store.getAllKeys()),
+            _promised(store.getAll()),
+        ]  # both before the first await, which ends the transaction
+        keys, values = await settled(asked[0]), await settled(asked[1])
+        return [(int(keys[i]), json.loads(str(values[i]))) for i in range(keys.length - 1, -1, -1)]
+
+    async def put(self, session, number=None, sound=None):
+        """Store a session, and replace the one of that number if it has one.
+
+        session: as JSON text. sound: its audio, a Blob, or None.
+        Returns the session's number.
+        """
+        store = await self._store(SESSIONS, "readwrite")
+        number = int(await _done(store.add(session) if number is None else store.put(session, number)))
+        if sound:
+            store = await self._store(SOUNDS, "readwrite")
+            await _done(store.put(sound, number))
+        return number
+
+    async def sound(self, number):
+        """The audio of a session, a Blob, or None."""
+        return await _done((await self._store(SOUNDS, "readonly")).get(number))
+
+    async def delete(self, number):
+        """Delete a session and its audio."""
+        for name in (SESSIONS, SOUNDS):
+            store = await self._store(name, "readwrite")
+            await _done(store.delete(number))
+
+    async def _store(self, name, mode):
+        if self._database is None:
+            try:
+                request = window.indexedDB.open(DATABASE, VERSION)
+            except Exception as error:  # with cookies blocked, some browsers throw here instead of failing the request
+                raise JsError("", str(error), {})
+            request.onupgradeneeded = _make_stores
+            self._database = await _done(request)
+        return self._database.transaction(name, mode).objectStore(name)
+
+
+def _make_stores(event):
+    database = event.target.result
+    database.createObjectStore(SESSIONS, window.JSON.parse('{"autoIncrement": true}'))
+    database.createObjectStore(SOUNDS)
+
+
+def _promised(request):
+    """A promise of the result of an IDBRequest."""
+
+    def settle(resolve, reject):
+        request.onsuccess = lambda event: resolve(request.result)
+        request.onerror = lambda event: reject(request.error)
+
+    return window.Promise.new(settle)
+
+
+async def _done(request):
+    """Await the result of an IDBRequest. Raises JsError."""
+    return await settled(_promised(request))

@@ -1,0 +1,111 @@
+"""Reaches the page's own thread from a worker without SharedArrayBuffer: requests and answers over a channel.
+
+The other end is static/bridge/page_bridge.js, which PyScript imports there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from itertools import count
+from typing import Any, ClassVar
+from urllib.parse import urljoin
+from uuid import uuid4
+
+import js
+import pyodide_js
+from js import BroadcastChannel, Object
+from pyodide.ffi import JsProxy, create_proxy, to_js
+
+from tympan.errors import NotInWorker
+
+
+def home_url() -> str:
+    """The address of the site that this library came from, which has Pyodide in `vendor/pyodide/`."""
+    return urljoin(str(pyodide_js._api.config.indexURL), "../../")
+
+
+def check_worker() -> None:
+    """Raise NotInWorker on the page's own thread."""
+    if not hasattr(js, "WorkerGlobalScope"):
+        raise NotInWorker
+
+
+class PageError(Exception):
+    """A JavaScript error of the page. kind: its name, such as "BadAudio". fields: of the error."""
+
+    def __init__(self, kind: str, message: str, fields: dict[str, Any]) -> None:
+        self.kind, self.fields = kind, fields
+        super().__init__(message)
+
+    @property
+    def reason(self) -> str:
+        """The part of the sentence that says why."""
+        return str(self.fields.get("reason", self))
+
+
+class PageBridge:
+    """on_samples: called with a Float32Array while the microphone is open. on_end: when the microphone is gone."""
+
+    _instance: ClassVar[PageBridge | None] = None
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+        self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._ids = count()
+        self.on_samples: Callable[[JsProxy], None] = _ignore
+        self.on_end: Callable[[], None] = _ignore
+        channel.onmessage = create_proxy(self._receive)
+
+    @classmethod
+    async def connect(cls) -> PageBridge:
+        """The bridge of this worker, made by the first call. Raises NotInWorker."""
+        check_worker()
+        if cls._instance is None:
+            from polyscript import xworker
+
+            name = f"tympan-{uuid4()}"
+            bridge = cls(BroadcastChannel.new(name))
+            await xworker.sync.importJS(f"{home_url()}bridge/page_bridge.js?channel={name}", name)
+            cls._instance = bridge
+        return cls._instance
+
+    async def request(self, action: str, value: Any = None) -> Any:
+        """Have the page do something; return its result. Raises PageError."""
+        answer = asyncio.get_running_loop().create_future()
+        self._answers[self.send(action, value)] = answer
+        return await answer
+
+    def send(self, action: str, value: Any = None) -> int:
+        """Have the page do something without waiting for it. Returns the id of the message."""
+        message = {"id": next(self._ids), "action": action, "value": value}
+        self._channel.postMessage(to_js(message, dict_converter=Object.fromEntries))
+        return message["id"]
+
+    def close_microphone(self) -> None:
+        """Close the microphone, and call nobody any more."""
+        self.on_samples = self.on_end = _ignore
+        self.send("close")
+
+    def _receive(self, event: Any) -> None:
+        message = event.data
+        if hasattr(message, "samples"):
+            self.on_samples(message.samples)
+        elif hasattr(message, "ended"):
+            self.on_end()
+        else:
+            self._settle(message)
+
+    def _settle(self, message: Any) -> None:
+        answer = self._answers.pop(message.id, None)
+        if answer is None or answer.done():
+            return
+        if hasattr(message, "error"):
+            error = message.error.to_py()
+            answer.set_exception(PageError(error["kind"], error["message"], error.get("fields") or {}))
+        else:
+            answer.set_result(getattr(message, "value", None))
+
+
+def _ignore(*values: object) -> None:
+    """The callback where none is set."""

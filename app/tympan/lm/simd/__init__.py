@@ -1,0 +1,1 @@
+"""The transformer on the CPU, in WebAssembly SIMD."""

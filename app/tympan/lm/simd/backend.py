@@ -1,0 +1,91 @@
+"""The transformer on the CPU, by the side module: one thread, Q4 weights, int16 KV cache."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from tympan.arrays import Int32, softmax
+from tympan.config import LMConfig
+from tympan.lm.backend import CompletedStep, Step
+from tympan.lm.simd.kernels import Call, SimdKernels, simd_kernels
+from tympan.lm.simd.model import Model
+from tympan.lm.weights import LMWeights
+from tympan.rope import Rotation
+from tympan.wasm import module
+
+SHOWN = {"relaxed": "CPU (relaxed SIMD)", "simd": "CPU (SIMD)"}
+
+
+class SimdState:
+    """One stream: its KV caches, its last text token, its position, and the kernel calls of a step, bound once.
+
+    The KV caches are allocated at the first step: by then the previous stream's caches have been freed.
+    """
+
+    def __init__(self, kernels: SimdKernels, model: Model, position: int) -> None:
+        self._kernels, self._model = kernels, model
+        self.position = self.first = position  # the first step is written to slot 0 of the caches
+        self.token = model.config.text_card
+        self.inputs, self.outputs = model.new_inputs(), model.new_outputs()
+
+    @cached_property
+    def calls(self) -> tuple[Call, ...]:
+        """The kernel calls of a step, in order."""
+        return tuple(self._model.forward(self._kernels, self.inputs, self._model.new_kv_caches(), self.outputs))
+
+
+class SimdBackend:
+    """Implements `Backend`. `step` returns when the step is complete.
+
+    Q4 matrices are multiplied with activations rounded to int16, with one scale per 32 activations.
+    """
+
+    name = "simd"
+
+    def __init__(self, config: LMConfig, kernels: SimdKernels, model: Model) -> None:
+        self.config, self.runs_on = config, SHOWN[module.level()]
+        self._kernels, self._model = kernels, model
+
+    @classmethod
+    async def create(cls, config: LMConfig, weights: LMWeights) -> SimdBackend:
+        """Pack the weights, which may be freed afterwards. Requires the side module. Raises BadModel."""
+        kernels = simd_kernels()
+        assert kernels is not None, module.level()
+        return cls(config, kernels, await Model.load(kernels, config, weights))
+
+    def new_state(self, position: int = 0) -> SimdState:
+        return SimdState(self._kernels, self._model, position)
+
+    def step(
+        self, state: SimdState, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False
+    ) -> CompletedStep:
+        """See `Backend.step`."""
+        config = self.config
+        if codes is None:
+            codes = np.full(config.n_codebooks, config.card, np.int32)
+        assert codes.shape == (config.n_codebooks,), codes.shape
+        assert codes.min() >= 0, codes
+        assert codes.max() <= config.card, codes
+
+        self._write_inputs(state, codes, state.token if text is None else text)
+        for call in state.calls:
+            call()
+        state.position += 1
+        logits, head_logits = state.outputs.logits, state.outputs.head_logits
+        state.token = int(logits.argmax())
+        heads = softmax(head_logits.reshape(config.n_extra_heads, -1)) if config.n_extra_heads else None
+        return CompletedStep(Step(state.token, logits.copy() if want_logits else None, heads))
+
+    def close(self) -> None:
+        """Does nothing: Python frees the memory with the object."""
+
+    def _write_inputs(self, state: SimdState, codes: Int32, text: int) -> None:
+        sizes, inputs = self.config.transformer, state.inputs
+        for group, rows in zip(self._model.tables, inputs.rows, strict=True):
+            group.write_rows(rows, codes, text)
+        n_before = state.position - state.first
+        inputs.place[:] = n_before % sizes.context, min(n_before + 1, sizes.context)
+        rotation = Rotation.at(state.position, 1, sizes.head_width, sizes.max_period)
+        inputs.cos[:], inputs.sin[:] = rotation.cos[0], rotation.sin[0]

@@ -1,0 +1,1 @@
+"""Loads WebAssembly side modules: C functions with SIMD that work on numpy's own memory."""

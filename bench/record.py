@@ -1,0 +1,64 @@
+"""Runs benches, keeps their results in bench/results, and updates the chart and the tables of the documents.
+
+    python -m bench.record              every result that needs no GPU
+    python -m bench.record mimi start   these
+
+Run it on a machine that does nothing else, from a clean checkout: each result carries the commit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+
+from bench import chart, tables
+from bench.tables import RESULTS
+
+# Name of the result file -> arguments of `tympan bench`. The H100 files come from another machine: docs/performance.md.
+COMMANDS = {
+    "start": "start",
+    "mimi": "mimi",
+    "lm-simd-demo": "lm --size demo --backend simd",
+    "lm-simd-1b": "lm --size 1b --backend simd",
+    "pipeline-demo-simd": "pipeline --size demo --backend simd",
+    "pipeline-1b-simd": "pipeline --size 1b --backend simd",
+    "load-1b-simd": "load --size 1b",
+    "wer": "wer --backend simd",
+    "lm-webgpu-demo-swiftshader": "lm --size demo --backend webgpu",
+    "lm-webgpu-1b-swiftshader": "lm --size 1b --backend webgpu --frames 8",  # over a second per frame
+    "pipeline-demo-swiftshader": "pipeline --size demo --backend webgpu",
+}
+
+
+def record(name: str) -> bool:
+    """Run one bench and keep its result. Returns whether it succeeded."""
+    command = [sys.executable, "-m", "cli.main", "bench", *COMMANDS[name].split(), "--json"]
+    print(f"{name}: tympan bench {COMMANDS[name]}", flush=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    print(done.stdout, end="", flush=True)
+    if done.returncode:
+        return False
+    result = json.loads(done.stdout.splitlines()[-1])
+    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=4) + "\n", "utf-8")
+    return True
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Record benchmark results and update the documents.")
+    parser.add_argument("names", metavar="NAME", nargs="*", help=f"default: all of {', '.join(COMMANDS)}")
+    names = parser.parse_args().names or list(COMMANDS)
+    unknown = [name for name in names if name not in COMMANDS]
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(COMMANDS)}")
+    failed = [name for name in names if not record(name)]
+    chart.main()
+    tables.main()
+    for name in failed:
+        print(f"{name}: failed; the earlier result is kept", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

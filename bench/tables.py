@@ -1,0 +1,215 @@
+"""Generates the performance tables of the documents from bench/results/*.json.
+
+Each table stands between `<!-- table: NAME -->` and `<!-- /table -->`. Run `python -m bench.tables` after a result has
+changed; a test compares the committed documents with the output. Values are rounded to the nearest, never in favor
+of Tympan.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from cli.site import ROOT
+
+Results: TypeAlias = Mapping[str, Mapping[str, Any]]  # file name without .json -> its content
+
+RESULTS = ROOT / "bench" / "results"
+DOCUMENTS = ("README.md", "docs/performance.md", "docs/models.md", "docs/exactness.md")
+
+_MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
+
+
+def read_results() -> dict[str, Any]:
+    """The content of every file in bench/results, by its name without the suffix."""
+    return {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("*.json"))}
+
+
+def with_tables(document: str, results: Results) -> str:
+    """The document with every marked table generated again. Raises KeyError for an unknown table."""
+
+    def replace(match: re.Match[str]) -> str:
+        return f"{match[1]}{TABLES[match[2]](results)}\n{match[3]}"
+
+    return _MARKED.sub(replace, document)
+
+
+def summary(results: Results) -> str:
+    """The one table of the README."""
+    rows = []
+    pipelines = {
+        "demo model, CPU": "pipeline-demo-simd",
+        "1B size, random weights, CPU": "pipeline-1b-simd",
+    }
+    for title, name in pipelines.items():
+        pipeline = results[name]["pipeline"]
+        rows.append([f"Processing time / audio duration: {title}", str(pipeline["rtf"]), _machine(results[name])])
+    for title, name in {"CPU": "lm-simd-1b", "GPU": "lm-webgpu-1b-h100"}.items():
+        times = [fill["median_ms"] for fill in results[name]["lm"]["ring_fill"].values()]
+        low, high = _ms(min(times)), _ms(max(times))
+        rows.append([f"Transformer per 80 ms frame: 1B size, {title}", f"{low} to {high}", _machine(results[name])])
+    mimi = results["mimi"]
+    rows.append(["Mimi encoder per 80 ms frame, CPU, one thread", _ms(mimi["mimi"]["median_ms"]), _machine(mimi)])
+    start = results["start"]
+    for title, prefix in {"first": "cold_", "later": ""}.items():
+        usable, ready = (_s(start["start"][f"{prefix}{key}_ms"]) for key in ("usable", "ready"))
+        what = f"Page usable / demo model ready, {title} visit"
+        rows.append([what, f"{usable} / {ready}", _machine(start)])
+    return _table(["measurement", "result", "machine"], rows)
+
+
+def mimi(results: Results) -> str:
+    """Mimi in the page and the same encoder elsewhere."""
+    mimi = results["mimi"]["mimi"]
+    speed = f"{mimi['gflops']:.0f} GFLOP/s, {_percent(mimi['gemm_share'])} of the kernels' peak with data in the cache"
+    equal = f"{_percent(mimi['codes_equal_float32'], 2)} of the codes equal those of float32"
+    rows = [
+        ["Tympan, one frame per call", _ms(mimi["median_ms"]), f"95th percentile {_ms(mimi['p95_ms'])}; {speed}"],
+        ["Tympan, eight frames per call, as for files", _ms(mimi["together_median_ms"]), "same codes"],
+        ['Tympan, `precision="float32"`', _ms(mimi["float32_median_ms"]), f"int16 weights: {equal}"],
+    ]
+    if mimi["pytorch_median_ms"] is not None:
+        rows.append(["PyTorch, the official encoder, one thread", _ms(mimi["pytorch_median_ms"]), "not compiled"])
+    rows.append(["Tympan with numpy alone", _ms(mimi["numpy_median_ms"]), "no WebAssembly SIMD"])
+    return _table(["per frame of 80 ms", "median", "notes"], rows)
+
+
+def memory(results: Results) -> str:
+    """Memory of loaded parts, relative to their stored size."""
+    rows = [["Mimi, 1B size, loading included", f"{results['mimi']['mimi']['heap_over_stored']:.2f}"]]
+    for name in _lm_names(results):
+        lm = results[name]["lm"]
+        rows.append(
+            [f"transformer, {lm['size']}, {lm['backend']} on {lm['runs_on']}", f"{lm['heap_over_weights']:.2f}"]
+        )
+    return _table(["Python memory taken", "times the stored weights"], rows)
+
+
+def lm(results: Results) -> str:
+    """The transformer on every backend that was measured."""
+    rows = []
+    for name in _lm_names(results):
+        lm = results[name]["lm"]
+        times = [f"{_ms(fill['median_ms'])} ({_ms(fill['p95_ms'])})" for fill in lm["ring_fill"].values()]
+        rows.append([f"{lm['size']}, {lm['backend']}", lm["runs_on"], *times, _ms(lm["encode_ms"])])
+    return _table(["model, backend", "runs on", "cache empty", "half full", "full", "Python per frame"], rows)
+
+
+def h100(results: Results) -> str:
+    """Where the time of a frame goes on a large GPU, with a full KV cache."""
+    name = "lm-webgpu-1b-h100"
+    lm = results[name]["lm"]
+    floats = next(
+        layout["kernels_ms"]["all"]
+        for layout in lm["layouts"]
+        if "has_integers=False" in layout["tuning"] and "kernels_ms" in layout
+    )
+    share = f"{lm['matvec_bytes'] / 1e6:,.0f} MB: {_percent(lm['bandwidth_share'])} of the bandwidth of a plain read"
+    session = lm["session"]
+    growth = f"Python memory grew by {session['heap_growth_bytes']:,} bytes after the first hundredth"
+    rows = [
+        ["all kernels, on the GPU's clock", _ms(lm["kernels_ms"]["all"]), f"{lm['dispatches']} dispatches"],
+        ["all kernels without `dot4I8Packed`", _ms(floats), "Q4 multiplied as floats"],
+        ["matrix products alone", _ms(lm["matvecs_ms"]), f"{share}, {lm['read_gb_s'] / 1000:.1f} TB/s"],
+        [f"{session['n_frames']:,} frames in one stream", _ms(session["frame_ms"]), growth],
+    ]
+    return _table(["per frame", "time", "notes"], rows)
+
+
+def pipeline(results: Results) -> str:
+    """Mimi and the transformer on a file in the page."""
+    rows = []
+    for name in (name for name in results if name.startswith("pipeline-")):
+        run = results[name]["pipeline"]
+        times = [str(run["rtf"]), _ms(run["mimi_ms"]), _ms(run["lm_ms"])]
+        rows.append([f"{run['size']}, {run['backend']}", run["runs_on"], *times, f"{run['seconds']:g} s"])
+    return _table(["model, backend", "runs on", "real-time factor", "Mimi", "transformer", "audio"], rows)
+
+
+def load(results: Results) -> str:
+    """Loading a model of the released size."""
+    load = results["load-1b-simd"]["load"]
+    rows = [
+        [title, f"{load[name]['seconds']:.1f} s", f"{load[name]['peak_over_weights']:.2f}"]
+        for title, name in {"model directory (safetensors)": "safetensors", "GGUF, Mimi in float16": "gguf"}.items()
+    ]
+    return _table([f"{load['weight_bytes'] / 1e6:,.0f} MB of weights", "click to ready", "peak memory / weights"], rows)
+
+
+def start(results: Results) -> str:
+    """From navigation to the first use."""
+    start = results["start"]["start"]
+    rows = [
+        [title, _s(start[f"{prefix}usable_ms"]), _s(start[f"{prefix}ready_ms"])]
+        for title, prefix in {"first": "cold_", "later, median of five": ""}.items()
+    ]
+    return _table(["visit", "buttons work", "demo model ready"], rows)
+
+
+def wer(results: Results) -> str:
+    """Word error rates of the demo model in the page."""
+    rows = []
+    for name, rates in results["wer"]["wer"].items():
+        near = "" if rates["starts_near"] is None else _percent(rates["starts_near"], 1)
+        rows.append([f"`{name}`", _percent(rates["wer"], 1), str(rates["words"]), str(rates["n"]), near])
+    return _table(["test set", "word error rate", "words", "files", "word starts within 0.16 s"], rows)
+
+
+def sources(results: Results) -> str:
+    """Commit, date, machine and browser of every result."""
+    rows = []
+    for name, result in results.items():
+        if "recorded" in result:
+            commit, date = f"recorded in {result['recorded']['commit']}", result["recorded"]["date"]
+        else:
+            commit, date = result["commit"], result["date"][:10]
+        link = f"[`{name}`](../bench/results/{name}.json)"
+        rows.append([link, commit, date, _machine(result), result["browser"]])
+    return _table(["result", "commit", "date", "machine", "browser"], rows)
+
+
+TABLES: dict[str, Callable[[Results], str]] = {
+    function.__name__: function for function in (summary, mimi, memory, lm, h100, pipeline, load, start, wer, sources)
+}
+
+
+def _lm_names(results: Results) -> list[str]:
+    return [name for name in results if name.startswith("lm-")]
+
+
+def _machine(result: Mapping[str, Any]) -> str:
+    machine = result["machine"]
+    cpu = f"{machine['cpu']}, {machine['n_cpus']} cores"
+    return f"{machine['gpu']}; {cpu}" if "gpu" in machine else cpu
+
+
+def _ms(ms: float) -> str:
+    ms += 1e-9  # rounds ties up, so that no time looks shorter than it is
+    return f"{ms:,.0f} ms" if ms >= 100 else f"{ms:.3g} ms"
+
+
+def _s(ms: float) -> str:
+    return f"{ms / 1000:.1f} s"
+
+
+def _percent(share: float, n_digits: int = 0) -> str:
+    return f"{share:.{n_digits}%}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def main() -> None:
+    results = read_results()
+    for name in DOCUMENTS:
+        path: Path = ROOT / name
+        path.write_text(with_tables(path.read_text("utf-8"), results), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

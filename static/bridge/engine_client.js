@@ -1,0 +1,190 @@
+// The page's connection to the engine: a worker with one model, and one recording at a time.
+import { failure, toError } from "./errors.js";
+import { CHUNK_SAMPLES, SAMPLE_RATE_HZ } from "./protocol.js";
+
+export const HOME = new URL("..", import.meta.url).href;
+
+// Dispatches the events of protocol.py as CustomEvents, whose `detail` holds the fields.
+export class EngineClient extends EventTarget {
+  #worker;
+  #requests = new Map(); // by id: what settles the promise
+  #nRequests = 0;
+  #last = Promise.resolve(); // the newest recording, which the next one waits for
+  #recording; // in progress: { number, sequence, listener, fail }
+  #nRecordings = 0;
+  #loading;
+
+  static #clients = new Map();
+
+  // The client for ?model=, ?backend= and ?simd= of an address: one for all who ask for the same.
+  static of(query) {
+    const options = { model: "", backend: "auto", simd: "auto" };
+    for (const name of Object.keys(options)) options[name] = query.get(name) || options[name];
+    const key = JSON.stringify(options);
+    if (!EngineClient.#clients.has(key)) EngineClient.#clients.set(key, new EngineClient(options));
+    return EngineClient.#clients.get(key);
+  }
+
+  // model: an id of the catalogue, "" for its first one, or the address of a model directory.
+  constructor({ model, backend, simd }) {
+    super();
+    Object.assign(this, { model, backend, simd });
+    this.info = undefined; // on the model that is loaded
+  }
+
+  get isLoading() { return this.#loading !== undefined && !this.info; }
+
+  // Loads the client's model unless that was done or is being done. What failed is tried again by the next call.
+  load() {
+    this.#loading ??= this.open(this.model).catch((error) => {
+      this.#loading = undefined;
+      throw error;
+    });
+    return this.#loading;
+  }
+
+  // Loads a model in place of the one before, which stays where that fails.
+  async open(model) {
+    const { backend, simd } = this;
+    this.info = await this.request("open_model", { model, backend, simd, page_url: HOME });
+    this.#loading = Promise.resolve(this.info);
+    return this.info;
+  }
+
+  // What loading a model would mean, and whether a person has to agree to it first.
+  offer(model = this.model) {
+    return this.request("offer", { model, page_url: HOME });
+  }
+
+  // Rejects with an Error of the worker: its `name` is the kind, its `message` the sentence for the screen.
+  request(name, fields = {}) {
+    const id = this.#nRequests++;
+    return new Promise((resolve, reject) => {
+      this.#requests.set(id, { resolve, reject });
+      this.#post({ id, name, fields });
+    });
+  }
+
+  // Transcribes samples at 24 kHz. getSamples: gives them, when it is their turn. listener: { onupdate, onturn },
+  // called with events of this recording. stopped: a promise that ends it early when it resolves.
+  transcribe(getSamples, listener = {}, { trace = "", stopped = undefined } = {}) {
+    return this.#enqueue(async () => {
+      await this.load();
+      const samples = await getSamples();
+      let isStopped = false;
+      stopped?.then(() => { isStopped = true; });
+      return this.#record(SAMPLE_RATE_HZ, false, trace, listener, async (recording) => {
+        for (let start = 0; start < samples.length && !isStopped; start += CHUNK_SAMPLES) {
+          const chunk = samples.slice(start, start + CHUNK_SAMPLES);
+          await this.request("feed", { recording, samples: chunk });
+        }
+      });
+    });
+  }
+
+  // Transcribes a live source until `stopped` resolves, with true to discard everything, or the source ends.
+  // openSource: gives an AudioSource. listener: as of `transcribe`; and { onopen, onstart, onsamples, onfinish }, called
+  // when the source is open, when the engine is ready for it, with every frame, and when the last words are due.
+  // An error that ended the recording has its `transcript` up to there, where there is one.
+  listen(openSource, stopped, listener = {}, trace = "") {
+    return this.#enqueue(async () => {
+      const source = await openSource(); // first: it keeps all frames while the model loads
+      listener.onopen?.();
+      try {
+        await this.load();
+        return await this.#record(source.rateHz, true, trace, listener, async (recording, failed) => {
+          source.start((samples) => {
+            listener.onsamples?.(samples);
+            this.#post({ name: "push", fields: { recording, samples } });
+          });
+          listener.onstart?.();
+          const isDropped = await Promise.race([stopped, source.ended, failed]);
+          await source.stop();
+          if (isDropped === true) throw new DOMException("The recording was aborted.", "AbortError");
+          listener.onfinish?.();
+        });
+      } finally {
+        await source.close();
+      }
+    });
+  }
+
+  // Starts the worker, which otherwise happens with the first request.
+  start() {
+    if (this.#worker) return;
+    this.#worker = startWorker(new URL("worker.js", import.meta.url));
+    this.#worker.addEventListener("message", ({ data }) => this.#receive(data));
+    this.#worker.addEventListener("error", ({ message }) => {
+      const error = failure("DownloadFailed", message || "the engine cannot be started in this page", { url: HOME });
+      for (const { reject } of this.#requests.values()) reject(error);
+      this.#requests.clear();
+      this.#recording?.fail(error);
+      this.#worker = this.#loading = this.info = undefined;
+    });
+  }
+
+  // Starts a recording, lets `send` send its audio, and resolves with the transcript.
+  async #record(rateHz, live, trace, listener, send) {
+    const recording = ++this.#nRecordings;
+    const failed = Promise.withResolvers();
+    this.#recording = { number: recording, sequence: 0, listener, fail: failed.resolve };
+    let error;
+    failed.promise.then((reason) => { error = reason; });
+    try {
+      await this.request("begin", { recording, rate_hz: rateHz, live, trace });
+      await send(recording, failed.promise);
+      const transcript = await this.request("finish", { recording });
+      if (error) throw Object.assign(error, { transcript });
+      return transcript;
+    } catch (reason) {
+      await this.request("abandon", { recording }).catch(() => {}); // the first error is the one to report
+      throw reason;
+    } finally {
+      this.#recording = undefined;
+    }
+  }
+
+  #post(message) {
+    this.start();
+    const { samples } = message.fields;
+    this.#worker.postMessage(message, samples ? [samples.buffer] : []);
+  }
+
+  #enqueue(task) {
+    const done = this.#last.then(task);
+    this.#last = done.catch(() => {});
+    return done;
+  }
+
+  #receive(message) {
+    if ("id" in message) this.#settle(message);
+    else this.#dispatch(message);
+  }
+
+  // Drops events of other recordings, and late ones. Those without a recording are of the model.
+  #dispatch({ event, ...fields }) {
+    const { recording, sequence } = fields;
+    if (recording !== undefined) {
+      if (recording !== this.#recording?.number || sequence <= this.#recording.sequence) return;
+      this.#recording.sequence = sequence;
+    }
+    if (event === "backend" && this.info) Object.assign(this.info, fields);
+    if (event === "failure") this.#recording.fail(toError(fields));
+    this.#recording?.listener[`on${event}`]?.(fields);
+    this.dispatchEvent(new CustomEvent(event, { detail: fields }));
+  }
+
+  #settle({ id, value, error }) {
+    const { resolve, reject } = this.#requests.get(id);
+    this.#requests.delete(id);
+    if (error) reject(toError(error));
+    else resolve(value);
+  }
+}
+
+// A page may not start a worker of another origin, but one of its own that imports it. The Content-Security-Policy of
+// the page holds in it, too.
+function startWorker(url) {
+  const source = new Blob([`import ${JSON.stringify(url.href)};`], { type: "text/javascript" });
+  return new Worker(URL.createObjectURL(source), { type: "module" });
+}

@@ -1,0 +1,33 @@
+// Keeps the samples of a live source as a WAV file of 32-bit floats: exactly what was transcribed.
+const N_TOGETHER = 125; // frames that become one Blob, which the browser keeps outside of the page's memory
+
+export class Recorder {
+  #nSamples = 0;
+  #blobs = [];
+  #frames = [];
+
+  constructor(rateHz) {
+    this.rateHz = rateHz;
+  }
+
+  // Copies a frame, a Float32Array.
+  push(samples) {
+    this.#nSamples += samples.length;
+    this.#frames.push(samples.slice());
+    if (this.#frames.length === N_TOGETHER) this.#blobs.push(new Blob(this.#frames.splice(0)));
+  }
+
+  // All of it, as a Blob of the type audio/wav.
+  wav() {
+    return new Blob([header(this.rateHz, this.#nSamples), ...this.#blobs, ...this.#frames], { type: "audio/wav" });
+  }
+}
+
+// The 44 bytes before mono float samples, as little-endian words. Source: Microsoft, Multimedia Programming Interface
+// 1.0, RIFF WAVE: "RIFF", bytes after this, "WAVE", "fmt ", bytes of the format; 1 channel and format 3 (IEEE float),
+// rate, bytes a second, 32 bits and 4 bytes a sample; "data", its bytes.
+function header(rateHz, nSamples) {
+  const nBytes = 4 * nSamples;
+  const format = [0x20746d66, 16, 0x00010003, rateHz, 4 * rateHz, 0x00200004];
+  return new Uint32Array([0x46464952, 36 + nBytes, 0x45564157, ...format, 0x61746164, nBytes]);
+}

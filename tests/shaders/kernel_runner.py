@@ -1,0 +1,68 @@
+"""Runs in the page: one kernel on given buffers. The device and the compiler are kept from call to call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from tympan.config import TransformerConfig
+from tympan.gpu.buffers import Readback, Usage, upload
+from tympan.gpu.device import Device
+from tympan.gpu.kernel import Compiler, Copy, Queue
+from tympan.lm.webgpu.kernels import KVFormat, Tuning, WebGPUKernels
+
+_compilers: list[Compiler] = []  # at most one
+
+
+async def run_kernel(
+    name: str,
+    sizes: TransformerConfig,
+    arrays: list[NDArray[Any] | None],
+    tuning: Tuning,
+    kv_format: KVFormat,
+    options: Mapping[str, Any],
+) -> list[NDArray[Any]]:
+    """Compile a kernel, run it once, and return the contents of all buffers, with the dtypes and shapes of `arrays`.
+
+    name: a method of `WebGPUKernels`; options: its arguments. arrays: None where a shader has no such binding.
+    """
+    if not _compilers:
+        _compilers.append(Compiler(await Device.request({})))
+    compiler = _compilers[0]
+    try:
+        kernel = await getattr(WebGPUKernels(compiler, tuning, sizes, kv_format), name)(**options)
+        return await _run(compiler.device, kernel, name, arrays)
+    except BaseException:
+        close()  # the next call starts with a device that has recorded no error
+        raise
+
+
+async def _run(device: Device, kernel: Any, name: str, arrays: list[NDArray[Any] | None]) -> list[NDArray[Any]]:
+    usage = Usage.STORAGE | Usage.COPY_SRC
+    async with device.error_scope(name):
+        bound = [
+            upload(device, f"{name}.{i}", [array], usage) if array is not None else None
+            for i, array in enumerate(arrays)
+        ]
+        buffers = [buffer for buffer in bound if buffer is not None]
+        readback = Readback(device, "result", max(buffer.n_bytes for buffer in buffers), len(buffers))
+        slots = [readback.acquire() for _ in buffers]
+        copies = [Copy(buffer, slot, 0, buffer.n_bytes) for buffer, slot in zip(buffers, slots, strict=True)]
+        Queue(device, name).submit([kernel.bind(name, *bound)], copies)
+    results = [await readback.read(slot, buffer.n_bytes) for slot, buffer in zip(slots, buffers, strict=True)]
+    for buffer in buffers:
+        buffer.destroy()
+    readback.destroy()
+    inputs = [array for array in arrays if array is not None]
+    return [
+        result[: array.nbytes].view(array.dtype).reshape(array.shape)
+        for result, array in zip(results, inputs, strict=True)
+    ]
+
+
+def close() -> None:
+    """Release the device."""
+    while _compilers:
+        _compilers.pop().device.close()
