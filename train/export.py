@@ -63,7 +63,10 @@ def lm_config(c: Config) -> dict:
         "hidden_scale": c.lm_hidden_scale, "causal": True, "layer_scale": None, "context": c.lm_context,
         "max_period": c.lm_max_period, "gating": "silu", "norm": "rms_norm_f32", "positional_embedding": "rope",
         "model_type": "stt",
-        "stt_config": {"audio_silence_prefix_seconds": 0.0, "audio_delay_seconds": c.delay * FRAME / SAMPLE_RATE},
+        "stt_config": {
+            "audio_silence_prefix_seconds": c.prefix * FRAME / SAMPLE_RATE,
+            "audio_delay_seconds": c.delay * FRAME / SAMPLE_RATE,
+        },
         "lm_gen_config": {"temp": 0.0, "temp_text": 0.0}, "mimi_name": "mimi.safetensors",
         "moshi_name": "model.safetensors", "mimi_config_name": "mimi_config.json", "tokenizer_name": "tokenizer.model",
     }  # fmt: skip
