@@ -66,7 +66,8 @@ class Aligner:
         ends = [*starts[1:], seconds]
         letters = sum(map(len, words))
         squeezed = sum(
-            e - s < 0.035 * max(2, len(w) - 1) for (s, e), w in zip(itertools.zip_longest(starts, ends), words, strict=True)
+            e - s < 0.035 * max(2, len(w) - 1)
+            for (s, e), w in zip(itertools.zip_longest(starts, ends), words, strict=True)
         )
         return squeezed <= 0.2 * len(words) and 0.03 * letters < seconds
 

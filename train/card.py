@@ -21,8 +21,8 @@ _CARD = """# Tympan demo, English
 
 Streaming speech-to-text for trying Tympan's page without a download. Kyutai's architecture in miniature: a Mimi encoder
 of {mimi}, its transformer in 8 bits and the rest in 16, {codebooks} codebooks of {codebook_size}, and a delayed-streams
-transformer of {lm} in 4 bits, its tables in 8, text {delay_s:.2f} s behind the voice. It writes English in small letters,
-without punctuation, numbers as words.
+transformer of {lm} in 4 bits, its tables in 8, text {delay_s:.2f} s behind the voice. It writes English in small
+letters, without punctuation, numbers as words.
 
 ## What it was trained on
 
@@ -31,7 +31,7 @@ Recordings of people, {people_hours:.1f} hours after silence was cut away, in {p
 | source | hours | speakers | licence |
 | --- | --- | --- | --- |
 | Mozilla Common Voice, English, with its own transcripts | 2.6 | 316 | CC0 |
-| Mozilla Common Voice, English, clips of the public repository korliu/whisper, transcribed by Whisper | 3.7 | unknown | CC0 |
+| Mozilla Common Voice, English, from the repository korliu/whisper, transcribed by Whisper | 3.7 | unknown | CC0 |
 | speechocean762, official training half | 2.4 | 125 | free for commercial and other use; Apache-2.0 (authors' card) |
 | LibriSpeech | 1.6 | 4 | CC BY 4.0 |
 | LJ Speech, and a second reader of its texts | 0.6 | 2 | public domain; Apache-2.0 |

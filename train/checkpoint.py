@@ -1,4 +1,4 @@
-"""Checkpoints in pieces of at most 14 MiB: f16 matrices, f32 vectors and codebooks, and where in the schedule they were taken.
+"""Checkpoints in pieces of at most 14 MiB: f16 matrices, f32 vectors and codebooks, and the place in the schedule.
 
 The optimizer's moments stay behind. They would double the size, and a resumed run wins them back in the hundred
 steps of its short second warm-up.

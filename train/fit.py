@@ -33,8 +33,8 @@ from .config import FRAME, PAD_TOKEN, SAMPLE_RATE, TINY, Config
 from .evaluate import evaluate, load_tests
 from .lm import Lm
 from .mimi import Mimi
-from .teacher import Teacher
 from .rounding import round_mimi, rounded_weights
+from .teacher import Teacher
 
 QUANTIZE, LM, FREEZE, ROUND = 0.10, 0.20, 0.72, 0.86
 WARM_STEPS = 300

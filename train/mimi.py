@@ -219,7 +219,7 @@ class Encoded:
 
 
 class Mimi(nn.Module):
-    """The encoder half of Mimi, with three training heads: character CTC at 50 Hz, log-mel at 100 Hz, a teacher's features."""
+    """The encoder half of Mimi; training heads tell characters (CTC, 50 Hz), log-mel, and a teacher's features."""
 
     def __init__(self, c: Config):
         super().__init__()

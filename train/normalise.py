@@ -30,10 +30,10 @@ def normalise(text: str) -> str | None:
             continue
         if token.isdigit():
             ordinal = index + 1 < len(tokens) and tokens[index + 1] in ("st", "nd", "rd", "th")
-            words = _ordinal(int(token)) if ordinal else _cardinal(token)
-            if words is None:
+            number = _ordinal(int(token)) if ordinal else _cardinal(token)
+            if number is None:
                 return None
-            out += words.split()
+            out += number.split()
         elif token in ("st", "nd", "rd", "th") and index and tokens[index - 1].isdigit():
             continue
         else:

@@ -6,13 +6,14 @@ from .classic_voices import Espeak
 
 # Longest first. Length and stress marks are taken away before.
 _PHONES = {
-    "t\u0283": "CH", "d\u0292": "JH", "a\u026a": "AY", "a\u028a": "AW", "e\u026a": "EY", "o\u028a": "OW", "\u0254\u026a": "OY",
-    "\u025a": "ER", "\u025c": "ER", "\u0259l": "AH L", "\u0251": "AA", "\u00e6": "AE", "\u028c": "AH", "\u0259": "AH", "\u0250": "AH",
-    "\u0254": "AO", "\u0252": "AA", "o": "OW", "\u025b": "EH", "e": "EH", "\u026a": "IH", "\u1d7b": "IH", "i": "IY", "\u028a": "UH", "u": "UW",
-    "a": "AA", "y": "UW", "b": "B", "d": "D", "\u00f0": "DH", "f": "F", "\u0261": "G", "g": "G", "h": "HH", "j": "Y", "k": "K", "l": "L",
-    "\u026b": "L", "m": "M", "n": "N", "\u014b": "NG", "p": "P", "\u0279": "R", "r": "R", "\u027e": "T", "s": "S", "\u0283": "SH", "t": "T",
-    "\u03b8": "TH", "v": "V", "w": "W", "z": "Z", "\u0292": "ZH", "x": "K", "\u00e7": "HH", "\u0294": "T", "\u026c": "L", "q": "K",
-    "\u0272": "N Y", "c": "K",
+    "t\u0283": "CH", "d\u0292": "JH", "a\u026a": "AY", "a\u028a": "AW", "e\u026a": "EY", "o\u028a": "OW",
+    "\u0254\u026a": "OY", "\u025a": "ER", "\u025c": "ER", "\u0259l": "AH L", "\u0251": "AA", "\xe6": "AE",
+    "\u028c": "AH", "\u0259": "AH", "\u0250": "AH", "\u0254": "AO", "\u0252": "AA", "o": "OW", "\u025b": "EH",
+    "e": "EH", "\u026a": "IH", "\u1d7b": "IH", "i": "IY", "\u028a": "UH", "u": "UW", "a": "AA", "y": "UW",
+    "b": "B", "d": "D", "\xf0": "DH", "f": "F", "\u0261": "G", "g": "G", "h": "HH", "j": "Y", "k": "K",
+    "l": "L", "\u026b": "L", "m": "M", "n": "N", "\u014b": "NG", "p": "P", "\u0279": "R", "r": "R",
+    "\u027e": "T", "s": "S", "\u0283": "SH", "t": "T", "\u03b8": "TH", "v": "V", "w": "W", "z": "Z",
+    "\u0292": "ZH", "x": "K", "\xe7": "HH", "\u0294": "T", "\u026c": "L", "q": "K", "\u0272": "N Y", "c": "K",
 }  # fmt: skip
 _SYMBOL = re.compile("|".join(sorted(_PHONES, key=len, reverse=True)))
 

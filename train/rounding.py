@@ -49,7 +49,10 @@ def round_mimi(mimi: Mimi) -> None:
             weight.copy_((weight / scale).round())
             norm.weight.mul_(scale)
             norm.bias.mul_(scale)
-        for after, weight in ((layer.layer_scale_1, attention.out_proj.weight), (layer.layer_scale_2, layer.linear2.weight)):
+        for after, weight in (
+            (layer.layer_scale_1, attention.out_proj.weight),
+            (layer.layer_scale_2, layer.linear2.weight),
+        ):
             scale = weight.abs().amax(1).clamp(min=1e-8) / 127
             weight.copy_((weight / scale[:, None]).round())
             after.scale.mul_(scale)

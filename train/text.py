@@ -121,9 +121,7 @@ def load_corpus(path: Path) -> list[tuple[float, list[str]]]:
     return sections
 
 
-def sentences(
-    corpus: Path, seed: int, held_out: bool = False, grammar_share: float = 0.3
-) -> Iterator[tuple[str, str]]:
+def sentences(corpus: Path, seed: int, held_out: bool = False, grammar_share: float = 0.3) -> Iterator[tuple[str, str]]:
     """Endless (spoken form, label) pairs, either the training ones or the held-out ones."""
     rng = random.Random(seed)
     grammar, sections = Grammar(rng), load_corpus(corpus)

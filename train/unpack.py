@@ -71,7 +71,9 @@ def main() -> None:
     cli.add_argument("--processes", type=int, default=1)
     a = cli.parse_args()
     a.dest.mkdir(parents=True, exist_ok=True)
-    jobs = [(path, a.dest, n, 2 * a.processes) for path in sorted(a.source.glob("*.shard")) for n in range(2 * a.processes)]
+    jobs = [
+        (path, a.dest, n, 2 * a.processes) for path in sorted(a.source.glob("*.shard")) for n in range(2 * a.processes)
+    ]
     with multiprocessing.get_context("spawn").Pool(a.processes) as pool:
         pool.starmap(work, jobs, chunksize=1)
 
