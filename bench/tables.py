@@ -153,6 +153,9 @@ def wer(results: Results) -> str:
     """Word error rates of the demo model in the page."""
     rows = []
     for name, rates in results["wer"]["wer"].items():
+        if "words_per_minute" in rates:
+            rows.append([f"`{name}`", f"{rates['words_per_minute']:.1f} a minute", "0", str(rates["n"]), ""])
+            continue
         near = "" if rates["starts_near"] is None else _percent(rates["starts_near"], 1)
         rows.append([f"`{name}`", _percent(rates["wer"], 1), str(rates["words"]), str(rates["n"]), near])
     return _table(["test set", "word error rate", "words", "files", "word starts within 0.16 s"], rows)

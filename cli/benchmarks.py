@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -65,6 +66,9 @@ def _add_wer(benchmarks: Benchmarks) -> argparse.ArgumentParser:
     command = benchmarks.add_parser("wer", help="the word error rate on the test sets")
     command.add_argument("--model", default="", help="catalogue id, model directory or URL (default: the demo model)")
     command.add_argument("--backend", default="auto", choices=BACKENDS, help="default: %(default)s")
+    command.add_argument(
+        "--set", type=Path, action="append", default=[], metavar="ZIP", help="also this set, packed like bench/speech"
+    )
     command.set_defaults(run=_wer)
     return command
 
@@ -72,7 +76,7 @@ def _add_wer(benchmarks: Benchmarks) -> argparse.ArgumentParser:
 def _wer(options: argparse.Namespace) -> bool:
     from bench.wer import main
 
-    return main(options.model, options.backend, options.json)
+    return main(options.model, options.backend, options.set, options.json)
 
 
 def _add_pipeline(benchmarks: Benchmarks) -> argparse.ArgumentParser:

@@ -124,6 +124,9 @@ def _mimi_tensors(checkpoint: Checkpoint, format: MimiFormat) -> Iterator[tuple[
     Codebooks are stored as sums over their uses, which exceed the range and precision of float16.
     """
     for name, tensor in EncoderTensors(checkpoint.mimi, checkpoint.mimi_config).items():
+        if tensor.dtype == np.int8:  # whole numbers, whose scales are in the vectors before or after them
+            yield name, tensor
+            continue
         values = _finite_float32(name, tensor)
         if tensor.dtype == np.float16 or (format == "f16" and "_codebook." not in name):
             with np.errstate(over="ignore"):

@@ -26,6 +26,9 @@ _TEST_SETS = {
     "unseen_voices": "other synthetic voices",
     "human_digits": "digits read by a person",
     "human_sentences": "sentences of people",
+    "people_accents": "learners of English, half of them children",
+    "people_reading": "people reading books",
+    "people_commonvoice": "people of many accents at their own microphones",
 }
 
 
@@ -39,8 +42,9 @@ def make_demo(checkpoint: Path, models: Path) -> None:
         title="Tympan demo, English",
         languages=("en",),
         licence="Apache-2.0",
-        source="trained for Tympan on synthetic speech alone (Kokoro, hibari, Piper, flite, espeak-ng)",
-        notes="A small model to try the page with. It has heard synthesizers only, and understands people less well. "
+        source="trained for Tympan on recordings of people (Common Voice, speechocean762, LibriSpeech, LJ Speech, "
+        "Cathy, Speech Commands) and on synthetic speech (Kokoro, hibari, flite, espeak-ng)",
+        notes="A small model to try the page with. It has heard twelve hours of people, and often misunderstands them. "
         f"Words it gets wrong, before quantization: {rates}.",
     )
     # 8-bit tables take 1 MB more, but quantization then adds 1 point of word error on digit strings instead of 3.

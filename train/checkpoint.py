@@ -1,4 +1,4 @@
-"""Checkpoints in pieces of at most 14 MiB: f16 weights, f32 codebooks, and where in the schedule they were taken.
+"""Checkpoints in pieces of at most 14 MiB: f16 matrices, f32 vectors and codebooks, and the place in the schedule.
 
 The optimizer's moments stay behind. They would double the size, and a resumed run wins them back in the hundred
 steps of its short second warm-up.
@@ -26,7 +26,7 @@ def save(folder: Path, mimi: Mimi, lm: Lm, state: dict) -> None:
     pieces: list[dict[str, Tensor]] = [{}]
     size = 0
     for name, value in tensors.items():
-        keep = "_codebook" in name or not value.is_floating_point()
+        keep = "_codebook" in name or value.dim() < 2 or not value.is_floating_point()
         value = value.detach().cpu() if keep else value.detach().to(torch.float16).cpu()
         size += value.numel() * value.element_size()
         if size > PIECE_BYTES:

@@ -14,6 +14,9 @@ _COLOURS = {
     "unseen_voices": "#0d9488",
     "human_digits": "#d97706",
     "human_sentences": "#dc2626",
+    "people_accents": "#7c3aed",
+    "people_reading": "#111827",
+    "people_commonvoice": "#db2777",
 }
 
 
@@ -25,7 +28,7 @@ def points(logs: list[Path]) -> dict[str, list[tuple[int, float]]]:
             rates = entry.get("wer") or {name: final[0] for name, final in entry.get("final", {}).items()}
             for name, rate in rates.items():
                 found[name].append((entry["step"], rate))
-    return found
+    return {name: curve for name, curve in found.items() if curve}
 
 
 def draw(curves: dict[str, list[tuple[int, float]]]) -> str:
@@ -40,7 +43,7 @@ def draw(curves: dict[str, list[tuple[int, float]]]) -> str:
 
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" '
-        'font-size="12">',
+        'font-size="11">',
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#fff"/>',
     ]
     for percent in (0, 20, 40, 60, 80, 100, 120):
@@ -50,10 +53,11 @@ def draw(curves: dict[str, list[tuple[int, float]]]) -> str:
     for step in range(0, int(0.93 * last), 5000):  # what is right of it is for the axis' name
         lines.append(f'<text x="{x(step)}" y="{bottom + 16}" text-anchor="middle" fill="#4b5563">{step:,}</text>')
     lines.append(f'<text x="{right}" y="{bottom + 16}" text-anchor="end" fill="#4b5563">steps</text>')
-    for i, (name, colour) in enumerate(_COLOURS.items()):
+    for i, name in enumerate(curves):
+        colour = _COLOURS[name]
         path = " ".join(f"{x(step)},{y(rate)}" for step, rate in curves[name])
         lines.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        lines.append(f'<text x="{_LEFT + 170 * i}" y="{_HEIGHT - 6}" fill="{colour}">{name.replace("_", " ")}</text>')
+        lines.append(f'<text x="{_LEFT + (right - _LEFT) // len(curves) * i}" y="{_HEIGHT - 6}" fill="{colour}">{name.replace("_", " ")}</text>')
     return "\n".join([*lines, "</svg>", ""])
 
 

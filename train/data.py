@@ -5,9 +5,11 @@ equalizer, room, band, noise, babble, gain and codec; see `roughen`.
 """
 
 import math
+import queue
 import random
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +24,11 @@ from .text import LABEL_CHARS
 _CLASS = {c: i + 1 for i, c in enumerate(LABEL_CHARS)}
 _SLOTS = 16  # utterances a clip, at most
 
-# Share of each engine in a batch: the closer to a person, the more.
-ENGINE_SHARES = {"kokoro": 0.44, "hibari": 0.28, "piper": 0.08, "flite": 0.12, "espeak": 0.08}
+PEOPLE_SHARE = 0.58  # of the clips are spoken by people, the others by engines
+ENGINE_SHARES = {"kokoro": 0.46, "hibari": 0.28, "piper": 0.06, "flite": 0.12, "espeak": 0.08}
+# Within people, by the first letters of the voice: sources with few speakers are heard less than their hours.
+PEOPLE_SHARES = {"cv": 0.52, "so": 0.18, "ls": 0.16, "lj": 0.06, "cathy": 0.04, "sc": 0.04}
+_ONE_VOICE = 0.5  # of the clips of people are by one speaker
 
 
 class Bank:
@@ -33,7 +38,7 @@ class Bank:
     A full ring pushes out its oldest utterances. `watch` fills the bank from a thread while training goes on.
     """
 
-    KEPT = ("kokoro", "piper")
+    KEPT = ("kokoro", "piper", "human")
 
     def __init__(self, device: torch.device, hours: float, pieces: "Pieces"):
         samples = int(hours * 3600 * SAMPLE_RATE)
@@ -42,7 +47,9 @@ class Bank:
         split = samples * 2 // 5
         self.rings = {True: (0, split), False: (split, samples)}
         self.heads = {True: 0, False: split}
-        self.by_engine: dict[str, list[tuple]] = {}  # (offset, samples, label, starts, word tokens), oldest first
+        # (offset, samples, label, starts, word tokens, voice), oldest first
+        self.by_engine: dict[str, list[tuple]] = {}
+        self.by_voice: dict[str, list[tuple]] = {}  # of people
         self.seen: set[Path] = set()
 
     def poll(self, folder: Path, limit: int = 10**6) -> int:
@@ -71,32 +78,42 @@ class Bank:
         if not utterances:
             return
         pcm = torch.cat([torch.from_numpy(u.pcm.copy()) for u in utterances])
-        engine = utterances[0].voice.partition(":")[0]
+        engine, _, voice = utterances[0].voice.partition(":")
         kept = engine in self.KEPT
+        if engine == "human":  # a shard of people holds one source
+            engine = "human:" + next(s for s in PEOPLE_SHARES if voice.startswith(s))
         low, high = self.rings[kept]
         begin = self.heads[kept] if self.heads[kept] + len(pcm) <= high else low
         end = begin + len(pcm)
         self.heads[kept] = end
         for name, items in self.by_engine.items():
-            if (name in self.KEPT) == kept:
+            if (name.partition(":")[0] in self.KEPT) == kept:
                 self.by_engine[name] = [i for i in items if i[0] >= end or i[0] + i[1] <= begin]
         self.audio[begin:end] = pcm.to(self.device)
         offset, new = begin, []
         for u in utterances:
             tokens = [self.pieces.encode(w) for w in u.label.split()]
-            new.append((offset, len(u.pcm), u.label, u.starts, tokens))
+            item = (offset, len(u.pcm), u.label, u.starts, tokens, u.voice)
+            new.append(item)
+            if engine.startswith("human"):
+                self.by_voice.setdefault(u.voice, []).append(item)
             offset += len(u.pcm)
         self.by_engine[engine] = self.by_engine.get(engine, []) + new
 
     def hours(self) -> dict[str, float]:
         return {e: round(sum(i[1] for i in items) / SAMPLE_RATE / 3600, 2) for e, items in self.by_engine.items()}
 
-    def draw(self, rng: random.Random) -> tuple:
-        """One utterance: first the engine by its share, then uniformly, the newer ones a little more often."""
-        engines = [e for e, items in list(self.by_engine.items()) if items]
-        items = self.by_engine[rng.choices(engines, [ENGINE_SHARES.get(e, 0.1) for e in engines])[0]]
+    def draw(self, rng: random.Random, people: bool, voice: str | None = None) -> tuple:
+        """One utterance: of `voice`, or first the source by its share, then uniformly, newer ones a little more."""
+        if voice is not None:
+            return rng.choice(self.by_voice[voice])
+        sources = [s for s, items in list(self.by_engine.items()) if items and s.startswith("human") == people]
+        if not sources:
+            return self.draw(rng, not people)
+        shares = [PEOPLE_SHARES.get(s[6:], 0) if people else ENGINE_SHARES.get(s, 0.1) for s in sources]
+        items = self.by_engine[rng.choices(sources, shares)[0]]
         index = rng.randrange(len(items))
-        return items[max(index, rng.randrange(len(items)))] if rng.random() < 0.3 else items[index]
+        return items[max(index, rng.randrange(len(items)))] if rng.random() < 0.3 and not people else items[index]
 
 
 class Pieces:
@@ -172,11 +189,14 @@ def make_batch(bank: Bank, rng: random.Random, size: int, seconds: float, delay:
     labels, streams = [], []
     for row in range(size):
         at, words, spoken = int(rng.uniform(0, 0.8) * SAMPLE_RATE), [], []
-        slots = rng.randint(0, 1) if rng.random() < 0.04 else _SLOTS  # now and then (almost) nothing is said
-        pace = math.exp(rng.gauss(0, 0.1))  # one talker a clip, mostly
+        slots = rng.randint(0, 1) if rng.random() < 0.06 else _SLOTS  # now and then (almost) nothing is said
+        pace = math.exp(rng.gauss(0, 0.1))
+        people, voice = rng.random() < PEOPLE_SHARE, None
         slot = misses = 0
         while slot < slots and misses < 3:
-            offset, count, label, starts, pieces = bank.draw(rng)
+            offset, count, label, starts, pieces, spoken_by = bank.draw(rng, people, voice)
+            if slot == 0 and people and spoken_by in bank.by_voice and rng.random() < _ONE_VOICE:
+                voice = spoken_by if len(bank.by_voice[spoken_by]) > 3 else None
             rate = min(1.28, max(0.78, pace * math.exp(rng.gauss(0, 0.03)))) if rough else 1.0
             if at + count / rate > length - 0.25 * SAMPLE_RATE:
                 misses += 1
@@ -217,7 +237,7 @@ def _render(
 
 
 def roughen(x: Tensor, rng: random.Random) -> Tensor:
-    """Random equalizer, band limits, room, noise, babble, gain, clipping and mu-law: (B, L) -> (B, L)."""
+    """Random equalizer, band limits, room, noise, music, babble, gain, clipping and mu-law: (B, L) -> (B, L)."""
     batch, length = x.shape
     device = x.device
     size = 1 << (length + SAMPLE_RATE // 4 - 1).bit_length()
@@ -232,7 +252,8 @@ def roughen(x: Tensor, rng: random.Random) -> Tensor:
     def decibel(db: Tensor) -> Tensor:
         return torch.pow(10.0, db / 20)
 
-    # Equalizer: ten random points, up to +-9 dB, on an almost logarithmic frequency axis; then high and low pass.
+    # Equalizer: ten random points, up to +-9 dB, on an almost logarithmic frequency axis; then high and low pass, and
+    # now and then a band taken out.
     points = (torch.rand(batch, 10, device=device) * 2 - 1) * 9 * chance(0.8)
     axis = torch.log1p(freq / 300) / math.log1p(SAMPLE_RATE / 600) * 8.999
     left = axis.long()
@@ -241,27 +262,64 @@ def roughen(x: Tensor, rng: random.Random) -> Tensor:
     response = response / (1 + (freq / cut).pow(16).clamp(max=1e6))
     ratio = (freq / torch.where(chance(0.4), uniform(60, 320), torch.full((batch, 1), 20.0, device=device))).pow(4)
     response = response * ratio / (1 + ratio)
-    # Arena: exponentially decaying noise after the direct sound.
+    notch, width = uniform(0.5, 8.5), uniform(0.1, 0.9)
+    response = torch.where(((axis - notch).abs() < width / 2) & chance(0.4), 0.03 * response, response)
+    # Room: exponentially decaying noise after the direct sound.
     taps = torch.arange(SAMPLE_RATE // 4, device=device) / SAMPLE_RATE
     tail = torch.randn(batch, len(taps), device=device) * torch.exp(-6.9 * taps / uniform(0.08, 0.6))
     tail = tail * (taps > uniform(0.002, 0.012))
-    tail = tail / (tail.norm(dim=1, keepdim=True) + 1e-6) * decibel(uniform(-20, -1)) * chance(0.6)
+    tail = tail / (tail.norm(dim=1, keepdim=True) + 1e-6) * decibel(uniform(-20, 1)) * chance(0.6)
     tail[:, 0] += 1
     x = torch.fft.irfft(torch.fft.rfft(x, size) * response * torch.fft.rfft(tail, size), size)[:, :length]
-    level = x.square().mean(1, keepdim=True).sqrt() + 1e-5
-    # Coloured noise, and babble made of the other clips.
-    noise = torch.fft.rfft(torch.randn(batch, size, device=device)) * (freq + 40).pow(-uniform(0, 1.2))
+    level = x.square().mean(1, keepdim=True).sqrt()
+    spoken = level > 1e-3
+    level = torch.where(spoken, level, uniform(0.003, 0.1))
+    # Coloured noise, with strokes as of a keyboard; tones as of music, or hum; and babble made of the other clips.
+    strokes = (torch.rand(batch, size, device=device) < 2e-4) & chance(0.2)
+    noise = torch.randn(batch, size, device=device) * torch.where(strokes, 80.0, 1.0)
+    noise = torch.fft.rfft(noise) * (freq + 40).pow(-uniform(0, 1.2))
     noise = torch.fft.irfft(noise, size)[:, :length]
     noise = noise / (noise.square().mean(1, keepdim=True).sqrt() + 1e-6)
     babble = sum(x.roll(j, 0).roll(rng.randrange(length), 1) for j in (1, 2, 3))
-    x = x + noise * level * decibel(-uniform(7, 45)) * chance(0.85)
-    x = x + babble * decibel(-uniform(13, 30)) * chance(0.25)
+    x = x + noise * level * decibel(-uniform(5, 45)) * chance(0.85)
+    x = x + music(batch, length, device) * level * decibel(-uniform(5, 30)) * chance(0.2)
+    x = x + babble * decibel(-uniform(8, 30)) * (chance(0.25) & spoken)
     # Gain; some clips clip; some pass a telephone's mu-law.
-    peak = decibel(-uniform(3, 32))
+    peak = decibel(-uniform(2, 36))
     x = x / (x.abs().amax(1, keepdim=True) + 1e-4) * peak
     x = torch.where(chance(0.06), x.clamp(-0.5 * peak, 0.5 * peak), x)
     law = torch.sign(x) * torch.round(torch.log1p(255 * x.abs()) / math.log(256) * 127) / 127
     return torch.where(chance(0.1), torch.sign(law) * (torch.pow(256.0, law.abs()) - 1) / 255, x)
+
+
+def music(batch: int, length: int, device: torch.device, voices: int = 3, notes: int = 40) -> Tensor:
+    """Random chords, one in four of them a mains hum: (batch, length) of about unit power."""
+    hum = torch.rand(batch, 1, 1, device=device) < 0.25
+    pitch = 55 * torch.pow(2.0, torch.randint(0, 49, (batch, voices, notes), device=device) / 12)
+    pitch = torch.where(hum, 50.0 + 10 * torch.randint(0, 2, (batch, 1, 1), device=device), pitch)
+    per_note = -(-length // notes)
+    time = torch.arange(per_note, device=device) / SAMPLE_RATE
+    decay = torch.exp(-time * torch.where(hum, 0.0, 4 * torch.rand(batch, 1, 1, device=device)))
+    out = torch.zeros(batch, notes, per_note, device=device)
+    for voice in range(voices):
+        for harmonic in (1, 2, 3, 5):
+            phase = (2 * math.pi * harmonic) * pitch[:, voice, :, None] * time
+            out += torch.sin(phase) / harmonic
+    out = (out * decay).flatten(1)[:, :length]
+    return out / (out.square().mean(1, keepdim=True).sqrt() + 1e-6)
+
+
+def prefetch(make: Callable[[], Batch], depth: int = 3) -> Iterator[Batch]:
+    """Batches that a thread plans ahead."""
+    waiting: queue.Queue[Batch] = queue.Queue(depth)
+
+    def loop() -> None:
+        while True:
+            waiting.put(make())
+
+    threading.Thread(target=loop, daemon=True).start()
+    while True:
+        yield waiting.get()
 
 
 class LogMel:

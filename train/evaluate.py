@@ -5,6 +5,8 @@ python -m train.evaluate CHECKPOINT ASSETS TESTS [--json FILE]
 
 import argparse
 import json
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,8 @@ from .config import FRAME, SAMPLE_RATE
 from .data import Pieces, clips
 from .lm import Lm
 from .mimi import Mimi
+from .normalise import normalise
+from .ogg import read_ogg
 from .text import LABEL_CHARS
 
 
@@ -47,10 +51,11 @@ def greedy_ctc(log_probs: torch.Tensor) -> list[str]:
 def evaluate(mimi: Mimi, lm: Lm | None, pieces: Pieces, tests: dict, device: torch.device, limit: int = 10**6) -> dict:
     """{set: {"wer", "cer", "n", "words", "starts_within_160ms", "examples"}}; without `lm`, CTC's instead of the
     LM's."""
+    was_training = mimi.training
     mimi.eval()
     report = {}
     for name, utterances in tests.items():
-        utterances = sorted(utterances[:limit], key=lambda u: len(u.pcm))
+        utterances = sorted(utterances[:: -(-len(utterances) // limit)], key=lambda u: len(u.pcm))
         pairs, lags = [], []
         for i in range(0, len(utterances), 48):
             group = utterances[i : i + 48]
@@ -76,14 +81,25 @@ def evaluate(mimi: Mimi, lm: Lm | None, pieces: Pieces, tests: dict, device: tor
             "starts_within_160ms": round(float(np.mean(np.abs(lags) <= 0.16)), 4) if lags else None,
             "examples": pairs[:: max(1, len(pairs) // 12)],
         }
-    mimi.train()
+    mimi.train(was_training)
     if lm is not None:
         lm.train()
     return report
 
 
 def load_tests(folder: Path) -> dict[str, list[shards.Utterance]]:
-    return {p.stem: shards.read(p) for p in sorted(folder.glob("*.shard"))}
+    """The sets of `folder`, packed like bench/speech."""
+    return {p.stem: list(read_zip(p)) for p in sorted(folder.glob("*.zip"))}
+
+
+def read_zip(path: Path) -> Iterator[shards.Utterance]:
+    with zipfile.ZipFile(path) as archive:
+        for name, what in json.loads(archive.read("labels.json")).items():
+            text = normalise(what["text"]) or ""
+            starts = tuple(what["starts"]) if len(what["starts"]) == len(text.split()) else (0.0,) * len(text.split())
+            ogg = read_ogg(archive.read(name))
+            pcm = shards.Packed(ogg.packets, ogg.skip, ogg.samples, text, starts, what["voice"]).pcm()
+            yield shards.Utterance(pcm, text, starts, what["voice"])
 
 
 def main() -> None:

@@ -3,8 +3,8 @@ tokenizer.model, with a model card (README.md) and the metrics it quotes.
 
     python -m train.export CHECKPOINT TOKENIZER DEST
 
-CHECKPOINT holds the metrics.json of its evaluation too. Weights are f16, all but the centroids' counts: then 2 codes of
-1,000 change, all in the last five codebooks. `python -m quantize.demo DEST` makes the site's demo model of it.
+CHECKPOINT holds the metrics.json of its evaluation too. The matrices of Mimi's transformer are whole numbers by now and
+go into 8 bits; the others are f16. `python -m quantize.demo DEST` makes the site's demo model of it.
 """
 
 import argparse
@@ -23,11 +23,15 @@ from .config import FRAME, SAMPLE_RATE, Config
 
 def official(module: torch.nn.Module) -> dict[str, Tensor]:
     """The state dict less training heads; attention outputs keep the published names already."""
-    out = {}
-    for name, tensor in module.state_dict().items():
-        if not name.startswith("train_"):
-            out[name] = tensor.to(torch.float32 if "cluster_usage" in name else torch.float16).cpu()
-    return out
+    named = module.state_dict().items()
+    return {name: _stored(name, tensor).cpu() for name, tensor in named if not name.startswith("train_")}
+
+
+def _stored(name: str, tensor: Tensor) -> Tensor:
+    """Whole numbers (see `round_mimi`) in 8 bits, vectors and counts in float32, all else in float16."""
+    if tensor.dim() == 2 and tensor.abs().max() == 127 and bool((tensor == tensor.round()).all()):
+        return tensor.to(torch.int8)
+    return tensor.to(torch.float32 if "cluster_usage" in name or tensor.dim() < 2 else torch.float16)
 
 
 def mimi_config(c: Config) -> dict:
@@ -59,7 +63,10 @@ def lm_config(c: Config) -> dict:
         "hidden_scale": c.lm_hidden_scale, "causal": True, "layer_scale": None, "context": c.lm_context,
         "max_period": c.lm_max_period, "gating": "silu", "norm": "rms_norm_f32", "positional_embedding": "rope",
         "model_type": "stt",
-        "stt_config": {"audio_silence_prefix_seconds": 0.0, "audio_delay_seconds": c.delay * FRAME / SAMPLE_RATE},
+        "stt_config": {
+            "audio_silence_prefix_seconds": c.prefix * FRAME / SAMPLE_RATE,
+            "audio_delay_seconds": c.delay * FRAME / SAMPLE_RATE,
+        },
         "lm_gen_config": {"temp": 0.0, "temp_text": 0.0}, "mimi_name": "mimi.safetensors",
         "moshi_name": "model.safetensors", "mimi_config_name": "mimi_config.json", "tokenizer_name": "tokenizer.model",
     }  # fmt: skip

@@ -6,10 +6,10 @@ The schedule is a share of `--minutes` of training time, summed over all runs th
 
 | from | what learns |
 | --- | --- |
-| 0.00 | Mimi, from character CTC and log-mel, nothing quantized |
+| 0.00 | Mimi, from character CTC, log-mel and Whisper's features, nothing quantized |
 | `QUANTIZE` | the same through the quantizer (straight-through gradient, moving-average codebooks) |
 | `LM` | Mimi and the LM together: the LM reads projected quantized vectors, so its loss reaches the encoder |
-| `FREEZE` | the LM alone: Mimi and its codebooks stay, the projections become the official embedding tables |
+| `FREEZE` | the LM alone: Mimi is rounded to 8 bits and stays, the projections become the official embedding tables |
 | `ROUND` | the same with its matrices rounded to 4 bits in every step (run 3 of README.md) |
 
 Every batch is drawn and roughened anew and is encoded on the fly: the LM never sees the same codes twice.
@@ -33,9 +33,10 @@ from .config import FRAME, PAD_TOKEN, SAMPLE_RATE, TINY, Config
 from .evaluate import evaluate, load_tests
 from .lm import Lm
 from .mimi import Mimi
-from .rounding import rounded_weights
+from .rounding import round_mimi, rounded_weights
+from .teacher import Teacher
 
-QUANTIZE, LM, FREEZE, ROUND = 0.10, 0.22, 0.72, 0.85
+QUANTIZE, LM, FREEZE, ROUND = 0.10, 0.20, 0.72, 0.86
 WARM_STEPS = 300
 
 
@@ -79,17 +80,18 @@ class Trainer:
             if a.again and state["share"] >= 1:
                 self.lm.thaw_audio(self.mimi)
                 self.seconds, self.frozen = LM * 60 * a.minutes, False
-        self.mimi.to(device).train()
+        self.mimi.to(device).train(not self.frozen)
         self.lm.to(device).train()
-        self.latent = self.mimi.latent
-        if a.compile:  # only what runs at one shape: evaluation keeps to the plain modules
+        if a.compile:  # one graph for all layers of a kind; evaluation keeps to the plain modules
             torch._dynamo.config.suppress_errors = True
-            self.latent = torch.compile(self.mimi.latent, dynamic=False)
-            for layer in self.lm.transformer.layers:
-                layer.compile(dynamic=False)
+            blocks = [*self.mimi.encoder_transformer.transformer.layers, *self.lm.transformer.layers]
+            for module in (self.mimi.encoder, *blocks):
+                module.compile(dynamic=False)
         self.mimi_optimizer = optimizer(self.mimi, a.mimi_rate, 0.02)
         self.lm_optimizer = optimizer(self.lm, a.lm_rate, 0.05)
         self.log_mel = data.LogMel(device)
+        weights = a.assets / "teacher.npz"
+        self.teacher = Teacher(weights).to(device).eval() if weights.exists() and not self.frozen else None
         self.weights = torch.ones(self.config.text_card, device=device)
         self.weights[PAD_TOKEN] = a.pad_weight
 
@@ -99,11 +101,17 @@ class Trainer:
         wave = 0.1 * torch.randn(size, frames * FRAME, device=self.device)
         audio = torch.randn(size, frames, self.config.lm_dim, device=self.device)
         tokens = torch.randint(self.config.text_card, (size, frames + 1), device=self.device)
+        if not self.frozen:
+            with self.autocast():
+                loss = self.mimi.latent(wave).float().mean() + self.lm(audio, tokens).float().mean()
+            loss.backward()
+        self.mimi.eval()
         with self.autocast():
-            loss = self.latent(wave).float().mean() + self.lm(audio, tokens).float().mean()
-        loss.backward()
-        with torch.no_grad(), self.autocast():
-            self.latent(wave)
+            with torch.no_grad():
+                self.mimi.latent(wave)
+                self.lm(audio, tokens)
+            self.lm(audio, tokens).float().mean().backward()
+        self.mimi.train(not self.frozen)
         self.mimi_optimizer.zero_grad(set_to_none=True)
         self.lm_optimizer.zero_grad(set_to_none=True)
 
@@ -133,24 +141,30 @@ class Trainer:
 
     def losses(self, batch: data.Batch, clean: torch.Tensor, share: float) -> dict[str, torch.Tensor]:
         if share >= FREEZE and not self.frozen:
+            round_mimi(self.mimi)
+            self.mimi.eval()
             self.lm.freeze_audio(self.mimi)
             self.frozen = True
         losses = {}
         if self.frozen:
             with torch.no_grad(), self.autocast():
-                latent = self.latent(batch.wave)
+                latent = self.mimi.latent(batch.wave)
             codes = self.mimi.quantize(latent, "eval").codes
             losses["lm"], losses["accuracy"] = self.lm_loss(lambda: self.lm.look_up(self.jitter(codes)), batch)
         else:
             mode = "off" if share < QUANTIZE else "train"
             with self.autocast():
-                latent = self.latent(batch.wave)
+                latent = self.mimi.latent(batch.wave)
             revive = self.step % 10 == 0 and share < 0.9 * FREEZE
             encoded = self.mimi.quantize(latent, mode, revive)
             with self.autocast():
-                ctc, mel = self.mimi.heads(encoded)
+                ctc, mel, taught = self.mimi.heads(encoded)
+            if self.teacher is not None:
+                with self.autocast():
+                    target = self.teacher(clean)
+                losses["teacher"] = F.mse_loss(taught, target) * (1.0 if share < LM else 0.5)
             losses["ctc"] = data.ctc_loss(ctc, batch)
-            losses["mel"] = F.l1_loss(mel, self.log_mel(clean)) * (0.5 if share < LM else 0.2)
+            losses["mel"] = F.l1_loss(mel, self.log_mel(clean)) * (0.3 if share < LM else 0.05)
             losses["commitment"] = 0.1 * encoded.commitment
             if share >= LM:
                 losses["lm"], losses["accuracy"] = self.lm_loss(lambda: self.lm.project(encoded), batch)
@@ -162,10 +176,15 @@ class Trainer:
         return torch.where(torch.rand(codes.shape, device=codes.device) < 0.02, noise, codes)
 
     def lm_loss(self, audio: Callable[[], torch.Tensor], batch: data.Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        own_share = self.a.own_share * min(1.0, max(0.0, (self.share - LM) / (FREEZE - LM) - 0.4))
         with self.autocast():
-            logits = self.lm(audio(), batch.tokens).float()
+            heard, frames = None, audio()
+            if own_share > 0:
+                with torch.no_grad():
+                    heard = self.lm(frames, batch.tokens).argmax(-1)
+            logits = self.lm(frames, batch.tokens, heard, own_share).float()
         flat, target = logits.flatten(0, 1), batch.tokens.flatten()
-        loss = F.cross_entropy(flat, target, weight=self.weights, label_smoothing=0.02)
+        loss = F.cross_entropy(flat, target, weight=self.weights, label_smoothing=self.a.smoothing)
         spoken = target != PAD_TOKEN
         hits = ((flat.argmax(-1) == target) & spoken).sum() / spoken.sum().clamp(min=1)
         return loss, hits.detach()
@@ -190,20 +209,23 @@ def main() -> None:
     cli = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     for name in ("data", "assets", "tests", "work"):
         cli.add_argument(name, type=Path)
-    cli.add_argument("--minutes", type=float, default=22, help="of training time, over all runs")
+    cli.add_argument("--minutes", type=float, default=21, help="of training time, over all runs")
     cli.add_argument("--again", action="store_true", help="a finished checkpoint starts over where the LM begins")
     cli.add_argument("--batch", type=int, default=64)
     cli.add_argument("--seconds", type=float, default=12.8, help="length of a clip")
-    cli.add_argument("--mimi-rate", type=float, default=8e-4)
-    cli.add_argument("--lm-rate", type=float, default=1.2e-3)
-    cli.add_argument("--dropout", type=float, default=0.1)
+    cli.add_argument("--mimi-rate", type=float, default=7e-4)
+    cli.add_argument("--lm-rate", type=float, default=1e-3)
+    cli.add_argument("--dropout", type=float, default=0.12)
     cli.add_argument("--pad-weight", type=float, default=0.4)
-    cli.add_argument("--bank-hours", type=float, default=160)
+    cli.add_argument("--smoothing", type=float, default=0.04)
+    cli.add_argument("--own-share", type=float, default=0.25, help="of the tokens that the LM reads of its own")
+    cli.add_argument("--bank-hours", type=float, default=150)
     cli.add_argument("--start-hours", type=float, default=5, help="wait for this much speech")
     cli.add_argument("--compile", action="store_true")
     cli.add_argument("--tiny", action="store_true")
     cli.add_argument("--log-every", type=int, default=50)
-    cli.add_argument("--quick-tests", type=int, default=48)
+    cli.add_argument("--quick-tests", type=int, default=40)
+    cli.add_argument("--test-every", type=float, default=150, help="seconds")
     a = cli.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cuda.matmul.allow_tf32 = (
@@ -229,8 +251,10 @@ def main() -> None:
     saved = tested = logged = time.time()
     sums: dict[str, list[torch.Tensor]] = {}
     begin, before = time.time(), trainer.seconds
+    plan = random.Random(trainer.step)
+    batches = data.prefetch(lambda: data.make_batch(bank, plan, a.batch, a.seconds, trainer.config.delay))
     while trainer.share < 1:
-        batch = data.make_batch(bank, trainer.rng, a.batch, a.seconds, trainer.config.delay)
+        batch = next(batches)
         clean = batch.wave
         batch.wave = data.roughen(clean, trainer.rng)
         for name, value in trainer.train_step(batch, clean).items():
@@ -244,16 +268,18 @@ def main() -> None:
         if now - saved > 60:
             trainer.save()
             saved = now
-        if now - tested > 150:
+        if now - tested > a.test_every:
             lm = trainer.lm if trainer.share > LM + 0.05 else None
             if lm is not None and not trainer.frozen:
                 lm.freeze_audio(trainer.mimi)
-            report = evaluate(trainer.mimi, lm, pieces, tests, device, a.quick_tests)
+            with torch.compiler.set_stance("force_eager"):
+                report = evaluate(trainer.mimi, lm, pieces, tests, device, a.quick_tests)
             note(bank=bank.hours(), wer={k: v["wer"] for k, v in report.items()})
             tested = logged = time.time()
             sums = {}
     trainer.save()
-    report = evaluate(trainer.mimi, trainer.lm, pieces, tests, device)
+    with torch.compiler.set_stance("force_eager"):
+        report = evaluate(trainer.mimi, trainer.lm, pieces, tests, device)
     (a.work / "metrics.json").write_text(json.dumps(report, indent=1))
     note(final={k: (v["wer"], v["starts_within_160ms"]) for k, v in report.items()})
     (a.work / "done").touch()

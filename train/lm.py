@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from .config import Config
+from .config import PAD_TOKEN, Config
 from .layers import Attention, Transformer
 from .mimi import Encoded, Mimi
 
@@ -77,13 +77,20 @@ class Lm(nn.Module):
         for table in self.emb:
             nn.init.zeros_(table.weight)
 
-    def forward(self, audio: Tensor, text: Tensor) -> Tensor:
-        """audio (B, S, d) embedded frames, text (B, S + 1) target tokens -> logits (B, S + 1, text_card)."""
+    def forward(self, audio: Tensor, text: Tensor, heard: Tensor | None = None, share: float = 0.0) -> Tensor:
+        """audio (B, S, d) embedded frames, text (B, S + 1) target tokens -> logits (B, S + 1, text_card).
+
+        While it trains, it reads some of its tokens from elsewhere, as it will read its own mistakes: `share` of them
+        from `heard` (B, S + 1), what it would have written itself, and a few at random or as silence.
+        """
         initial = sum(t.weight[-1] for t in self.emb).expand(audio.shape[0], 1, -1)
-        previous = F.pad(text[:, :-1], (1, 0), value=self.c.text_card)
         if self.training:
-            noise = torch.randint_like(previous, self.c.text_card)
-            previous = torch.where(torch.rand(previous.shape, device=text.device) < 0.04, noise, previous)
+            chance = torch.rand(text.shape, device=text.device)
+            text = torch.where(chance < 0.04, torch.randint_like(text, self.c.text_card), text)
+            text = torch.where((chance >= 0.04) & (chance < 0.07), PAD_TOKEN, text)
+            if heard is not None:
+                text = torch.where(chance > 1 - share, heard, text)
+        previous = F.pad(text[:, :-1], (1, 0), value=self.c.text_card)
         x = torch.cat([initial, audio.to(initial.dtype)], 1) + self.text_emb(previous)
         return self.text_linear(self.out_norm(self.transformer(x)))
 

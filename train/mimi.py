@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from .config import CTC_CLASSES, MEL_BANDS, Config
+from .config import CTC_CLASSES, MEL_BANDS, TEACHER_WIDTH, Config
 from .layers import Attention, Transformer, holder
 
 
@@ -96,7 +96,7 @@ class Seanet(nn.Module):
 class LayerScale(nn.Module):
     def __init__(self, dim: int):
         super().__init__()
-        self.scale = nn.Parameter(torch.full((dim,), 0.01))
+        self.scale = nn.Parameter(torch.full((dim,), 0.3))  # 0.01 would take the first minutes to grow
 
     def forward(self, x: Tensor) -> Tensor:
         return self.scale * x
@@ -110,10 +110,11 @@ class MimiLayer(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(d, 1e-5), nn.LayerNorm(d, 1e-5)
         self.linear1, self.linear2 = nn.Linear(d, c.mimi_ff, bias=False), nn.Linear(c.mimi_ff, d, bias=False)
         self.layer_scale_1, self.layer_scale_2 = LayerScale(d), LayerScale(d)
+        self.dropout = nn.Dropout(c.mimi_dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        x = x + self.layer_scale_1(self.self_attn(self.norm1(x), mask))
-        return x + self.layer_scale_2(self.linear2(F.gelu(self.linear1(self.norm2(x)))))
+        x = x + self.dropout(self.layer_scale_1(self.self_attn(self.norm1(x), mask)))
+        return x + self.dropout(self.layer_scale_2(self.linear2(F.gelu(self.linear1(self.norm2(x))))))
 
 
 class Codebook(nn.Module):
@@ -198,6 +199,15 @@ class ResidualQuantizer(nn.Module):
         return quantized, torch.stack(codes, 1), commitment / len(self.vq.layers)
 
 
+def time_mask(x: Tensor, spans: int = 5, longest: int = 9) -> Tensor:
+    """SpecAugment along time: (B, n, d) -> (B, n, 1), zero in `spans` random spans of up to `longest` frames."""
+    batch, n = x.shape[:2]
+    begin = torch.rand(batch, spans, 1, device=x.device) * n
+    length = torch.rand(batch, spans, 1, device=x.device) * longest * (torch.rand(batch, 1, 1, device=x.device) < 0.8)
+    at = torch.arange(n, device=x.device)
+    return 1 - ((at >= begin) & (at < begin + length)).any(1)[..., None].to(x.dtype)
+
+
 @dataclass
 class Encoded:
     """What Mimi makes of a batch. `first` and `rest` (B, S, codebook_dim) are the two quantized parts."""
@@ -209,7 +219,7 @@ class Encoded:
 
 
 class Mimi(nn.Module):
-    """The encoder half of Mimi, with two training heads: character CTC at 50 Hz and log-mel at 100 Hz."""
+    """The encoder half of Mimi; training heads tell characters (CTC, 50 Hz), log-mel, and a teacher's features."""
 
     def __init__(self, c: Config):
         super().__init__()
@@ -227,10 +237,14 @@ class Mimi(nn.Module):
         block = [nn.Sequential(nn.GroupNorm(1, h), nn.Conv1d(h, h, 5, padding=2), nn.GELU(), nn.Conv1d(h, h, 1))]
         self.train_blocks = nn.ModuleList(block)
         self.train_ctc, self.train_mel = nn.Conv1d(h, 4 * CTC_CLASSES, 1), nn.Conv1d(h, 8 * MEL_BANDS, 1)
+        self.train_teach = nn.Conv1d(h, 2 * TEACHER_WIDTH, 1)
 
     def latent(self, wave: Tensor) -> Tensor:
         """(B, L) -> (B, S, mimi_dim) before quantization."""
-        x = self.encoder_transformer.transformer(self.encoder(wave))
+        x = self.encoder(wave)
+        if self.training:
+            x = x * time_mask(x)
+        x = self.encoder_transformer.transformer(x)
         x = torch.cat([x[:, :1], x[:, :1], x], 1)  # the official left padding here repeats the first vector
         x = torch.cat([x[:, :-2].unflatten(1, (-1, 2)), x[:, 2:].unflatten(1, (-1, 2))], 2).flatten(2)
         return F.linear(x, self.downsample.conv.conv.conv.weight.permute(0, 2, 1).flatten(1))
@@ -243,8 +257,8 @@ class Mimi(nn.Module):
             both = torch.cat([code, codes], 1) if code is not None else None
             return Encoded(first, rest, both, loss + losses)
 
-    def heads(self, e: Encoded) -> tuple[Tensor, Tensor]:
-        """CTC log-probabilities (B, 4 S, classes) and log-mel (B, 8 S, bands)."""
+    def heads(self, e: Encoded) -> tuple[Tensor, Tensor, Tensor]:
+        """CTC log-probabilities (B, 4 S, classes), log-mel (B, 8 S, bands) and the teacher's features (B, 2 S, 512)."""
         q = self.quantizer
         x = F.linear(e.first, q.rvq_first.output_proj.weight[..., 0])
         x = (x + F.linear(e.rest, q.rvq_rest.output_proj.weight[..., 0])).transpose(1, 2)
@@ -253,4 +267,5 @@ class Mimi(nn.Module):
             h = h + block(h)
         ctc = self.train_ctc(h).transpose(1, 2).unflatten(-1, (4, CTC_CLASSES)).flatten(1, 2)
         mel = self.train_mel(h).transpose(1, 2).unflatten(-1, (8, MEL_BANDS)).flatten(1, 2)
-        return ctc.float().log_softmax(-1), mel.float()
+        taught = self.train_teach(h).transpose(1, 2).unflatten(-1, (2, TEACHER_WIDTH)).flatten(1, 2)
+        return ctc.float().log_softmax(-1), mel.float(), taught.float()

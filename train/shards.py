@@ -47,14 +47,48 @@ def write(path: Path, utterances: Iterable[Utterance], bitrate: int | None = Non
     os.replace(partial, path)
 
 
-def read(path: Path) -> list[Utterance]:
-    """Read a shard of either codec."""
+@dataclass(frozen=True)
+class Packed:
+    """An utterance that is Opus already; `skip` and `samples` count at 24 kHz."""
+
+    packets: tuple[bytes, ...]
+    skip: int
+    samples: int
+    label: str
+    starts: tuple[float, ...]
+    voice: str
+
+    def payload(self) -> bytes:
+        return struct.pack("<H", self.skip) + b"".join(struct.pack("<H", len(p)) + p for p in self.packets)
+
+    def pcm(self) -> np.ndarray:
+        """(samples,) int16."""
+        return _opus_decode(self.payload(), self.samples)
+
+
+def write_packed(path: Path, utterances: Iterable[Packed]) -> None:
+    """Write a shard of Opus packets as they are, in one atomic step."""
+    header, payload = [], []
+    for u in utterances:
+        data = u.payload()
+        header.append([u.samples, len(data), u.voice, u.label, [round(s, 3) for s in u.starts]])
+        payload.append(data)
+    line = json.dumps({"codec": "opus", "utterances": header}).encode() + b"\n"
+    partial = path.with_suffix(".part")
+    partial.write_bytes(line + b"".join(payload))
+    os.replace(partial, path)
+
+
+def read(path: Path, first: int = 0, step: int = 1) -> list[Utterance]:
+    """Read a shard of either codec, or every `step`-th utterance of it from `first` on."""
     raw = path.read_bytes()
     end = raw.index(b"\n") + 1
     meta = json.loads(raw[:end])
     out = []
-    for samples, size, voice, label, starts in meta["utterances"]:
+    for index, (samples, size, voice, label, starts) in enumerate(meta["utterances"]):
         data, end = raw[end : end + size], end + size
+        if index % step != first:
+            continue
         pcm = _opus_decode(data, samples) if meta["codec"] == "opus" else np.frombuffer(data, "<i2")
         out.append(Utterance(pcm, label, tuple(starts), voice))
     return out

@@ -8,9 +8,11 @@ Two per cent of all labels, chosen by a hash, are held out of training; the test
 """
 
 import gzip
+import json
 import lzma
 import random
 import re
+import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,11 +73,40 @@ def prose_sentences(path: Path) -> list[str]:
     return sorted(s for s in out if _usable(s) and len(s.split()) >= 4)
 
 
-def build_corpus(wordnet: Path, prose: list[Path], dest: Path) -> None:
-    """Write the corpus: sections of sentences, one a line, each section under its weight, xz-compressed."""
-    examples, definitions = wordnet_sentences(wordnet)
-    sections = [(0.5, examples), (0.14, definitions), *((0.08, prose_sentences(p)) for p in prose)]
-    text = "".join(f"# {w}\n" + "".join(s + "\n" for s in lines) for w, lines in sections)
+def written_sentences(path: Path) -> list[str]:
+    """The usable lines of a file of one sentence a line, or of the `sentence` column of a .tsv."""
+    lines = path.read_text("utf-8", errors="replace").splitlines()
+    if path.suffix == ".tsv":
+        column = lines[0].split("\t").index("sentence")
+        lines = [line.split("\t")[column] for line in lines[1:] if line.count("\t") >= column]
+    return sorted({s.strip() for s in lines if _usable(s.strip())})
+
+
+def _word_runs(text_label: str, n: int = 5) -> set[tuple[str, ...]]:
+    words = text_label.split()
+    return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)} or {tuple(words)}
+
+
+def test_runs(sets: list[Path]) -> set[tuple[str, ...]]:
+    """Every five words in a row of the test sets, and their shorter sentences whole."""
+    out: set[tuple[str, ...]] = set()
+    for path in sets:
+        with zipfile.ZipFile(path) as archive:
+            for what in json.loads(archive.read("labels.json")).values():
+                out |= _word_runs(label(what["text"]) or "")
+    return out
+
+
+def build_corpus(sections: list[tuple[float, list[str]]], tests: list[Path], dest: Path) -> None:
+    """Write the corpus: sections of sentences, one a line, each section under its weight, xz-compressed.
+
+    A sentence that shares five words in a row with a test set is left out.
+    """
+    barred = test_runs(tests)
+    text = ""
+    for weight, lines in sections:
+        kept = [s for s in lines if barred.isdisjoint(_word_runs(label(s) or ""))]
+        text += f"# {weight}\n" + "".join(s + "\n" for s in kept)
     dest.write_bytes(lzma.compress(text.encode(), preset=9))
 
 
@@ -90,9 +121,7 @@ def load_corpus(path: Path) -> list[tuple[float, list[str]]]:
     return sections
 
 
-def sentences(
-    corpus: Path, seed: int, held_out: bool = False, grammar_share: float = 0.42
-) -> Iterator[tuple[str, str]]:
+def sentences(corpus: Path, seed: int, held_out: bool = False, grammar_share: float = 0.3) -> Iterator[tuple[str, str]]:
     """Endless (spoken form, label) pairs, either the training ones or the held-out ones."""
     rng = random.Random(seed)
     grammar, sections = Grammar(rng), load_corpus(corpus)
@@ -124,14 +153,25 @@ def build_tokenizer(corpus: Path, dest: Path, card: int = 2000, lines: int = 200
 def main() -> None:
     import argparse
 
-    cli = argparse.ArgumentParser(
-        description="Build the text corpus from WordNet and plain-text books, and its tokenizer."
-    )
+    cli = argparse.ArgumentParser(description="Build the text corpus and its tokenizer.")
     cli.add_argument("wordnet", type=Path, help="folder with WordNet's data.* files")
     cli.add_argument("dest", type=Path, help="folder for corpus.txt.xz and tokenizer.model")
-    cli.add_argument("prose", type=Path, nargs="*", help="plain-text books")
+    cli.add_argument("--prose", type=Path, nargs="*", default=[], help="plain-text books")
+    cli.add_argument("--jargon", type=Path, nargs="*", default=[], help="plain-text books of odd words")
+    cli.add_argument("--sentences", type=Path, nargs="*", default=[], help="sentences, one a line, or .tsv")
+    cli.add_argument("--tests", type=Path, nargs="*", default=[], help="test sets whose sentences are left out")
     a = cli.parse_args()
-    build_corpus(a.wordnet, a.prose, a.dest / "corpus.txt.xz")
+    examples, definitions = wordnet_sentences(a.wordnet)
+    sections = [
+        (0.40, sorted({s for p in a.sentences for s in written_sentences(p)})),
+        (0.28, sorted({s for p in a.prose for s in prose_sentences(p)})),
+        (0.20, examples),
+        (0.08, definitions),
+        (0.04, sorted({s for p in a.jargon for s in prose_sentences(p)})),
+    ]
+    for weight, lines in sections:
+        print(f"{weight}: {len(lines)} sentences")
+    build_corpus(sections, a.tests, a.dest / "corpus.txt.xz")
     build_tokenizer(a.dest / "corpus.txt.xz", a.dest / "tokenizer.model")
 
 

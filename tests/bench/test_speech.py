@@ -28,7 +28,10 @@ def test_case_and_punctuation_are_ignored() -> None:
     assert word_error_rate("turn it off now", "Turn it, off.") == 0.25
 
 
-@pytest.mark.parametrize("name", ["unseen_sentences", "unseen_voices", "human_sentences", "human_digits"])
+HUMAN = ["human_sentences", "human_digits", "people_reading", "people_commonvoice", "people_accents"]
+
+
+@pytest.mark.parametrize("name", ["unseen_sentences", "unseen_voices", *HUMAN])
 def test_a_set_is_complete(name: str) -> None:
     with ZipFile(SPEECH / f"{name}.zip") as archive:
         labels = json.loads(archive.read("labels.json"))
@@ -39,6 +42,13 @@ def test_a_set_is_complete(name: str) -> None:
         if name.startswith("unseen"):
             assert is_held_out(label["text"])
             assert len(label["starts"]) == len(label["text"].split())
+
+
+def test_nothing_is_said_in_the_set_of_noises() -> None:
+    with ZipFile(SPEECH / "no_speech.zip") as archive:
+        labels = json.loads(archive.read("labels.json"))
+        assert {*archive.namelist()} == {*labels, "labels.json"}
+    assert all(label["text"] == "" and label["seconds"] > 0 for label in labels.values())
 
 
 def test_unseen_voices_are_those_held_out_of_training() -> None:

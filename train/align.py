@@ -1,0 +1,111 @@
+"""Word starts of human recordings, by forced alignment with pocketsphinx's English acoustic model.
+
+    python -m train.align DEST ZIP...
+
+Each ZIP is packed like bench/speech. Writes DEST/NAME.shard for each: the recordings as they are packed, not encoded
+again, with normalised text and word starts. Clips that cannot be aligned are dropped and counted.
+"""
+
+import argparse
+import itertools
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.signal import resample_poly
+
+from . import shards
+from .normalise import normalise
+from .ogg import read_ogg
+from .pronounce import Pronouncer
+
+RATE = 16_000  # of the acoustic model
+_FRAME_S = 0.01
+_SHIFT_S = 0.04  # half of what Kokoro and hibari tell later than this aligner; espeak-ng and flite agree with it
+
+
+class Aligner:
+    """Forced alignment of one recording at a time."""
+
+    def __init__(self) -> None:
+        from pocketsphinx import Decoder
+
+        self.decoder: Any = Decoder(lm=None, loglevel="FATAL", beam=1e-60, wbeam=1e-40, pbeam=1e-60)
+        self.pronounce = Pronouncer()
+
+    def starts(self, pcm: np.ndarray, words: list[str]) -> list[float] | None:
+        """Seconds at which each word begins; None where the recording does not fit the words. pcm: int16, 16 kHz."""
+        for word in words:
+            if self.decoder.lookup_word(word) is None:
+                phones = self.pronounce(word)
+                if not phones:
+                    return None
+                self.decoder.add_word(word, phones, True)
+        try:
+            self.decoder.set_align_text(" ".join(words))
+            self.decoder.start_utt()
+            self.decoder.process_raw(pcm.astype("<i2").tobytes(), full_utt=True)
+            self.decoder.end_utt()
+            if self.decoder.hyp() is None:
+                return None
+        except RuntimeError:
+            return None
+        spans = [(s.word, s.start_frame * _FRAME_S) for s in self.decoder.seg()]
+        found = [(w.partition("(")[0], t) for w, t in spans if not w.startswith(("<", "["))]
+        if [w for w, _ in found] != words:
+            return None
+        starts = [t for _, t in found]
+        return starts if self._plausible(starts, words, len(pcm) / RATE) else None
+
+    @staticmethod
+    def _plausible(starts: list[float], words: list[str], seconds: float) -> bool:
+        """Whether no word of several letters is squeezed into the shortest time that its phones allow, twice."""
+        ends = [*starts[1:], seconds]
+        letters = sum(map(len, words))
+        squeezed = sum(
+            e - s < 0.035 * max(2, len(w) - 1)
+            for (s, e), w in zip(itertools.zip_longest(starts, ends), words, strict=True)
+        )
+        return squeezed <= 0.2 * len(words) and 0.03 * letters < seconds
+
+
+def to_16k(pcm: np.ndarray) -> np.ndarray:
+    """Int16 from 24 to 16 kHz."""
+    return np.clip(resample_poly(pcm.astype(np.float32), 2, 3), -32768, 32767).astype(np.int16)
+
+
+def align_zip(path: Path, dest: Path, aligner: Aligner) -> tuple[int, int]:
+    """Write one shard; returns how many clips were kept, of how many."""
+    kept, labels = [], {}
+    with zipfile.ZipFile(path) as archive:
+        labels = json.loads(archive.read("labels.json"))
+        for name, what in labels.items():
+            text = normalise(what["text"])
+            if text is None:
+                continue
+            ogg = read_ogg(archive.read(name))
+            packed = shards.Packed(ogg.packets, ogg.skip, ogg.samples, text, (), what["voice"])
+            starts = aligner.starts(to_16k(packed.pcm()), text.split())
+            if starts is not None:
+                kept.append(replace(packed, starts=tuple(s + _SHIFT_S for s in starts)))
+    shards.write_packed(dest / f"{path.stem}.shard", kept)
+    return len(kept), len(labels)
+
+
+def main() -> None:
+    cli = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    cli.add_argument("dest", type=Path)
+    cli.add_argument("zips", type=Path, nargs="+")
+    a = cli.parse_args()
+    a.dest.mkdir(parents=True, exist_ok=True)
+    aligner = Aligner()
+    for path in a.zips:
+        kept, total = align_zip(path, a.dest, aligner)
+        print(f"{path.stem}: {kept} of {total} clips aligned", flush=True)
+
+
+if __name__ == "__main__":
+    main()
