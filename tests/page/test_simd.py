@@ -9,7 +9,7 @@ from tests.page.tympan_page import TympanPage
 
 
 @pytest.mark.parametrize(
-    ("query", "level", "shown"), [("", "relaxed", "relaxed SIMD"), ("?simd=numpy", "numpy", "numpy")]
+    ("query", "level", "shown"), [("", "relaxed", "relaxed SIMD"), ("?simd=numpy", "numpy", "NumPy")]
 )
 def test_simd_level_of_mimi_is_shown(chromium: Browser, site: str, query: str, level: str, shown: str) -> None:
     tympan = TympanPage.open(chromium, f"{site}/{query}")
