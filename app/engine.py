@@ -17,8 +17,7 @@ from tympan.lm.backend_selection import Reason
 from tympan.loading import Loaded, load
 from tympan.protocol import ANSWERS, COMMANDS, EVENTS, REQUESTS, TRACES
 from tympan.session import Session, TranscriptUpdate
-from tympan.text.captions import WRITERS
-from tympan.text.cues import Cues
+from tympan.text.captions import WRITERS, LiveCues
 from tympan.text.words import Word
 from tympan.transcriber import Transcriber
 from tympan.transcript import Trace
@@ -154,7 +153,7 @@ class Recording:
             transcriber, rate_hz, live=live, trace=trace, on_update=self._on_update, on_turn=self._on_turn
         )
         self._on_frame = on_frame
-        self._cues = Cues()
+        self._cues = LiveCues()
         self._sequence, self._n_words = 0, 0  # numbers of posted events and words
         self._posted: tuple[str, float] = ("", 0.0)  # partial word and time of the last update
         self._has_failed = False
@@ -172,26 +171,30 @@ class Recording:
     async def finish(self) -> dict[str, Any]:
         """Wait for the last words, post them, and return the transcript."""
         transcript = await self.session.finish()
-        self._post_update(TranscriptUpdate(transcript.words[self._n_words :], "", transcript.seconds, 0.0))
+        words = transcript.words[self._n_words :]
+        self._cues.update(words, "", transcript.seconds)
+        cues = self._cues.finish(transcript.words)
+        self._post_update(TranscriptUpdate(words, "", transcript.seconds, 0.0), cues)
         return transcript.to_json()
 
     def _on_update(self, update: TranscriptUpdate) -> None:
         """Post an update if it has new text or UPDATE_INTERVAL_S has passed, to limit the load on the page."""
         self._on_frame()
         partial, posted_s = self._posted
-        is_due = perf_counter() - posted_s >= UPDATE_INTERVAL_S
-        if update.words or update.partial != partial or is_due:
-            self._post_update(update)
+        if update.words or update.partial != partial:
+            self._post_update(update, self._cues.update(update.words, update.partial, update.seconds))
+        elif perf_counter() - posted_s >= UPDATE_INTERVAL_S:
+            self._post_update(update, [])
 
-    def _post_update(self, update: TranscriptUpdate) -> None:
+    def _post_update(self, update: TranscriptUpdate, cues: list[dict[str, Any]]) -> None:
+        """cues: those that are new or have changed."""
         self._posted = update.partial, perf_counter()
         self._n_words += len(update.words)
-        starts = [self._cues.begins(word.text, word.start, word.end) for word in update.words]
         timing = self.session.timing
         self._post(
             "update",
             words=[word.to_json() for word in update.words],
-            cue_starts=[i for i, is_start in enumerate(starts) if is_start],
+            cues=cues,
             partial=update.partial,
             seconds=update.seconds,
             backlog_s=update.backlog_s,

@@ -7,7 +7,7 @@ from pyscript import window
 
 from tympan.browser import bridge
 from tympan.browser.announcer import Announcer
-from tympan.browser.bridge import AudioSource, decode, error_of, failure, removed, result, to_python
+from tympan.browser.bridge import AudioSource, decode, error_of, failure, name_of, removed, result, to_python
 from tympan.browser.error_banner import ErrorBanner
 from tympan.browser.job_queue import JobQueue
 from tympan.browser.language import language
@@ -16,7 +16,7 @@ from tympan.browser.offline import ask_for_newest, keep_site
 from tympan.browser.recording import Recording
 from tympan.browser.recording_view import RecordingView
 from tympan.browser.sessions import Sessions
-from tympan.browser.sources import Sources, last_name, source_name
+from tympan.browser.sources import Sources
 from tympan.browser.storage import ask_to_persist, used_bytes
 from tympan.browser.view import View
 from tympan.browser.wake_lock import WakeLock
@@ -56,7 +56,7 @@ class App:
         self.sessions = Sessions(on_open=self.reopen, on_error=lambda: self.view.show_status("not_kept"))
         self.sources = Sources(
             on_file=lambda file: self.add(file, str(file.name)),
-            on_address=lambda address: self.add(address, last_name(address)),
+            on_address=lambda address: self.add(address, name_of(address)),
         )
         self.lock = asyncio.Lock()  # held while a job uses the engine
         self.is_stopped = False  # the user has stopped the recording
@@ -72,7 +72,7 @@ class App:
             bridge.engine.addEventListener(event, lambda event, show=show: show(event.detail))
         window.tympan.connect(
             bridge.engine,
-            lambda source: promise_of(self.transcribe(source, source_name(source))),
+            lambda source: promise_of(self.transcribe(source, name_of(source))),
             lambda: promise_of(self.ask_for_audio(bridge.open_microphone(), "microphone_name")),
             self.stop,
         )

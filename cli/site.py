@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import zipfile
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from inspect import signature
@@ -133,12 +134,15 @@ def _sentence(kind: type[errors.TympanError]) -> str:
 
 
 def _list(site: Mapping[str, Path | bytes]) -> bytes:
-    """The script that lists the files of the site for the service worker, without itself and the service worker."""
-    digests = {
-        name: hashlib.sha256(content if isinstance(content, bytes) else content.read_bytes()).hexdigest()
-        for name, content in sorted(site.items())
-        if name != SERVICE_WORKER
-    }
+    """The script that lists the files of the site for the service worker, without itself and the service worker.
+
+    The SHA-256 has the form of the option `integrity` of `fetch`.
+    """
+    digests = {}
+    for name, content in sorted(site.items()):
+        if name != SERVICE_WORKER:
+            digest = hashlib.sha256(content if isinstance(content, bytes) else content.read_bytes()).digest()
+            digests[name] = f"sha256-{b64encode(digest).decode()}"
     return f"const FILES = {json.dumps(digests, indent=2)};\n".encode()
 
 

@@ -4,11 +4,12 @@
 //
 // A file is transcribed when it first plays, faster than it plays. A source that cannot be fetched, such as a live
 // stream, is captioned while it plays. `srclang` and `label` are those of the track.
-import { AudioSource } from "./bridge/audio_source.js";
+import { openTrack } from "./bridge/audio_source.js";
 import { decode } from "./bridge/decoder.js";
 import { EngineClient } from "./bridge/engine_client.js";
 
 const NO_FILE = ["BadAudio", "DownloadFailed"]; // errors of media that cannot be fetched as a file
+const LINGER_S = 2; // the newest cue of a stream is shown at least this long after its last change
 const STREAM_ENDS = ["pause", "seeking", "ended", "emptied", "ratechange"];
 const engine = EngineClient.of(new URL(import.meta.url).searchParams);
 
@@ -68,15 +69,13 @@ export class TympanCaptions extends HTMLElement {
   }
 
   async #captionFile(source) {
-    const cues = new Cues(this.#track, 0);
-    const onupdate = (update) => source === this.#source && cues.add(update);
+    const show = cueWriter(this.#track);
+    const onupdate = (update) => source === this.#source && show(update);
     const { words } = await engine.transcribe(() => decode(source), { onupdate });
-    if (source !== this.#source) return;
-    cues.finish(words);
-    this.dispatchEvent(new CustomEvent("captioned", { detail: { words } }));
+    if (source === this.#source) this.dispatchEvent(new CustomEvent("captioned", { detail: { words } }));
   }
 
-  // Captions a stream until the media pauses, seeks or ends. Times count from the position where this starts.
+  // Captions a stream until the media pauses, seeks or ends.
   async #captionLive() {
     const stream = (this.#media.captureStream ?? this.#media.mozCaptureStream).call(this.#media);
     const [track] = stream.getAudioTracks();
@@ -84,57 +83,24 @@ export class TympanCaptions extends HTMLElement {
       for (const kind of STREAM_ENDS) this.#media.addEventListener(kind, () => resolve(), { once: true });
       this.#removed.signal.addEventListener("abort", () => resolve());
     });
-    let cues;
-    if (track) {
-      await engine.listen(() => AudioSource.openTrack(track), stopped, {
-        onopen: () => { cues = new Cues(this.#track, this.#media.currentTime); },
-        onupdate: (update) => cues.add(update),
-      });
-    }
+    const listener = { onopen: () => { listener.onupdate = cueWriter(this.#track, this.#media); } };
+    if (track) await engine.listen(() => openTrack(track), stopped, listener);
     this.#isInProgress = false;
   }
 }
 
-// Cues of a text track; updates of the engine mark the words that start one. offset: seconds to add to their times.
-export class Cues {
-  #cues = []; // { cue, nWords, text }: text without the partial word
-
-  constructor(track, offset) {
-    Object.assign(this, { track, offset });
-  }
-
-  // Adds the words of an update.
-  add({ words, cue_starts, partial = "", seconds = 0 }) {
-    words.forEach((word, i) => {
-      if (cue_starts.includes(i)) this.#start(word);
-      const newest = this.#cues.at(-1);
-      newest.text += `${newest.nWords++ ? " " : ""}${word.text}`;
-      show(newest, newest.text, word.end + this.offset);
-    });
-    const newest = this.#cues.at(-1);
-    if (partial && newest) show(newest, `${newest.text} ${partial}`, seconds + this.offset);
-  }
-
-  // Sets the end times of the cues. words: all of the recording, with their final times.
-  finish(words) {
-    let nWords = 0;
-    for (const { cue, ...shown } of this.#cues) {
-      nWords += shown.nWords;
-      cue.endTime = words[nWords - 1].end + this.offset;
-      show({ cue }, shown.text, cue.endTime);
+// Returns a listener that shows the cues of updates in a track. stream: the media, if it is captioned while it plays:
+// then times count from its position, and a cue is shown after it was spoken.
+function cueWriter(track, stream = undefined) {
+  const shown = [];
+  const offset = stream?.currentTime ?? 0;
+  return ({ cues }) => {
+    for (const { index, start, end, text } of cues) {
+      if (index === shown.length) track.addCue(shown[index] = new VTTCue(start + offset, end + offset, ""));
+      Object.assign(shown[index], { text, endTime: end + offset });
     }
-  }
-
-  #start({ start, end }) {
-    const cue = new VTTCue(start + this.offset, end + this.offset, "");
-    this.#cues.push({ cue, nWords: 0, text: "" });
-    this.track.addCue(cue);
-  }
-}
-
-function show({ cue }, text, end) {
-  cue.endTime = Math.max(end, cue.endTime);
-  cue.text = text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+    if (stream && cues.length) shown.at(-1).endTime = Math.max(shown.at(-1).endTime, stream.currentTime + LINGER_S);
+  };
 }
 
 customElements.define("tympan-captions", TympanCaptions);

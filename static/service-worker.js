@@ -1,12 +1,12 @@
 // Caches the whole site for offline visits. The build writes files.js, which lists every file with its SHA-256, so that
 // an update fetches only changed files. Pages of the old version keep it until all are closed or reloaded.
-importScripts("files.js"); // FILES: SHA-256 by address, relative to this script
+importScripts("files.js"); // FILES: "sha256-" and the hash in base64 by address, relative to this script
 
 const NAME = "tympan-site"; // one cache, with the hash in its keys
 const scope = new URL("./", self.location);
 
 function key(path) {
-  return new Request(new URL(`${path}?sha256=${FILES[path]}`, scope));
+  return new Request(new URL(`${path}?${FILES[path]}`, scope));
 }
 
 async function install() {
@@ -15,12 +15,8 @@ async function install() {
   const fetchNext = async () => {
     for (let path; (path = paths.pop()); ) {
       if (await cache.match(key(path))) continue;
-      const response = await fetch(new URL(path, scope), { cache: "no-cache" });
-      const bytes = await response.clone().arrayBuffer();
-      const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-      const hex = Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("");
-      if (!response.ok || hex !== FILES[path]) throw new Error(`${path} belongs to another version`);
-      await cache.put(key(path), response);
+      // Fails if the file belongs to another version.
+      await cache.put(key(path), await fetch(new URL(path, scope), { cache: "no-cache", integrity: FILES[path] }));
     }
   };
   await Promise.all([fetchNext(), fetchNext(), fetchNext()]); // few at once, to leave bandwidth to the page
@@ -36,10 +32,9 @@ async function removeOld() {
 
 // Returns the path of a cached file, or undefined for requests that go to the network.
 function pathOf(request) {
-  const url = new URL(request.url);
-  if (request.method !== "GET" || url.origin !== scope.origin || request.headers.has("range")) return undefined;
-  if (!url.pathname.startsWith(scope.pathname)) return undefined;
-  const path = url.pathname.slice(scope.pathname.length) || "index.html";
+  const { url, method, headers } = request;
+  if (method !== "GET" || !url.startsWith(scope.href) || headers.has("range")) return undefined;
+  const path = new URL(url).pathname.slice(scope.pathname.length) || "index.html";
   return Object.hasOwn(FILES, path) ? path : undefined;
 }
 

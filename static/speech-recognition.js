@@ -5,7 +5,7 @@
 // Importing it also replaces the browser's own. `?model=` and `?backend=` in the address select model and backend.
 // Beyond the standard, alternatives have `words`: { text, start, end } in seconds since `audiostart`; results have
 // `speechStartTime` and `speechEndTime`.
-import { AudioSource } from "./bridge/audio_source.js";
+import { openMicrophone, openTrack } from "./bridge/audio_source.js";
 import { EngineClient, HOME } from "./bridge/engine_client.js";
 
 const NO_SPEECH_MS = 8000; // without speech, a recognition that is not continuous ends with the error "no-speech"
@@ -55,8 +55,8 @@ export class SpeechRecognition extends EventTarget {
     });
   }
 
-  stop() { this.#session?.stop(false); }
-  abort() { this.#session?.stop(true); }
+  stop() { this.#session?.stop(); }
+  abort() { this.#session?.abort(new DOMException("The recognition was aborted.", "AbortError")); }
 
   static async available({ langs, processLocally = false }) {
     if (!(await supports(langs))) return "unavailable";
@@ -73,26 +73,29 @@ export class SpeechRecognition extends EventTarget {
 
 // One recognition, from `start` to `end`.
 class Session {
-  #stopped = Promise.withResolvers(); // resolves with whether to discard everything
-  #isDropped = false;
+  #stopped = Promise.withResolvers(); // rejects with the error of `abort`
+  #isAborted = false;
   #open = []; // kinds of start events that need an end event
   #finals = []; // final results
   #words = []; // of the current turn
   #partial = "";
   #noSpeechTimer;
-  #noSpeech; // the error if that timer fires
 
   constructor(recognition, track) {
     Object.assign(this, { recognition, track });
+    this.#stopped.promise.catch(() => {}); // an error before `listen` awaits it is not unhandled
   }
 
-  stop(isDropped) {
-    this.#isDropped ||= isDropped;
-    this.#stopped.resolve(isDropped);
+  stop() { this.#stopped.resolve(); }
+
+  // Ends the recognition with an error and discards all words that are not final.
+  abort(error) {
+    this.#isAborted = true;
+    this.#stopped.reject(error);
   }
 
   async run() {
-    const open = () => (this.track ? AudioSource.openTrack(this.track) : AudioSource.openMicrophone());
+    const open = () => (this.track ? openTrack(this.track) : openMicrophone());
     let error;
     try {
       await this.#checkLanguage();
@@ -112,22 +115,18 @@ class Session {
 
   async #checkLanguage() {
     const lang = this.recognition.lang || document.documentElement.lang;
-    if (!lang || (await supports([lang]))) return;
-    throw newError("language-not-supported", `The model does not know “${lang}”.`);
+    if (lang && !(await supports([lang]))) throw newError("language-not-supported", `The model does not know “${lang}”.`);
   }
 
   #onStart() {
     this.#emit(new Event("start"));
     this.#start("audio");
     if (this.recognition.continuous) return;
-    this.#noSpeechTimer = setTimeout(() => {
-      this.#noSpeech = newError("no-speech", "No speech was detected.");
-      this.stop(true);
-    }, NO_SPEECH_MS);
+    this.#noSpeechTimer = setTimeout(() => this.abort(newError("no-speech", "No speech was detected.")), NO_SPEECH_MS);
   }
 
   #onUpdate({ words, partial }) {
-    if (this.#isDropped || (!words.length && partial === this.#partial)) return;
+    if (this.#isAborted || (!words.length && partial === this.#partial)) return;
     this.#onSpeech();
     this.#words.push(...words);
     this.#partial = partial;
@@ -135,11 +134,11 @@ class Session {
   }
 
   #onTurn(turn) {
-    if (this.#isDropped) return;
+    if (this.#isAborted) return;
     if (turn === "speech") this.#onSpeech();
     if (turn !== "end" || !this.#open.includes("speech")) return;
     if (this.#words.length) this.#finishTurn();
-    if (!this.recognition.continuous) this.stop(false);
+    if (!this.recognition.continuous) this.stop();
   }
 
   #onSpeech() {
@@ -196,9 +195,8 @@ class Session {
   }
 
   #fail(reason) {
-    const cause = this.#noSpeech ?? reason;
-    const error = cause.error ?? ERRORS[cause.fields?.cause ?? cause.name] ?? "service-not-allowed";
-    this.#emit(new SpeechRecognitionErrorEvent("error", { error, message: cause.message }));
+    const error = reason.error ?? ERRORS[reason.fields?.cause ?? reason.name] ?? "service-not-allowed";
+    this.#emit(new SpeechRecognitionErrorEvent("error", { error, message: reason.message }));
   }
 
   #emit(event) { this.recognition.dispatchEvent(event); }

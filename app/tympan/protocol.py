@@ -41,7 +41,7 @@ EVENTS = {
         "recording",
         "sequence",
         "words",  # new and complete: {text, start, end}
-        "cue_starts",  # indices into `words` of the words that start a caption cue
+        "cues",  # of captions, new or changed: {index, start, end, text}; at the end of a recording, all cues
         "partial",  # text so far of the word in progress
         "seconds",  # duration of the audio transcribed so far
         "backlog_s",  # duration of the audio queued

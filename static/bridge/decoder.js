@@ -36,8 +36,9 @@ export async function read(source) {
   return response.blob();
 }
 
-function nameOf(source) {
-  if (typeof source !== "string" && !(source instanceof URL)) return source.name || "Recording";
+// Returns the name of a source: that of the file, or the last part of the address's path.
+export function nameOf(source, unnamed = "Recording") {
+  if (typeof source !== "string" && !(source instanceof URL)) return source.name || unnamed;
   const { pathname } = new URL(source, location.href);
   return decodeURIComponent(pathname.replace(/\/+$/, "").split("/").at(-1)) || `${source}`;
 }

@@ -14,15 +14,14 @@ export class EngineClient extends EventTarget {
   #nRecordings = 0;
   #loading;
 
-  static #clients = new Map();
+  static #clients = {}; // by their options, as JSON
 
   // Returns the client for ?model=, ?backend= and ?simd= of an address. Equal options share one client.
   static of(query) {
     const options = { model: "", backend: "auto", simd: "auto" };
     for (const name of Object.keys(options)) options[name] = query.get(name) || options[name];
     const key = JSON.stringify(options);
-    if (!EngineClient.#clients.has(key)) EngineClient.#clients.set(key, new EngineClient(options));
-    return EngineClient.#clients.get(key);
+    return EngineClient.#clients[key] ??= new EngineClient(options);
   }
 
   // model: an id of the catalogue, "" for its first one, or the address of a model directory.
@@ -36,17 +35,15 @@ export class EngineClient extends EventTarget {
 
   // Loads the client's model, once. After a failure, the next call tries again.
   load() {
-    this.#loading ??= this.open(this.model).catch((error) => {
+    return this.#loading ??= this.open(this.model).catch((error) => {
       this.#loading = undefined;
       throw error;
     });
-    return this.#loading;
   }
 
   // Loads a model and replaces the previous one, unless loading fails.
   async open(model) {
-    const { backend, simd } = this;
-    this.info = await this.request("open_model", { model, backend, simd, page_url: HOME });
+    this.info = await this.request("open_model", { model, backend: this.backend, simd: this.simd, page_url: HOME });
     this.#loading = Promise.resolve(this.info);
     return this.info;
   }
@@ -82,7 +79,7 @@ export class EngineClient extends EventTarget {
     });
   }
 
-  // Transcribes a live source until it ends or `stopped` resolves; if with true, discards everything.
+  // Transcribes a live source until it ends or `stopped` resolves. If `stopped` rejects, discards everything.
   // openSource: returns a promise of an AudioSource. listener: as of `transcribe`, and { onopen, onstart, onsamples,
   // onfinish }, called when the source is open, when the engine is ready, with every frame, and when the source is
   // closed. If an error ends the recording, `error.transcript` holds the words before it.
@@ -98,9 +95,8 @@ export class EngineClient extends EventTarget {
             this.#post({ name: "push", fields: { recording, samples } });
           });
           listener.onstart?.();
-          const isDropped = await Promise.race([stopped, source.ended, failed]);
+          await Promise.race([stopped, source.ended, failed]);
           await source.stop();
-          if (isDropped === true) throw new DOMException("The recording was aborted.", "AbortError");
           listener.onfinish?.();
         });
       } finally {
@@ -112,7 +108,11 @@ export class EngineClient extends EventTarget {
   // Starts the worker. The first request does so too.
   start() {
     if (this.#worker) return;
-    this.#worker = startWorker(new URL("worker.js", import.meta.url));
+    // Pages cannot start a worker of another origin, so the worker is a Blob of this page that imports it. The page's
+    // Content-Security-Policy applies in it.
+    const source = `import ${JSON.stringify(new URL("worker.js", import.meta.url).href)};`;
+    const blob = new Blob([source], { type: "text/javascript" });
+    this.#worker = new Worker(URL.createObjectURL(blob), { type: "module" });
     this.#worker.addEventListener("message", ({ data }) => ("id" in data ? this.#settle(data) : this.#dispatch(data)));
     this.#worker.addEventListener("error", ({ message }) => {
       const error = failure("DownloadFailed", message || "the engine cannot be started in this page", { url: HOME });
@@ -175,11 +175,4 @@ export class EngineClient extends EventTarget {
     if (error) reject(toError(error));
     else resolve(value);
   }
-}
-
-// Pages cannot start a worker of another origin, so the worker is a Blob of this page that imports it. The page's
-// Content-Security-Policy applies in it.
-function startWorker(url) {
-  const source = new Blob([`import ${JSON.stringify(url.href)};`], { type: "text/javascript" });
-  return new Worker(URL.createObjectURL(source), { type: "module" });
 }

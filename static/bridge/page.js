@@ -1,16 +1,14 @@
 // The bridge of Tympan's own page; app/main.py imports it. The page loads it first, so that the engine's Python and the
 // page's Python start at the same time.
 import "../tympan.js";
-import { AudioSource } from "./audio_source.js";
-import { decode, read } from "./decoder.js";
+import { openMicrophone, openTab } from "./audio_source.js";
+import { decode, nameOf, read } from "./decoder.js";
 import { EngineClient } from "./engine_client.js";
 import { toError } from "./errors.js";
 import { Recorder } from "./recorder.js";
 
-export { decode, read, toError };
+export { decode, nameOf, openMicrophone, openTab, read, toError };
 export const engine = EngineClient.of(new URLSearchParams(location.search));
-export const openMicrophone = () => AudioSource.openMicrophone(); // MicroPython cannot call static methods
-export const openTab = () => AudioSource.openTab();
 let stopped;
 
 engine.start();

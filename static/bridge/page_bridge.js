@@ -1,7 +1,7 @@
 // Opens the microphone and decodes files for Python in a worker, because only the page thread can.
 // app/tympan/embed/page_bridge.py imports this module once per worker, with the name of a channel in the address.
 // In: { id, action, value }. Out: { id, value } or { id, error: { kind, message, fields } }; { samples }; { ended }.
-import { AudioSource } from "./audio_source.js";
+import { openMicrophone } from "./audio_source.js";
 import { decode } from "./decoder.js";
 
 const channel = new BroadcastChannel(new URL(import.meta.url).searchParams.get("channel"));
@@ -12,7 +12,7 @@ const actions = {
 
   // Opens the microphone and starts to capture. Returns its rate in Hz.
   async open() {
-    source = await AudioSource.openMicrophone();
+    source = await openMicrophone();
     return source.rateHz;
   },
 

@@ -1,8 +1,10 @@
 // Starts the engine in a worker: loads Pyodide, the library and app/engine.py, which then handles all messages.
 import { loadPyodide } from "../vendor/pyodide/pyodide.mjs";
+import { read } from "./decoder.js";
 import { failure } from "./errors.js";
 
 const home = new URL("..", import.meta.url).href;
+const file = async (path) => (await read(home + path)).arrayBuffer();
 const started = start();
 
 async function start() {
@@ -14,12 +16,6 @@ async function start() {
   pyodide.unpackArchive(library, "zip");
   pyodide.FS.writeFile("engine.py", new Uint8Array(engine));
   return pyodide.pyimport("engine").Engine();
-}
-
-async function file(path) {
-  const response = await fetch(home + path);
-  if (!response.ok) throw failure("DownloadFailed", "bad_answer", { url: home + path, status: response.status });
-  return response.arrayBuffer();
 }
 
 addEventListener("message", ({ data }) => {

@@ -88,7 +88,7 @@ def test_the_page_handles_exactly_the_events() -> None:
     assert known == set(EVENTS)
 
     used = [*listened, ("update", *re.findall(r"#onUpdate\(\{([^}]*)\}", JAVASCRIPT))]
-    used += [("update", *re.findall(r"\badd\(\{([^}]*)\}", SCRIPTS["captions.js"]))]
+    used += [("update", *re.findall(r"\(\{ (cues) \}\) =>", SCRIPTS["captions.js"]))]
     used += [("turn", *re.findall(r"onturn: \(\{([^}]*)\}", JAVASCRIPT))]
     for event, fields in used:
         assert fields_of(fields) <= set(EVENTS[event]), event

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tests.app.golden import GOLDEN, golden
 from tympan.config import FRAME_S
 from tympan.errors import BadModel
 from tympan.text import captions
+from tympan.text.cues import MAX_CUE_S, MAX_LINE_CHARACTERS, PAUSE_S
 from tympan.text.tokenizer import Tokenizer
 from tympan.text.words import Word, WordBuilder
 
@@ -142,3 +144,75 @@ def test_cues_fit_a_line() -> None:
     lines = [line for line in captions.srt(words).splitlines() if "something" in line]
     assert len(lines) > 1
     assert max(map(len, lines)) <= 42
+
+
+def posted(words: list[Word], n_words: int) -> dict[int, dict[str, Any]]:
+    """The cues of a page by index, after updates of `n_words` words with a partial word before each, and the end."""
+    live, cues = captions.LiveCues(), dict[int, dict[str, Any]]()
+    for start in range(0, len(words), n_words):
+        for new, partial in (([], "par"), (words[start : start + n_words], "")):
+            cues |= {cue["index"]: cue for cue in live.update(new, partial, 0.0)}
+    return cues | {cue["index"]: cue for cue in live.finish(words)}
+
+
+def check_cues(words: list[Word], n_cues: int) -> None:
+    """The cues of a page are those of a file."""
+    cues = posted(words, 3)
+    assert list(cues) == list(range(n_cues))
+    assert " ".join(cue["text"] for cue in cues.values()).split() == [word.text for word in words]
+    lines = [
+        f"\n{captions._clock(cue['start'], '.')} --> {captions._clock(cue['end'], '.')}\n{cue['text']}\n"
+        for cue in cues.values()
+    ]
+    assert captions.vtt(words) == "".join(["WEBVTT\n", *lines])
+
+
+HALF_LINE = "a" * (MAX_LINE_CHARACTERS // 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "n_cues"),
+    [
+        ([], 0),
+        ([Word(HALF_LINE, 0, 1), Word(HALF_LINE[1:], 1, 2)], 1),
+        ([Word(HALF_LINE, 0, 1), Word(HALF_LINE, 1, 2)], 2),
+        ([Word("𝄞" * len(HALF_LINE), 0, 1), Word("𝄞" * (len(HALF_LINE) - 1), 1, 2)], 1),
+        ([Word("a" * (MAX_LINE_CHARACTERS + 1), 0, 1), Word("a", 1, 2)], 2),
+        ([Word("a", 0, 1), Word("a", 1, MAX_CUE_S)], 1),
+        ([Word("a", 0, 1), Word("a", 1, MAX_CUE_S + 0.01)], 2),
+        ([Word("a", 0, 1), Word("a", 1 + PAUSE_S, 2)], 1),
+        ([Word("a", 0, 1), Word("a", 1.01 + PAUSE_S, 2)], 2),
+        ([Word(HALF_LINE, 0, 0), Word(HALF_LINE, 0, 0)], 2),
+    ],
+)
+def test_cues_start_where_the_rule_requires(words: list[Word], n_cues: int) -> None:
+    check_cues(words, n_cues)
+
+
+def test_cues_of_a_long_talk() -> None:
+    """Words of all lengths without gaps, and some pauses."""
+    rng = np.random.default_rng(0)
+    words, frame = list[Word](), 0
+    for _ in range(500):
+        frame += int(rng.choice([0, 0, 0, 1, 9, 10, 11, 12]))
+        start, frame = frame, frame + int(rng.integers(1, 9))
+        words.append(Word("é" * int(rng.integers(1, 14)), round(start * FRAME_S, 2), round(frame * FRAME_S, 2)))
+    check_cues(words, len(captions.srt(words).split("\n\n")))
+
+
+def test_newest_cue_of_a_page_ends_with_the_partial_word() -> None:
+    live = captions.LiveCues()
+    assert live.update([], "one", 0.4) == [], "there is no cue yet"
+    assert live.update([Word("one", 0, 0.5)], "t", 0.6) == [{"index": 0, "start": 0, "end": 0.6, "text": "one t"}]
+    assert live.update([], "<t", 0.7) == [{"index": 0, "start": 0, "end": 0.7, "text": "one &lt;t"}]
+    two, three = live.update([Word("<two", 0.5, 0.9), Word("three", 2, 3)], "", 3.1)
+    assert two == {"index": 0, "start": 0, "end": 0.9, "text": "one &lt;two"}
+    assert three == {"index": 1, "start": 2, "end": 3, "text": "three"}
+    assert live.update([], "", 3.5) == [three]
+
+
+def test_final_end_times_of_the_cues_of_a_page() -> None:
+    live = captions.LiveCues()
+    live.update([Word("one", 0, 0.5), Word("two", 3, 3.5)], "", 4)
+    ends = [cue["end"] for cue in live.finish([Word("one", 0, 0.4), Word("two", 3, 3.25)])]
+    assert ends == [0.4, 3.25]

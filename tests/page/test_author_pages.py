@@ -222,4 +222,5 @@ def test_captions_of_a_file_and_of_a_live_stream(page: Page, author: str) -> Non
     )
     page.wait_for_function(f"() => {CUES.strip()}.length >= 2", timeout=BOOT_MS)
     assert all(start < end for start, end, _ in page.evaluate(CUES))
+    page.wait_for_function("() => document.querySelector('#talk').textTracks[0].activeCues.length > 0")
     assert page.evaluate("tracks[0].readyState") == "live", "the track of the author is not stopped"

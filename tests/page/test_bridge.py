@@ -31,7 +31,7 @@ CLIENT = """
         const { EngineClient } = await import("../bridge/engine_client.js");
         window.client = new EngineClient({ model: "", backend: "auto", simd: "auto" });
         window.update = (recording, sequence, text) => post({
-            event: "update", recording, sequence, words: [], cue_starts: [], partial: text, seconds: 0, backlog_s: 0,
+            event: "update", recording, sequence, words: [], cues: [], partial: text, seconds: 0, backlog_s: 0,
             memory_mb: 0, mimi_ms: 0, lm_ms: 0, elapsed_s: 0, real_time_factor: 0,
         });
         window.seen = [];

@@ -37,6 +37,11 @@ async def decode(blob, name):
     return await result(bridge.decode(blob, name))
 
 
+def name_of(source):
+    """The name of a recording: that of the File, or the last part of the address's path."""
+    return str(bridge.nameOf(source, language.text("recording_name")))
+
+
 async def result(promise):
     """Await a promise of the bridge and return its value. Raises JsError with the reason in the page's language."""
     try:

@@ -66,13 +66,11 @@ class Player:
         if not self._track:
             return
         for word in words:
-            cue, text = self._cue, markup(word["text"])
-            if self._cues.begins(word["text"], word["start"], word["end"]) or not cue:
-                self._cue = window.VTTCue.new(word["start"], word["end"], text)
-                self._track.track.addCue(self._cue)
-            else:
-                cue.text = f"{cue.text} {text}"
-                cue.endTime = word["end"]
+            cue, shown = self._cues.add(word["text"], word["start"], word["end"]), self._cue
+            if cue.n_words == 1 or not shown:
+                shown = self._cue = window.VTTCue.new(cue.start, cue.end, "")
+                self._track.track.addCue(shown)
+            shown.text, shown.endTime = markup(cue.text), cue.end
 
     def _new_track(self, spoken_language):
         """A <track> without cues; they are added while it is shown."""

@@ -1,9 +1,8 @@
 """Input files: chosen, dropped, pasted, or given by URL."""
 
-from pyscript import document, window
+from pyscript import document
 
 from tympan.browser.elements import element, on
-from tympan.browser.language import language
 
 
 class Sources:
@@ -48,16 +47,3 @@ class Sources:
         self._depth += step
         has_files = bool(event.dataTransfer) and event.dataTransfer.types.includes("Files")
         document.body.classList.toggle("dropping", has_files and self._depth > 0)
-
-
-def last_name(address):
-    """The name of a recording at a URL: the last part of its path."""
-    path = str(window.URL.new(address, window.location.href).pathname)
-    return str(window.decodeURIComponent(path.rstrip("/").split("/")[-1])) or address
-
-
-def source_name(source):
-    """The name of a recording that a script passes, as a URL, a File or a Blob."""
-    if isinstance(source, str):
-        return last_name(source)
-    return str(getattr(source, "name", "")) or language.text("recording_name")

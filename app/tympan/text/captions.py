@@ -1,4 +1,4 @@
-"""Writes words as captions: SubRip, WebVTT and JSON.
+"""Writes words as captions: SubRip, WebVTT, JSON, and cues for a page.
 
 Source: W3C WebVTT; SubRip differs in its counter and its decimal comma.
 """
@@ -6,16 +6,17 @@ Source: W3C WebVTT; SubRip differs in its counter and its decimal comma.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from tympan.text.cues import Cues, markup
+from tympan.text.cues import Cue, Cues, markup
 from tympan.text.words import Word
 
 
 def srt(words: Sequence[Word]) -> str:
     """The words as a SubRip file."""
     cues = [
-        f"{n}\n{_clock(cue[0].start, ',')} --> {_clock(cue[-1].end, ',')}\n{_text(cue)}\n"
+        f"{n}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{cue.text}\n"
         for n, cue in enumerate(_cues(words), start=1)
     ]
     return "\n".join(cues)
@@ -23,9 +24,7 @@ def srt(words: Sequence[Word]) -> str:
 
 def vtt(words: Sequence[Word]) -> str:
     """The words as a WebVTT file."""
-    cues = [
-        f"\n{_clock(cue[0].start, '.')} --> {_clock(cue[-1].end, '.')}\n{markup(_text(cue))}\n" for cue in _cues(words)
-    ]
+    cues = [f"\n{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{markup(cue.text)}\n" for cue in _cues(words)]
     return "WEBVTT\n" + "".join(cues)
 
 
@@ -37,20 +36,46 @@ def to_json(words: Sequence[Word]) -> str:
 WRITERS: dict[str, Callable[[Sequence[Word]], str]] = {"srt": srt, "vtt": vtt, "json": to_json}
 
 
-def _cues(words: Sequence[Word]) -> Iterator[list[Word]]:
+class LiveCues:
+    """The cues of a recording in progress, as {index, start, end, text} with `text` as WebVTT."""
+
+    def __init__(self) -> None:
+        self._cues = Cues()
+
+    def update(self, words: Sequence[Word], partial: str, seconds: float) -> list[dict[str, Any]]:
+        """Add completed words. Return the cues that are new or have changed.
+
+        partial: the text so far of the word in progress; it belongs to the newest cue. seconds: the time of its end.
+        """
+        first = max(0, len(self._cues.all) - 1)
+        for word in words:
+            self._cues.add(word.text, word.start, word.end)
+        changed = self._fields(first)
+        if changed and partial:
+            changed[-1] |= {"end": seconds, "text": f"{changed[-1]['text']} {markup(partial)}"}
+        return changed
+
+    def finish(self, words: Sequence[Word]) -> list[dict[str, Any]]:
+        """Return all cues with their final end times. words: those of the whole recording."""
+        n_words = 0
+        for cue in self._cues.all:
+            n_words += cue.n_words
+            cue.end = words[n_words - 1].end
+        return self._fields(0)
+
+    def _fields(self, first: int) -> list[dict[str, Any]]:
+        return [
+            {"index": index, "start": cue.start, "end": cue.end, "text": markup(cue.text)}
+            for index, cue in enumerate(self._cues.all[first:], start=first)
+        ]
+
+
+def _cues(words: Sequence[Word]) -> list[Cue]:
     """Group words into cues."""
-    cues, cue = Cues(), list[Word]()
+    cues = Cues()
     for word in words:
-        if cues.begins(word.text, word.start, word.end) and cue:
-            yield cue
-            cue = []
-        cue.append(word)
-    if cue:
-        yield cue
-
-
-def _text(words: Sequence[Word]) -> str:
-    return " ".join(word.text for word in words)
+        cues.add(word.text, word.start, word.end)
+    return cues.all
 
 
 def _clock(seconds: float, point: str) -> str:
