@@ -115,7 +115,7 @@ class Session {
 
   async #checkLanguage() {
     const lang = this.recognition.lang || document.documentElement.lang;
-    if (lang && !(await supports([lang]))) throw newError("language-not-supported", `The model does not know “${lang}”.`);
+    if (lang && !(await supports([lang]))) throw newError("language-not-supported", `The model lacks “${lang}”.`);
   }
 
   #onStart() {
@@ -258,8 +258,7 @@ async function languages() {
   return (engine.model ? models.find(({ id }) => id === engine.model) : models[0])?.languages;
 }
 
-// error: a code of the standard.
-const newError = (error, message) => Object.assign(new Error(message), { error });
+const newError = (error, message) => Object.assign(new Error(message), { error }); // error: a code of the standard
 
 const standard = [SpeechRecognition, SpeechRecognitionEvent, SpeechRecognitionErrorEvent,
   SpeechRecognitionAlternative, SpeechRecognitionResult, SpeechRecognitionResultList];

@@ -34,9 +34,7 @@ class Tympan extends EventTarget {
     engine.addEventListener("backend", ({ detail }) => this.#emit("backend", detail));
   }
 
-  #emit(type, detail) {
-    this.dispatchEvent(new CustomEvent(type, { detail }));
-  }
+  #emit(type, detail) { this.dispatchEvent(new CustomEvent(type, { detail })); }
 
   async #run(action, ...values) {
     await this.ready;

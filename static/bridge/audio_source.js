@@ -6,6 +6,7 @@ const MICROPHONE = { channelCount: 1, echoCancellation: false, autoGainControl: 
 const TAB = { echoCancellation: false, autoGainControl: false };
 const CAPTURE = { channelCount: 1, channelCountMode: "explicit", numberOfOutputs: 0 }; // mixes the channels
 const WORKLET = new URL("capture.worklet.js", import.meta.url);
+const nowS = () => performance.now() / 1000;
 
 // Asks for the microphone and starts to capture. Throws MicrophoneDenied.
 export function openMicrophone() {
@@ -113,5 +114,3 @@ function newContext(sampleRate) {
   context.resume().catch(() => {});
   return context;
 }
-
-const nowS = () => performance.now() / 1000;

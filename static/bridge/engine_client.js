@@ -1,5 +1,5 @@
 // The page's connection to the engine, a worker with one model that transcribes one recording at a time.
-import { failure, toError } from "./errors.js";
+import { toError } from "./errors.js";
 import { CHUNK_SAMPLES, SAMPLE_RATE_HZ } from "./protocol.js";
 
 export const HOME = new URL("..", import.meta.url).href;
@@ -114,11 +114,12 @@ export class EngineClient extends EventTarget {
     const blob = new Blob([source], { type: "text/javascript" });
     this.#worker = new Worker(URL.createObjectURL(blob), { type: "module" });
     this.#worker.addEventListener("message", ({ data }) => ("id" in data ? this.#settle(data) : this.#dispatch(data)));
-    this.#worker.addEventListener("error", ({ message }) => {
-      const error = failure("DownloadFailed", message || "the engine cannot be started in this page", { url: HOME });
+    this.#worker.addEventListener("error", ({ message = "no worker" }) => {
+      const error = toError({ kind: "Bug", message: `Something went wrong inside Tympan (${message}).` });
       for (const { reject } of this.#requests.values()) reject(error);
       this.#requests.clear();
       this.#recording?.fail(error);
+      this.#worker.terminate();
       this.#worker = this.#loading = this.info = undefined;
     });
   }
@@ -137,7 +138,7 @@ export class EngineClient extends EventTarget {
       if (error) throw Object.assign(error, { transcript });
       return transcript;
     } catch (reason) {
-      await this.request("abandon", { recording }).catch(() => {}); // the first error is reported
+      if (this.#worker) await this.request("abandon", { recording }).catch(() => {}); // the first error is reported
       throw reason;
     } finally {
       this.#recording = undefined;

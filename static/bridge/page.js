@@ -9,9 +9,8 @@ import { Recorder } from "./recorder.js";
 
 export { decode, nameOf, openMicrophone, openTab, read, toError };
 export const engine = EngineClient.of(new URLSearchParams(location.search));
-let stopped;
-
 engine.start();
+let stopped;
 
 // Transcribes samples until `stop`.
 export function transcribe(samples, trace) {

@@ -18,6 +18,10 @@ async function start() {
   return pyodide.pyimport("engine").Engine();
 }
 
+addEventListener("unhandledrejection", ({ reason }) => {
+  if (reason?.pyodide_fatal_error) reportError(reason); // to the page, which starts another worker
+});
+
 addEventListener("message", ({ data }) => {
   started.then((engine) => engine.receive(data), (error) => {
     const { name, message, fields } = error.fields ? error : failure("DownloadFailed", error.message, { url: home });

@@ -128,3 +128,35 @@ def test_worker_error_has_kind_message_and_fields(page: Page) -> None:
             return client.load().catch(({ name, message, fields }) => [name, message, fields.reason]);
         }"""
     ) == ["BadModel", "It is bad.", "bad"]
+
+
+def test_crash_of_the_worker_ends_the_recording_and_the_next_one_starts_another_worker(page: Page) -> None:
+    assert page.evaluate(
+        """async () => {
+            const workers = [];
+            const Base = window.Worker;
+            window.Worker = class extends Base {
+                constructor() {
+                    super();
+                    workers.push(this);
+                }
+
+                terminate() { sent.push("terminated"); }
+            };
+            act.feed = () => {
+                delete act.feed;
+                const message = "Uncaught RuntimeError: memory access out of bounds";
+                workers[0].dispatchEvent(new ErrorEvent("error", { message }));
+            };
+            const crash = await record().catch(({ name, message }) => ({ name, message }));
+            return [crash, await record(), workers.length, sent.includes("terminated")];
+        }"""
+    ) == [
+        {
+            "name": "Bug",
+            "message": "Something went wrong inside Tympan (Uncaught RuntimeError: memory access out of bounds).",
+        },
+        {"words": ["all"]},
+        2,
+        True,
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import wave
 from collections.abc import Callable
 from pathlib import Path
 
@@ -170,3 +171,28 @@ def test_all_site_data_blocked(chromium: Browser, site: str, tmp_path: Path) -> 
     tympan.wait_for("error", timeout_ms=BOOT_MS)
     assert "does not let this site store data" in failed_to_load(tympan)
     context.close()
+
+
+def test_crash_of_the_engine_during_a_recording(chromium: Browser, site: str, tmp_path: Path) -> None:
+    """A fatal error of Pyodide rejects a promise that nothing awaits. The next recording starts another engine."""
+    tympan = TympanPage.open(chromium, f"{site}/?backend=numpy")
+    tympan.wait_for("ready", timeout_ms=BOOT_MS)
+    with wave.open(str(SPEECH)) as speech, wave.open(str(tmp_path / "long.wav"), "wb") as repeated:
+        repeated.setparams(speech.getparams())
+        repeated.writeframes(60 * speech.readframes(speech.getnframes()))
+    tympan.page.set_input_files("#file", tmp_path / "long.wav")
+    tympan.wait_for_words(3)
+    (worker,) = tympan.page.workers
+    with worker.expect_event("close"):
+        worker.evaluate(
+            """() => {
+                const error = new Error("memory access out of bounds");
+                Promise.reject(Object.assign(error, { pyodide_fatal_error: true }));
+            }"""
+        )
+    tympan.wait_for("error")
+    assert "memory access out of bounds" in tympan.error
+    assert len(tympan.transcript.split()) >= 3
+    tympan.choose("speech.wav", SPEECH.read_bytes())
+    tympan.wait_for_text("week")
+    tympan.close()
