@@ -23,7 +23,6 @@ from cli.transcribe import Options, opened_page
 
 FOLDER = Path(__file__).parent
 SPEECH = FOLDER / "speech" / "unseen_sentences.zip"
-RESULT = FOLDER / "results" / "long.json"
 STEP_S = 100  # of audio, between two samples
 POLL_MS = 250
 
@@ -167,9 +166,8 @@ def _page_figures(devtools: CDPSession) -> tuple[float, float]:
 
 
 def main(hours: Sequence[float], backend: str, as_json: bool) -> bool:
-    """Measure, print the curves and one line of JSON. as_json: also write it to bench/results."""
+    """Measure and print the curves; with as_json also one line of JSON."""
     result = measure(hours, backend)
     if as_json:
-        RESULT.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result))
+        print(json.dumps(result))
     return True

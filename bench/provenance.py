@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from bench.machine import machine
@@ -14,20 +15,26 @@ def provenance(browser: str) -> dict[str, Any]:
     """The keys that every result carries.
 
     browser: name and version, as in "chromium 156.0.1".
-    Returns commit (abbreviated hash, "-dirty" appended where the tree has changes; "" outside of a checkout), date
-    (UTC, ISO 8601), machine and browser.
+    Returns commit (abbreviated hash, "-dirty" appended if a tracked file but those of bench/results has changed; ""
+    outside of a checkout), date (UTC, ISO 8601), machine and browser.
     """
     return {
-        "commit": _commit(),
+        "commit": commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "machine": machine(browser),
         "browser": browser,
     }
 
 
-def _commit() -> str:
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
+def commit(root: Path = ROOT) -> str:
+    """The commit of the checkout at `root`. Results do not count as changes: recording several changes them."""
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        described = _git(root, "describe", "--always", "--exclude=*").strip()
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!bench/results")
     except (OSError, subprocess.CalledProcessError):
         return ""
+    return f"{described}-dirty" if changed else described
+
+
+def _git(root: Path, *arguments: str) -> str:
+    return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True).stdout

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench import tables
 from bench.chart import CHART, read_and_draw
-from bench.provenance import provenance
+from bench.provenance import commit, provenance
 from bench.record import COMMANDS
 from cli.site import ROOT
 
@@ -52,6 +54,25 @@ def test_a_new_result_has_a_provenance() -> None:
     assert {*facts} == {"commit", "date", "machine", "browser"}
     assert re.fullmatch(r"[0-9a-f]{7,40}(-dirty)?", facts["commit"])
     assert facts["browser"] == facts["machine"]["browser"] == "chromium 1.2"
+
+
+def test_only_changes_outside_of_the_results_make_a_commit_dirty(tmp_path: Path) -> None:
+    def git(*arguments: str) -> None:
+        subprocess.run(["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a", *arguments], check=True)
+
+    assert commit(tmp_path / "none") == ""
+    results, source = tmp_path / "bench" / "results", tmp_path / "source.py"
+    results.mkdir(parents=True)
+    for path in (results / "a.json", source):
+        path.write_text("1")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "First")
+    assert re.fullmatch("[0-9a-f]{7,40}", commit(tmp_path))
+    (results / "a.json").write_text("2")
+    assert not commit(tmp_path).endswith("-dirty")
+    source.write_text("2")
+    assert commit(tmp_path).endswith("-dirty")
 
 
 def test_recorded_benches_are_the_results() -> None:
