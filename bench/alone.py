@@ -38,14 +38,20 @@ class Measured:
 
 
 def measure_alone(
-    modules: Sequence[str], call: str, values: dict[str, Any], *, browser: str = "", timeout_s: float = 600
+    modules: Sequence[str],
+    call: str,
+    values: dict[str, Any],
+    *,
+    site: Path = DIST,
+    browser: str = "",
+    timeout_s: float = 600,
 ) -> Measured:
     """Opens the page in a browser and waits for the result that it posts.
 
     modules: modules of this folder for the page to import. The last one has the coroutine function `call`, which
-    receives `values` as keyword arguments and returns a JSON value. browser: a command that contains {url}; by
-    default the installed Chromium. Output of the page goes to stderr. Raises CommandError when the page fails or
-    posts nothing within `timeout_s`.
+    receives `values` as keyword arguments and returns a JSON value. site: a built site. browser: a command that
+    contains {url}; by default the installed Chromium. Output of the page goes to stderr. Raises CommandError when the
+    page fails or posts nothing within `timeout_s`.
     """
     posts: Queue[bytes] = Queue()
 
@@ -56,7 +62,7 @@ def measure_alone(
             print(body.decode(), file=sys.stderr)
 
     task = quote(json.dumps({"modules": list(modules), "call": call, "values": values}))
-    with tempfile.TemporaryDirectory() as profile, serving(DIST, mounts={"/bench/": FOLDER}, on_post=on_post) as url:
+    with tempfile.TemporaryDirectory() as profile, serving(site, mounts={"/bench/": FOLDER}, on_post=on_post) as url:
         process = subprocess.Popen(
             _command(browser, f"{url}{PAGE}#{task}", profile),
             stdout=subprocess.DEVNULL,

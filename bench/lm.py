@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import numpy as np
 from bench.alone import measure_alone
 from bench.provenance import provenance
 from bench.random_lm import hidden_width, random_codes, random_lm
-from cli.site import DIST, ROOT, build
+from cli.site import DIST, ROOT, prepare
 from tympan.config import LMConfig
 from tympan.lm.backend_selection import n_multiplications
 from tympan.lm.reference import Reference
@@ -46,10 +47,10 @@ class Plan:
     with_layouts: bool  # whether to time other parameters of the WebGPU kernels too
 
 
-def measure(plan: Plan, browser: str) -> dict[str, Any]:
+def measure(plan: Plan, browser: str, site: Path) -> dict[str, Any]:
     """Run the benchmark and print a table. Returns the object of the last line. Raises CommandError.
 
-    browser: as in `measure_alone`.
+    browser, site: as in `measure_alone`.
     """
     config_json = _config_json(plan.size)
     context, hidden = int(config_json["context"]), hidden_width(config_json)
@@ -63,7 +64,7 @@ def measure(plan: Plan, browser: str) -> dict[str, Any]:
         "n_session_frames": plan.n_session_frames,
         "with_layouts": plan.with_layouts,
     }
-    measured = measure_alone(MODULES, "measure", values, browser=browser, timeout_s=TIMEOUT_S)
+    measured = measure_alone(MODULES, "measure", values, site=site, browser=browser, timeout_s=TIMEOUT_S)
     page = measured.value
     config = LMConfig.from_json(config_json)
     weights = random_lm(config, hidden)
@@ -136,9 +137,7 @@ def _rounded(values: Any) -> Any:
 
 def main(plan: Plan, browser: str, as_json: bool) -> bool:
     """Measure, print a table and, if as_json, one line of JSON after it. Returns whether the results were correct."""
-    if not browser:
-        build(DIST)
-    result = measure(plan, browser)
+    result = measure(plan, browser, DIST if browser else prepare())
     if as_json:
         print(json.dumps(result))
     return bool(result["lm"]["checked"])

@@ -24,7 +24,7 @@ from bench import checkpoint
 from bench.provenance import provenance
 from cli.browser import opened, version_of
 from cli.server import serving
-from cli.site import DIST, ROOT, build
+from cli.site import ROOT, prepare
 from quantize.gguf import write_gguf
 from quantize.shards import describe, write_shards
 from tympan.config import LMConfig
@@ -57,9 +57,8 @@ def measure() -> dict[str, Any]:
         write_random(folders["safetensors"])
         _write_as_gguf(folders["safetensors"], folders["gguf"])
         n_weight_bytes = Manifest.parse((folders["safetensors"] / MANIFEST_NAME).read_bytes()).n_bytes
-        build(DIST)
         loaded = {}
-        with serving(DIST, mounts={f"/{name}/": folder for name, folder in folders.items()}) as url:
+        with serving(prepare(), mounts={f"/{name}/": folder for name, folder in folders.items()}) as url:
             for name in folders:
                 with opened(f"{url}/?model=/{name}/") as page:
                     loaded[name] = _load(page, n_weight_bytes)

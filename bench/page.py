@@ -13,7 +13,7 @@ from playwright.sync_api import Page
 
 from cli.browser import opened, version_of
 from cli.server import serving
-from cli.site import DIST, build
+from cli.site import prepare
 
 FOLDER = Path(__file__).parent
 
@@ -49,8 +49,8 @@ class BenchPage:
 @contextmanager
 def bench_page(script: str, mounts: Mapping[str, Path]) -> Iterator[BenchPage]:
     """Opens the page and runs `script` in it. mounts: URL prefix -> folder to serve there. Raises CommandError."""
-    build(DIST)
-    with serving(DIST, mounts={"/bench/": FOLDER, **mounts}) as url, opened(f"{url}/bench/page.html") as page:
+    mounts = {"/bench/": FOLDER, **mounts}
+    with serving(prepare(), mounts=mounts) as url, opened(f"{url}/bench/page.html") as page:
         page.evaluate(_START)
         page.evaluate("source => pyodide.runPython(source)", (FOLDER / script).read_text())
         yield BenchPage(page)

@@ -15,8 +15,8 @@ def provenance(browser: str) -> dict[str, Any]:
     """The keys that every result carries.
 
     browser: name and version, as in "chromium 156.0.1".
-    Returns commit (abbreviated hash, "-dirty" appended if a tracked file but those of bench/results has changed; ""
-    outside of a checkout), date (UTC, ISO 8601), machine and browser.
+    Returns commit (abbreviated hash, with "-dirty" if a tracked file outside bench/results has changed; "" if this is
+    no checkout), date (UTC, ISO 8601), machine and browser.
     """
     return {
         "commit": commit(),

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser
 
 from cli.browser import opened
 from cli.server import serving
-from cli.site import DIST, ROOT, build
+from cli.site import ROOT, prepare
 
 TIMEOUT_MS = 120_000
 
@@ -44,8 +44,7 @@ def take(browser: Browser, url: str, options: dict[str, Any], path: Path) -> Non
 
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs"
-    build(DIST)
-    with serving(DIST) as url, opened(f"{url}/files.js") as page:
+    with serving(prepare()) as url, opened(f"{url}/files.js") as page:
         browser = page.context.browser
         assert browser is not None
         for name, options in SCREENSHOTS.items():

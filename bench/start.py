@@ -16,7 +16,7 @@ from playwright.sync_api import BrowserContext
 from bench.provenance import provenance
 from cli.browser import opened, version_of
 from cli.server import serving
-from cli.site import DIST, build
+from cli.site import prepare
 
 N_WARM = 5
 TIMEOUT_MS = 120_000
@@ -36,8 +36,7 @@ addEventListener("DOMContentLoaded", () => {
 
 def measure() -> dict[str, Any]:
     """Visits the page once cold and N_WARM times warm. Returns the result. Raises CommandError."""
-    build(DIST)
-    with serving(DIST) as url, opened(f"{url}/files.js", keeps_site=True) as page:
+    with serving(prepare()) as url, opened(f"{url}/files.js", keeps_site=True) as page:
         context = page.context
         context.add_init_script(_RECORD_TIMES)
         cold = _visit(context, url)

@@ -157,8 +157,8 @@ class NotInWorker(TympanError):
 class StorageRefused(TympanError):
     def __init__(self) -> None:
         super().__init__(
-            "The browser does not let this site store data, which Python needs to start. Allow the site to store "
-            "data (cookies) in the browser's settings and reload the page."
+            "The browser does not let this site store data, and Tympan cannot start without it. Allow cookies and "
+            "site data for this site in the browser's settings, then reload the page."
         )
 
 

@@ -18,7 +18,7 @@ from tests.page.tympan_page import BOOT_MS, KEEP_TRACKS, TRANSCRIBE_MS
 MAX_WORD_ERROR_RATE = 0.35
 LAST_WORD_MS = 30_000
 BAD_AUDIO = [
-    "“Recording” cannot be transcribed: the browser finds no sound in it that it can decode.",
+    "“Recording” cannot be transcribed: it has no audio that this browser can decode.",
     "“Recording” cannot be transcribed: it is empty.",
     "“Recording” cannot be transcribed: it is 0.10 s long, too short for a word.",
 ]

@@ -116,7 +116,7 @@ def test_tab_without_audio_is_refused(tympan: TympanPage) -> None:
     tympan.page.evaluate("window.isSilent = true")
     tympan.page.click("#tab")
     tympan.wait_for("error")
-    assert "no sound was shared" in tympan.error
+    assert "no audio was shared" in tympan.error
     tympan.page.evaluate("window.isSilent = false")
 
 
