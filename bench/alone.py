@@ -46,7 +46,7 @@ def measure_alone(
     browser: str = "",
     timeout_s: float = 600,
 ) -> Measured:
-    """Opens the page in a browser and waits for the result that it posts.
+    """Open the page in a browser and wait for the result that it posts.
 
     modules: modules of this folder for the page to import. The last one has the coroutine function `call`, which
     receives `values` as keyword arguments and returns a JSON value. site: a built site. browser: a command that

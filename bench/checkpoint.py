@@ -25,7 +25,7 @@ CONFIG = MimiConfig.from_json(MIMI_JSON, n_codebooks=32)
 
 
 def write(path: Path) -> None:
-    """Writes the checkpoint as a float32 safetensors file with the official names."""
+    """Write the checkpoint as a float32 safetensors file with the official names."""
     save_file(dict(_tensors()), path)
 
 

@@ -51,7 +51,7 @@ async () => {
 
 
 def measure() -> dict[str, Any]:
-    """Loads both models and prints a table. Returns the JSON object of the last line. Raises CommandError."""
+    """Load both models and print a table. Returns the JSON object of the last line. Raises CommandError."""
     with tempfile.TemporaryDirectory() as scratch:
         folders = {name: Path(scratch) / name for name in ("safetensors", "gguf")}
         write_random(folders["safetensors"])
@@ -72,7 +72,7 @@ def measure() -> dict[str, Any]:
 
 
 def _load(page: Page, n_weight_bytes: int) -> dict[str, Any]:
-    """Clicks the download button and waits until the model is ready."""
+    """Click the download button and wait until the model is ready."""
     page.set_default_timeout(TIMEOUT_MS)
     page.wait_for_selector("#download")
     process = _renderer(page)
@@ -95,7 +95,7 @@ def _renderer(page: Page) -> Path:
 
 
 def _reset_peak(process: Path) -> int | None:
-    """Resets the peak memory counter. Returns the current memory in bytes, or None outside Linux."""
+    """Reset the peak memory counter. Returns the current memory in bytes, or None outside Linux."""
     if not (process / "clear_refs").exists():
         return None
     (process / "clear_refs").write_text("5")
@@ -110,7 +110,7 @@ def _memory(process: Path, key: str) -> int | None:
 
 
 def write_random(folder: Path) -> None:
-    """Writes a model directory of the released size with random weights."""
+    """Write a model directory of the released size with random weights."""
     folder.mkdir()
     catalogue = json.loads((ROOT / "static" / "models" / "catalogue.json").read_text("utf-8"))
     released = next(model for model in catalogue["models"] if model["id"] == _RELEASED)
@@ -154,7 +154,7 @@ def _random_lm(config: LMConfig) -> Iterator[tuple[str, Tensor]]:
 
 
 def _write_as_gguf(source: Path, dest: Path) -> None:
-    """Writes the same model with the transformer in one GGUF file and Mimi in float16."""
+    """Write the same model with the transformer in one GGUF file and Mimi in float16."""
     dest.mkdir()
     files = asyncio.run(read_model(Folder(source)))
     lm: dict[str, Tensor | Q4Matrix] = {}
@@ -178,7 +178,7 @@ def _to_float16(name: str, tensor: Tensor) -> Tensor:
 
 
 def main(as_json: bool) -> bool:
-    """Measures and prints a table; with as_json also one line of JSON."""
+    """Measure and print a table; with as_json also one line of JSON."""
     result = measure()
     if as_json:
         print(json.dumps(result))

@@ -36,7 +36,7 @@ class BenchPage:
     page: Page
 
     def call(self, function: str, **arguments: Any) -> Any:
-        """Calls a coroutine function of the script. Arguments and result are JSON values."""
+        """Call a coroutine function of the script. Arguments and result are JSON values."""
         source = f"json.dumps(await {function}(**json.loads({json.dumps(arguments)!r})))"
         return json.loads(self.page.evaluate("source => pyodide.runPythonAsync(source)", source))
 
@@ -48,7 +48,7 @@ class BenchPage:
 
 @contextmanager
 def bench_page(script: str, mounts: Mapping[str, Path]) -> Iterator[BenchPage]:
-    """Opens the page and runs `script` in it. mounts: URL prefix -> folder to serve there. Raises CommandError."""
+    """Open the page and run `script` in it. mounts: URL prefix -> folder to serve there. Raises CommandError."""
     mounts = {"/bench/": FOLDER, **mounts}
     with serving(prepare(), mounts=mounts) as url, opened(f"{url}/bench/page.html") as page:
         page.evaluate(_START)

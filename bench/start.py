@@ -35,7 +35,7 @@ addEventListener("DOMContentLoaded", () => {
 
 
 def measure() -> dict[str, Any]:
-    """Visits the page once cold and N_WARM times warm. Returns the result. Raises CommandError."""
+    """Visit the page once cold and N_WARM times warm. Returns the result. Raises CommandError."""
     with serving(prepare()) as url, opened(f"{url}/files.js", keeps_site=True) as page:
         context = page.context
         context.add_init_script(_RECORD_TIMES)
@@ -50,7 +50,7 @@ def measure() -> dict[str, Any]:
 
 
 def _visit(context: BrowserContext, url: str) -> dict[str, float]:
-    """Opens the page in a new tab, waits until it is ready, and closes it."""
+    """Open the page in a new tab, wait until it is ready, and close it."""
     page = context.new_page()
     page.goto(url)
     page.wait_for_selector("html[data-state=ready]", state="attached", timeout=TIMEOUT_MS)
@@ -60,7 +60,7 @@ def _visit(context: BrowserContext, url: str) -> dict[str, float]:
 
 
 def main(as_json: bool) -> bool:
-    """Measures and prints a table; with as_json, one line of JSON after it."""
+    """Measure and print a table; with as_json, one line of JSON after it."""
     result = measure()
     if as_json:
         print(json.dumps(result))

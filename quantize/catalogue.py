@@ -11,7 +11,7 @@ from tympan.weights.manifest import MANIFEST_NAME, Manifest
 
 
 def write_catalogue(models: Path) -> None:
-    """Lists every model directory in `models`, sorted by name, in the catalogue. Keeps existing entries of Hub models.
+    """List every model directory in `models`, sorted by name, in the catalogue. Keeps existing entries of Hub models.
 
     Raises BadModel if a manifest or the existing catalogue is invalid.
     """

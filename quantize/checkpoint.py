@@ -42,7 +42,7 @@ class TensorsOnDisk(Mapping[str, Tensor]):
     """The tensors of one or more safetensors files, each read on access and freed with its array."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
-        """Raises BadModel if a file cannot be read, or two files contain the same tensor."""
+        """Raise BadModel if a file cannot be read, or two files contain the same tensor."""
         self._paths: dict[str, Path] = {}
         for path in paths:
             for name in _map(path):
@@ -81,7 +81,7 @@ class Checkpoint:
 
     @classmethod
     def open(cls, folder: Path) -> Checkpoint:
-        """Opens a checkpoint directory. The transformer is one file, or shards with an index.
+        """Open a checkpoint directory. The transformer is one file, or shards with an index.
 
         Raises BadModel if a file that `config.json` names is missing or invalid.
         """
@@ -132,7 +132,7 @@ def _path(folder: Path, name: Any) -> Path:
 
 
 def read_json(folder: Path, name: Any) -> dict[str, Any]:
-    """Reads a JSON file of a checkpoint. Raises BadModel if it is missing or not an object."""
+    """Read a JSON file of a checkpoint. Raises BadModel if it is missing or not an object."""
     path = _path(folder, name)
     try:
         value = json.loads(path.read_text("utf-8"))

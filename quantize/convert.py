@@ -53,7 +53,7 @@ def quantize(
     mimi_format: MimiFormat = "as-is",
     embeddings: MatrixFormat | None = None,
 ) -> None:
-    """Converts a checkpoint tensor by tensor: at most one tensor and one shard are in memory.
+    """Convert a checkpoint tensor by tensor: at most one tensor and one shard are in memory.
 
     source: an official checkpoint directory. dest: a new or empty folder, or a model directory to replace; it does not
     change before the new model is complete. format: "q4_0" quantizes the matrices, "f32" keeps every value.
@@ -78,7 +78,7 @@ def quantize(
 
 
 def _check_shapes(checkpoint: Checkpoint) -> None:
-    """Raises BadModel if a tensor is missing or unknown, or its shape differs, so that loading does not fail later."""
+    """Raise BadModel if a tensor is missing or unknown, or its shape differs, so that loading does not fail later."""
     for name in checkpoint.lm:
         if not name.startswith(_LM_PREFIXES):
             raise BadModel(f"the tensor {name} does not belong to a speech-to-text transformer")
@@ -150,7 +150,7 @@ def _is_model(folder: Path) -> bool:
 
 
 def _replace(dest: Path, finished: Path) -> None:
-    """Moves a complete model to `dest`. Removes the manifest first and moves it last: a partial model has none."""
+    """Move a complete model to `dest`. Removes the manifest first and moves it last: a partial model has none."""
     dest.mkdir(exist_ok=True)
     (dest / MANIFEST_NAME).unlink(missing_ok=True)
     for stale in (*dest.glob("lm-*.safetensors"), *dest.glob("mimi-*.safetensors")):

@@ -33,7 +33,7 @@ _TEST_SETS = {
 
 
 def make_demo(checkpoint: Path, models: Path) -> None:
-    """Quantizes the demo checkpoint to `models`/demo and writes `models`/catalogue.json. Raises TympanError."""
+    """Quantize the demo checkpoint to `models`/demo and write `models`/catalogue.json. Raises TympanError."""
     metrics = json.loads((checkpoint / "metrics.json").read_text("utf-8"))
     rates = "; ".join(
         f"{voices} {metrics[test_set]['wer']:.0%}" for test_set, voices in _TEST_SETS.items() if test_set in metrics

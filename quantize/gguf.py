@@ -19,7 +19,7 @@ _KINDS = {"q4": gguf.Q4_0, "q8": gguf.Q8_0, "float32": gguf.F32, "float16": gguf
 
 
 def write_gguf(path: Path, tensors: Mapping[str, Tensor | BlockMatrix]) -> None:
-    """Writes tensors in order: block-quantized matrices as Q4_0 or Q8_0, float32 as F32, float16 as F16.
+    """Write tensors in order: block-quantized matrices as Q4_0 or Q8_0, float32 as F32, float16 as F16.
 
     Source of the layout: idle-intelligence/stt-web@1cccc70 scripts/quantize.py.
     """

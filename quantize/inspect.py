@@ -12,7 +12,7 @@ from tympan.weights.model import open_tensors
 
 
 def inspect(path: Path) -> Iterator[str]:
-    """Describes a model without computing hashes or reading tensors.
+    """Describe a model without computing hashes or reading tensors.
 
     path: a model directory, or a tensor file. Raises UnknownModel if it does not exist, BadModel if it is invalid.
     """

@@ -28,7 +28,7 @@ def is_repository(source: str) -> bool:
 
 
 def fetch(name: str, cache: Path = CACHE, host: str = HOST) -> Path:
-    """Downloads the files that the repository's `config.json` names and verifies their published sha256.
+    """Download the files that the repository's `config.json` names and verify their published sha256.
 
     Files in the cache are not downloaded again. Returns the checkpoint directory.
     Raises DownloadFailed without network or if the repository does not exist, BadModel if it is not a checkpoint,
@@ -72,7 +72,7 @@ def _listing(repository: HubRepository) -> dict[str, dict[str, Any]]:
 
 
 def _fetch(url: str, dest: Path, entry: dict[str, Any]) -> None:
-    """Downloads one file. Raises DownloadFailed, or CorruptFile if length or sha256 differs from the published one."""
+    """Download one file. Raises DownloadFailed, or CorruptFile if length or sha256 differs from the published one."""
     if dest.exists() and dest.stat().st_size == entry["size"]:
         return
     dest.parent.mkdir(parents=True, exist_ok=True)

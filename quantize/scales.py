@@ -21,7 +21,7 @@ _CHUNK_ROWS_BYTES = 1 << 20
 
 
 def quantize(matrix: Float32) -> Q4Matrix:
-    """Quantizes a matrix to Q4 with the best scales found; no block has a larger error than with `q4.quantize`.
+    """Quantize a matrix to Q4 with the best scales found; no block has a larger error than with `q4.quantize`.
 
     matrix: float32 (n, k). Raises BadModel if a value is not finite, or so large that its scale exceeds float16.
     """

@@ -17,7 +17,7 @@ _HEADER_BYTES_PER_TENSOR = 256  # upper bound of an entry: name, dtype, shape, o
 
 
 def write_shards(folder: Path, role: Role, tensors: Iterable[tuple[str, Tensor]]) -> list[ModelFile]:
-    """Writes `ROLE-00001.safetensors` and so on, each at most 64 MiB unless a single tensor is larger.
+    """Write `ROLE-00001.safetensors` and so on, each at most 64 MiB unless a single tensor is larger.
 
     tensors: (name, array) in storage order; at most one shard is in memory.
     Returns the files in order.

@@ -17,7 +17,7 @@ from tympan.weights.safetensors import Tensor
 
 
 async def verify(folder: Path) -> Manifest:
-    """Checks lengths, hashes, names, shapes, and that every value is finite.
+    """Check lengths, hashes, names, shapes, and that every value is finite.
 
     Returns the manifest of a valid model. Raises UnknownModel, CorruptFile or BadModel with the first problem found.
     """

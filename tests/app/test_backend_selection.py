@@ -18,7 +18,7 @@ SWIFTSHADER = AdapterInfo("google", "swiftshader", "", is_software=True, subgrou
 
 @pytest.fixture
 def simd(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Simulates a browser with WebAssembly SIMD."""
+    """Simulate a browser with WebAssembly SIMD."""
     monkeypatch.setattr(backend_selection, "simd_kernels", object)
 
 

@@ -83,7 +83,7 @@ class Oracle:
         return CompletedStep(Step(token, extra_heads=self.heads(state) if self.heads else None))
 
     def close(self) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
 
 def transcriber(

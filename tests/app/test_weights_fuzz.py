@@ -87,7 +87,7 @@ READERS: dict[str, tuple[Callable[[Path], bytes], Callable[[bytes], object]]] = 
 
 
 def mutated(content: bytes, rng: np.random.Generator) -> bytes:
-    """Applies one to four random mutations, most of them in the header."""
+    """Apply one to four random mutations, most of them in the header."""
     damaged = bytearray(content)
     for _ in range(rng.integers(1, 5)):
         reach = len(damaged) if rng.random() < 0.3 else min(len(damaged), 600)

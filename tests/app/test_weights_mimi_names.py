@@ -21,7 +21,7 @@ OFFICIAL: dict[str, Tensor] = load_file(GOLDEN / "mimi.safetensors")
 
 
 def to_hf(tensors: dict[str, Tensor], n_heads: int) -> dict[str, Tensor]:
-    """Converts a checkpoint to the layout of *transformers*. Source: its convert_mimi_checkpoint_to_pytorch.py."""
+    """Convert a checkpoint to the layout of *transformers*. Source: its convert_mimi_checkpoint_to_pytorch.py."""
     renamed = (
         ("conv.conv.conv", "conv"), ("convtr.convtr.convtr", "conv"), ("conv.conv", "conv"), ("convtr.convtr", "conv"),
         ("quantizer.rvq_first.vq", "quantizer.semantic_residual_vector_quantizer"),

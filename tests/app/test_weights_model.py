@@ -114,7 +114,7 @@ def test_mimi_with_pytorch_names(model: Path) -> None:
 
 
 def write_metadata(path: Path, **metadata: int) -> None:
-    """Writes a GGUF file without tensors."""
+    """Write a GGUF file without tensors."""
     content = b"GGUF" + (3).to_bytes(4, "little") + (0).to_bytes(8, "little") + len(metadata).to_bytes(8, "little")
     for field, value in metadata.items():
         key = f"stt.{field}".encode()

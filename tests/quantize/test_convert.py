@@ -53,7 +53,7 @@ def read(folder: Path) -> ModelFiles:
 
 
 def save_bfloat16(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Truncates float32 tensors to bfloat16, saves them, and returns the truncated values."""
+    """Truncate float32 tensors to bfloat16, save them, and return the truncated values."""
     cut = {name: (tensor.view(np.uint32) >> 16).astype(np.uint16) for name, tensor in tensors.items()}
     specs = {
         name: TensorSpec(dtype="bfloat16", shape=list(bits.shape), data_ptr=bits.ctypes.data, data_len=bits.nbytes)

@@ -28,7 +28,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def replace(model: Path, name: str, index: int) -> None:
-    """Updates a changed file's entry in the manifest."""
+    """Update a changed file's entry in the manifest."""
     manifest = json.loads((model / "model.json").read_text())
     described = describe(model / name, manifest["files"][index]["role"])
     manifest["files"][index] |= {"bytes": described.n_bytes, "sha256": described.sha256}

@@ -157,7 +157,7 @@ FRENCH_SENTENCES = {
     "GpuFault": "Le pilote graphique a rejeté {label} : {reason}",
     "GpuWrong": "Ce processeur graphique donne des résultats faux : le noyau « {kernel} » a échoué au contrôle.",
     "NotInWorker": "Tympan s’exécute dans un worker : ajoutez l’attribut « worker » à l’élément <py-script>.",
-    "StorageRefused": "Le navigateur n’autorise pas ce site à stocker de données, et Tympan ne peut pas démarrer sans cela. "
+    "StorageRefused": "Le navigateur n’autorise pas ce site à stocker de données, ce qui empêche Tympan de démarrer. "
     "Autorisez le stockage de données (cookies) dans les réglages du navigateur, puis rechargez la page.",
     "DeviceLost": "L’accès au processeur graphique a été perdu ({reason}). Rechargez le modèle pour continuer.",
     "BadOption": "{option} ne peut pas être « {value} ».",

@@ -122,22 +122,22 @@ class Device:
         return await (await Adapter.request()).device(needs)
 
     def check(self) -> None:
-        """Raises DeviceLost or GpuFault when the driver has reported one since the device was created."""
+        """Raise DeviceLost or GpuFault when the driver has reported one since the device was created."""
         if self._fault is not None:
             raise self._fault
 
     async def check_after_loss(self) -> None:
-        """Waits up to 0.5 s for a device-lost event, then checks."""
+        """Wait up to 0.5 s for a device-lost event, then check."""
         await asyncio.wait([self._loss], timeout=LOSS_WAIT_S)
         self.check()
 
     async def wait_until_done(self) -> None:
-        """Waits until the GPU has finished all submitted work and uploads."""
+        """Wait until the GPU has finished all submitted work and uploads."""
         await self.handle.queue.onSubmittedWorkDone()
 
     @asynccontextmanager
     async def error_scope(self, label: str) -> AsyncIterator[None]:
-        """Raises GpuFault with the driver's message when the driver rejects an object that the body creates.
+        """Raise GpuFault with the driver's message when the driver rejects an object that the body creates.
 
         label: names the object in the message.
         """
@@ -158,7 +158,7 @@ class Device:
             raise GpuFault(label, str(failure)) from failure
 
     def close(self) -> None:
-        """Destroys the device and frees its memory."""
+        """Destroy the device and free its memory."""
         self.handle.removeEventListener("uncapturederror", self._on_error)
         self._on_error.destroy()
         self._loss.cancel()

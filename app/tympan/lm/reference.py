@@ -72,7 +72,7 @@ class Reference:
         return ReferenceState.new(self.config, position)
 
     def close(self) -> None:
-        """Does nothing: the memory is freed with the object."""
+        """Do nothing: the memory is freed with the object."""
 
     def step(
         self, state: ReferenceState, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False

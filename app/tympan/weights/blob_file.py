@@ -29,7 +29,7 @@ class BlobFile:
         return int(self._blob.size)
 
     def read(self, offset: int, n_bytes: int) -> NDArray[np.uint8]:
-        """Copies a part into a new array. See `File.read`."""
+        """Copy a part into a new array. See `File.read`."""
         content = np.empty(n_bytes, np.uint8)
         try:
             if n_bytes:

@@ -69,23 +69,23 @@ class BlockMatrix(ABC):
         return n_blocks * self.block_bytes, n_blocks * SCALE_BYTES
 
     def rows(self, index: slice | NDArray[np.integer] | int) -> Float32:
-        """Dequantizes the rows `index`: float32 (..., k)."""
+        """Dequantize the rows `index`: float32 (..., k)."""
         values = self.integers(self.blocks[index]) * self.scale[index].astype(np.float32)[..., None]
         return values.reshape(*values.shape[:-2], -1)[..., : self.k]
 
     def dequantize(self) -> Float32:
-        """Dequantizes the whole matrix: float32 (n, k)."""
+        """Dequantize the whole matrix: float32 (n, k)."""
         return np.ascontiguousarray(self.rows(slice(None)))
 
     @classmethod
     def check_blocks(cls, blocks: NDArray[Any], n: int, k: int) -> None:
-        """Raises BadModel unless `blocks` has the shape and dtype for a matrix (n, k)."""
+        """Raise BadModel unless `blocks` has the shape and dtype for a matrix (n, k)."""
         if blocks.shape != (n, n_blocks_of(k), cls.block_bytes) or blocks.dtype != cls.dtype:
             raise BadModel(f"{cls.format} blocks of shape {blocks.shape} {blocks.dtype} do not hold {n} rows of {k}")
 
     @classmethod
     def check_scale(cls, scale: NDArray[Any], n: int, k: int) -> None:
-        """Raises BadModel unless `scale` has the shape and dtype for a matrix (n, k) and is finite."""
+        """Raise BadModel unless `scale` has the shape and dtype for a matrix (n, k) and is finite."""
         if scale.shape != (n, n_blocks_of(k)) or scale.dtype != np.float16:
             raise BadModel(f"{cls.format} scales of shape {scale.shape} {scale.dtype} do not fit {n} rows of {k}")
         if not np.isfinite(scale).all():
@@ -93,7 +93,7 @@ class BlockMatrix(ABC):
 
     @classmethod
     def from_gguf(cls, blocks: NDArray[np.uint8], k: int) -> Self:
-        """Splits GGUF's interleaved scales and blocks into two arrays; copies the data.
+        """Split GGUF's interleaved scales and blocks into two arrays; copy the data.
 
         blocks: uint8 (n, ceil(k / 32), 2 + block_bytes), as stored in a GGUF file. Raises BadModel if the shape
         differs or a scale is not finite.
@@ -104,7 +104,7 @@ class BlockMatrix(ABC):
         return cls(np.ascontiguousarray(blocks[..., SCALE_BYTES:]).view(cls.dtype), scale, k)
 
     def to_gguf(self) -> NDArray[np.uint8]:
-        """Interleaves scales and blocks for a GGUF file: uint8 (n, ceil(k / 32), 2 + block_bytes)."""
+        """Interleave scales and blocks for a GGUF file: uint8 (n, ceil(k / 32), 2 + block_bytes)."""
         scale = self.scale[..., None].astype("<f2").view(np.uint8)
         return np.concatenate([scale, self.blocks.view(np.uint8)], axis=-1)
 
@@ -139,6 +139,6 @@ def n_blocks_of(k: int) -> int:
 
 
 def split_into_blocks(matrix: Float32) -> Float32:
-    """Splits the rows of (n, k) into blocks, padding the last with zeros: float32 (n, ceil(k / 32), 32)."""
+    """Split the rows of (n, k) into blocks, padding the last with zeros: float32 (n, ceil(k / 32), 32)."""
     n, k = matrix.shape
     return np.pad(matrix, ((0, 0), (0, -k % BLOCK))).reshape(n, n_blocks_of(k), BLOCK)

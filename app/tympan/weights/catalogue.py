@@ -41,7 +41,7 @@ class HubModel:
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> HubModel:
-        """Reads an entry of the catalogue. Raises KeyError or TypeError if a key is missing or has a wrong type."""
+        """Read an entry of the catalogue. Raises KeyError or TypeError if a key is missing or has a wrong type."""
         hub = entry["hub"]
         return cls(
             id=entry["id"],
@@ -60,7 +60,7 @@ class HubModel:
         )
 
     def manifest(self, listing: BytesLike) -> Manifest:
-        """Builds the manifest from the repository's current listing (JSON). Raises BadModel."""
+        """Build the manifest from the repository's current listing (JSON). Raises BadModel."""
         return Manifest(
             **vars(self.info),
             name=self.id,
@@ -82,7 +82,7 @@ class Catalogue:
 
     @classmethod
     def parse(cls, text: BytesLike, url: str) -> Catalogue:
-        """Parses the bytes of a `catalogue.json` downloaded from `url`. Raises BadModel if they are not valid."""
+        """Parse the bytes of a `catalogue.json` downloaded from `url`. Raises BadModel if they are not valid."""
         try:
             entries = {str(entry["id"]): dict(entry) for entry in json.loads(str(text, "utf-8"))["models"]}
             for entry in entries.values():
@@ -97,7 +97,7 @@ class Catalogue:
         return cls(url, entries)
 
     def find(self, model: str) -> str | HubModel:
-        """Returns the URL of a model directory, or a model of the Hub.
+        """Return the URL of a model directory, or a model of the Hub.
 
         model: an id; the empty string selects the default. Raises UnknownModel, which lists the known ids.
         """
@@ -113,7 +113,7 @@ def is_url(model: str) -> bool:
 
 
 def directory_url(model: str, page_url: str) -> str:
-    """Returns the absolute URL of a model directory. model: a URL, absolute or relative to the page.
+    """Return the absolute URL of a model directory. model: a URL, absolute or relative to the page.
 
     Raises UnknownModel for schemes other than http and https.
     """

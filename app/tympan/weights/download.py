@@ -34,11 +34,11 @@ class Downloader:
         self._abort = AbortController.new()
 
     def cancel(self) -> None:
-        """Makes the running operation raise Cancelled. Partial downloads are kept."""
+        """Make the running operation raise Cancelled. Partial downloads are kept."""
         self._abort.abort()
 
     async def text(self, url: str, missing: UnknownModel | None = None) -> bytes:
-        """Downloads a small file. missing: raised instead of DownloadFailed if the URL does not exist."""
+        """Download a small file. missing: raised instead of DownloadFailed if the URL does not exist."""
         try:
             response = await self._fetch(url)
             if not response.ok:
@@ -54,12 +54,12 @@ class Downloader:
         return await self.store.find(_key(url, file), file) is not None
 
     async def store_text(self, key: str, text: BytesLike) -> None:
-        """Stores a small text for later visits. Does nothing if the browser refuses to store it."""
+        """Store a small text for later visits. Does nothing if the browser refuses to store it."""
         with suppress(JsException, DownloadFailed):
             await self.store.write_text(key, text)
 
     async def file(self, url: str, file: ModelFile, progress: Progress) -> File:
-        """Returns the file from the store, downloading it first if needed. A corrupt download is repeated once.
+        """Return the file from the store, downloading it first if needed. A corrupt download is repeated once.
 
         Raises CorruptFile, DownloadFailed, StorageFull, Cancelled.
         """
@@ -76,7 +76,7 @@ class Downloader:
             return await self.store.open_exclusive(key, stored)
 
     async def _download(self, url: str, key: str, file: ModelFile, progress: Progress) -> File:
-        """Completes and verifies the partial file in the store. Removes it and raises CorruptFile if it is wrong."""
+        """Complete and verify the partial file in the store. Removes it and raises CorruptFile if it is wrong."""
         needed_bytes = progress.total_bytes - progress.done_bytes
         part = await self.store.part(key)
         partial = _PartialFile(part, progress)
@@ -108,7 +108,7 @@ class Downloader:
         return stored
 
     async def _check_structure(self, stored: File, key: str, file: ModelFile, progress: Progress) -> None:
-        """Validates the header of a file without a published sha256. Raises CorruptFile."""
+        """Validate the header of a file without a published sha256. Raises CorruptFile."""
         if file.role == "tokenizer":
             return  # it is parsed completely right afterwards
         try:
@@ -120,7 +120,7 @@ class Downloader:
             raise CorruptFile(file.path, error.reason) from error
 
     async def _rehash(self, partial: _PartialFile) -> None:
-        """Counts and hashes the bytes that an earlier visit left in the store."""
+        """Count and hash the bytes that an earlier visit left in the store."""
         for offset in range(0, partial.part.n_bytes, _REHASH_BYTES):
             n_bytes = min(_REHASH_BYTES, partial.part.n_bytes - offset)
             partial.digest.update(partial.part.content(offset, n_bytes))
@@ -130,7 +130,7 @@ class Downloader:
                 raise Cancelled
 
     async def _complete(self, url: str, file: ModelFile, partial: _PartialFile) -> None:
-        """Requests the missing bytes until the file is complete. Raises DownloadFailed, Cancelled."""
+        """Request the missing bytes until the file is complete. Raises DownloadFailed, Cancelled."""
         n_failures = 0
         while partial.part.n_bytes < file.n_bytes:
             before_bytes = partial.part.n_bytes
@@ -145,7 +145,7 @@ class Downloader:
                 raise Cancelled
 
     async def _request(self, url: str, file: ModelFile, partial: _PartialFile) -> str:
-        """Sends one request for the missing bytes. Returns why it ended, in case some are still missing."""
+        """Send one request for the missing bytes. Returns why it ended, in case some are still missing."""
         start = partial.part.n_bytes
         try:
             response = await self._fetch(url, **({"Range": f"bytes={start}-"} if start else {}))
@@ -195,13 +195,13 @@ class _PartialFile:
         self.progress.add(len(content))
 
     def restart(self) -> None:
-        """Discards the content."""
+        """Discard the content."""
         self.progress.skip(-self.part.n_bytes)
         self.part.restart()
         self.digest = hashlib.sha256()
 
     def check(self, file: ModelFile) -> None:
-        """Raises CorruptFile unless length and sha256 match the manifest."""
+        """Raise CorruptFile unless length and sha256 match the manifest."""
         if self.part.n_bytes != file.n_bytes:
             raise CorruptFile(file.path, f"it has more than the {file.n_bytes} bytes expected")
         if file.sha256 and self.digest.hexdigest() != file.sha256:
@@ -218,7 +218,7 @@ async def _read(reader: Any) -> Any:
 
 
 async def _close(reader: Any) -> None:
-    """Closes a connection that may already be broken."""
+    """Close a connection that may already be broken."""
     with suppress(JsException):
         await reader.cancel()
 

@@ -28,7 +28,7 @@ class File(Protocol):
     def n_bytes(self) -> int: ...
 
     def read(self, offset: int, n_bytes: int) -> NDArray[np.uint8]:
-        """Reads `n_bytes` bytes from `offset`; the range must lie within the file. Returns uint8 (n_bytes,), read only.
+        """Read `n_bytes` bytes from `offset`; the range must lie within the file. Returns uint8 (n_bytes,), read only.
 
         Raises CorruptFile if the bytes are no longer available.
         """
@@ -43,7 +43,7 @@ class InMemory:
 
     @classmethod
     def mapped(cls, path: Path) -> InMemory:
-        """Maps a local file; the system reads its pages on access. Raises OSError, also if the file is empty."""
+        """Map a local file; the system reads its pages on access. Raises OSError, also if the file is empty."""
         with path.open("rb") as file:
             try:
                 return cls(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
@@ -55,5 +55,5 @@ class InMemory:
         return len(self._content)
 
     def read(self, offset: int, n_bytes: int) -> NDArray[np.uint8]:
-        """Returns a view of a part. See `File.read`."""
+        """Return a view of a part. See `File.read`."""
         return np.frombuffer(self._content, np.uint8, n_bytes, offset)

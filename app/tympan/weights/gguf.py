@@ -141,7 +141,7 @@ class _Ended(Exception):
 
 
 def _parse_header(file: File, path: str) -> tuple[dict[str, _Entry], int, dict[str, int]]:
-    """Returns the entries in the order of their data, the offset of the data, and the metadata. Raises BadModel."""
+    """Return the entries in the order of their data, the offset of the data, and the metadata. Raises BadModel."""
     n_bytes = _FIRST_READ_BYTES
     while True:
         content = file.read(0, min(n_bytes, file.n_bytes)).tobytes()
@@ -163,7 +163,7 @@ def _parse_header(file: File, path: str) -> tuple[dict[str, _Entry], int, dict[s
 
 
 def _sorted(entries: dict[str, _Entry], n_data_bytes: int, alignment: int) -> dict[str, _Entry]:
-    """Sorts tensors by offset. Raises ValueError unless they fill the file without overlaps and gaps beyond padding."""
+    """Sort tensors by offset. Raises ValueError unless they fill the file without overlaps and gaps beyond padding."""
     entries = dict(sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)))
     end = 0
     for name, entry in entries.items():
@@ -188,7 +188,7 @@ class _Header:
         return self._position
 
     def parse(self) -> tuple[dict[str, _Entry], int]:
-        """Returns the entries by name, and the alignment."""
+        """Return the entries by name, and the alignment."""
         if self._read(len(MAGIC)) != MAGIC:
             raise ValueError("it does not begin with GGUF")
         version = self._int(4)
@@ -216,7 +216,7 @@ class _Header:
         return entries, alignment
 
     def _entry(self) -> _Entry:
-        """Raises ValueError with a predicate: "has ..."."""
+        """Raise ValueError with a predicate: "has ..."."""
         n_dims = self._int(4)
         if n_dims > _MAX_DIMS:
             raise ValueError(f"has {n_dims} dimensions")

@@ -42,7 +42,7 @@ class HubRepository:
 
 
 def describe_files(listing: BytesLike, wanted: Iterable[tuple[str, Role]]) -> tuple[ModelFile, ...]:
-    """Looks up files in the listing of a repository.
+    """Look up files in the listing of a repository.
 
     listing: the JSON response of its `listing_url`. wanted: path and role of each file.
     Raises BadModel if it is not a listing or lacks one of the files.

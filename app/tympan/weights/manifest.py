@@ -71,7 +71,7 @@ class Manifest(ModelInfo):
 
     @classmethod
     def parse(cls, text: bytes | bytearray | memoryview) -> Manifest:
-        """Parses the bytes of a `model.json`. Raises BadModel with the first problem found."""
+        """Parse the bytes of a `model.json`. Raises BadModel with the first problem found."""
         try:
             value = json.loads(str(text, "utf-8"))
         except (ValueError, RecursionError) as error:
@@ -101,7 +101,7 @@ class Manifest(ModelInfo):
         )
 
     def serialize(self) -> str:
-        """Returns the text of a `model.json` that parses to an equal manifest."""
+        """Return the text of a `model.json` that parses to an equal manifest."""
         value = {
             "format": FORMAT,
             "name": self.name,

@@ -32,7 +32,7 @@ def n_bytes_of(matrix: Matrix) -> int:
 
 
 def in_memory(matrix: Matrix) -> Matrix:
-    """Reads a lazy matrix into memory, in its storage format. Raises BadModel."""
+    """Read a lazy matrix into memory, in its storage format. Raises BadModel."""
     if isinstance(matrix, BlockMatrix):
         return BLOCKS[matrix.format](matrix.blocks, matrix.scale, matrix.k)
     return matrix

@@ -129,7 +129,7 @@ def _hf_names(name: str) -> tuple[str, ...]:
 
 
 def _interleave(half_split: Tensor, n_heads: int) -> Tensor:
-    """Undoes HF's row order. half_split: (d, d); row j * D/2 + i of a head becomes row 2i + j, j in {0, 1}."""
+    """Undo HF's row order. half_split: (d, d); row j * D/2 + i of a head becomes row 2i + j, j in {0, 1}."""
     d = half_split.shape[0]
     if d % (2 * n_heads):
         raise BadModel(f"a projection of {d} rows cannot be split into {n_heads} rotary heads")

@@ -26,18 +26,18 @@ class Source(Protocol):
     """Where a model is stored: a folder, or a URL."""
 
     async def manifest(self) -> Manifest:
-        """Returns the manifest. Raises UnknownModel if there is no model, another ModelError if the manifest is bad."""
+        """Return the manifest. Raises UnknownModel if there is no model, another ModelError if the manifest is bad."""
         ...
 
     async def open(self, file: ModelFile, progress: Progress) -> File:
-        """Opens one of its files, complete and verified.
+        """Open one of its files, complete and verified.
 
         progress: counts the bytes. Raises CorruptFile, or another ModelError if the file is not available.
         """
         ...
 
     def release(self) -> None:
-        """Releases exclusive file handles once the model has been read; later reads still work, but slower."""
+        """Release exclusive file handles once the model has been read; later reads still work, but slower."""
         ...
 
 
@@ -52,7 +52,7 @@ class ModelFiles:
 
 
 async def read_model(source: Source, on_progress: Callable[[Progress], None] = ignore_progress) -> ModelFiles:
-    """Opens and verifies all files of a model.
+    """Open and verify all files of a model.
 
     on_progress: called while files are downloaded, and later while tensors are read from them.
     Raises BadModel, CorruptFile with the file's name, and the errors of `source`.
@@ -74,7 +74,7 @@ async def read_model(source: Source, on_progress: Callable[[Progress], None] = i
 
 
 def open_tensors(file: File, path: str) -> SafetensorsFile | GgufFile:
-    """Opens a safetensors or GGUF file. path: its name in messages. Raises BadModel if it is neither."""
+    """Open a safetensors or GGUF file. path: its name in messages. Raises BadModel if it is neither."""
     is_gguf = file.n_bytes >= len(gguf.MAGIC) and file.read(0, len(gguf.MAGIC)).tobytes() == gguf.MAGIC
     return GgufFile(file, path) if is_gguf else SafetensorsFile(file, path)
 
@@ -97,7 +97,7 @@ class _MergedTensors(Mapping[str, Tensor]):
                 self._tensors[name] = tensors
 
     def check_metadata(self, config: LMConfig) -> None:
-        """Raises BadModel if a GGUF file's metadata contradicts the config, which would silently drop layers."""
+        """Raise BadModel if a GGUF file's metadata contradicts the config, which would silently drop layers."""
         expected = {"block_count": config.transformer.n_layers, "embedding_length": config.transformer.d}
         for path, tensors in self._files.items():
             for key, value in tensors.metadata.items() if isinstance(tensors, GgufFile) else ():
@@ -144,14 +144,14 @@ class Folder:
         self.folder = folder
 
     async def manifest(self) -> Manifest:
-        """Reads `model.json`. See `Source.manifest`."""
+        """Read `model.json`. See `Source.manifest`."""
         try:
             return Manifest.parse((self.folder / MANIFEST_NAME).read_bytes())
         except OSError as error:
             raise UnknownModel(str(self.folder)) from error
 
     async def open(self, file: ModelFile, progress: Progress) -> File:
-        """Maps one file into memory and verifies it. See `Source.open`."""
+        """Map one file into memory and verify it. See `Source.open`."""
         try:
             stored = InMemory.mapped(self.folder / file.path)
         except FileNotFoundError as error:
@@ -166,4 +166,4 @@ class Folder:
         return stored
 
     def release(self) -> None:
-        """Does nothing: a folder needs no exclusive handles."""
+        """Do nothing: a folder needs no exclusive handles."""

@@ -32,7 +32,7 @@ class Progress:
         report(self)
 
     def add(self, n_bytes: int) -> None:
-        """Counts bytes that were transferred now."""
+        """Count bytes that were transferred now."""
         self._transferred_bytes += n_bytes
         self._samples.append((self._clock(), self._transferred_bytes))
         while len(self._samples) > 2 and self._samples[1][0] < self._samples[-1][0] - WINDOW_S:
@@ -40,7 +40,7 @@ class Progress:
         self.skip(n_bytes)
 
     def skip(self, n_bytes: int) -> None:
-        """Counts bytes that were already stored, without changing the rate. Negative if stored bytes are discarded."""
+        """Count bytes that were already stored, without changing the rate. Negative if stored bytes are discarded."""
         # A file that is longer than its manifest states is rejected later; the progress must not exceed the total.
         self.done_bytes = min(self.done_bytes + n_bytes, self.total_bytes)
         now = self._clock()

@@ -36,7 +36,7 @@ class LazyQ4Matrix(LazyBlockMatrix, Q4Matrix):
 
 
 def quantize(matrix: Float32) -> Q4Matrix:
-    """Quantizes a matrix to Q4, block by block along its rows.
+    """Quantize a matrix to Q4, block by block along its rows.
 
     matrix: float32 (n, k); if k is not a multiple of 32, the last block is padded with zeros.
     Returns a matrix in which each value differs by at most half a scale (a whole scale at the end opposite to m).

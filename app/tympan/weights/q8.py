@@ -34,7 +34,7 @@ class LazyQ8Matrix(LazyBlockMatrix, Q8Matrix):
 
 
 def quantize(matrix: Float32) -> Q8Matrix:
-    """Quantizes a matrix to Q8, block by block along its rows.
+    """Quantize a matrix to Q8, block by block along its rows.
 
     matrix: float32 (n, k); if k is not a multiple of 32, the last block is padded with zeros.
     Returns a matrix in which each value differs by at most half a scale or 2^-18, whichever is larger.

@@ -81,7 +81,7 @@ class SafetensorsFile(Mapping[str, Tensor]):
 
 
 def read(buffer: BytesLike, path: str) -> dict[str, Tensor]:
-    """Reads all tensors of a file, as `SafetensorsFile` decodes them.
+    """Read all tensors of a file, as `SafetensorsFile` decodes them.
 
     buffer: the whole file. path: its name in messages. Raises BadModel if its header is invalid.
     """
@@ -89,7 +89,7 @@ def read(buffer: BytesLike, path: str) -> dict[str, Tensor]:
 
 
 def _parse_header(file: File, path: str) -> tuple[dict[str, _Entry], int]:
-    """Returns the entries in the order of their data, and the offset of the data. Raises BadModel."""
+    """Return the entries in the order of their data, and the offset of the data. Raises BadModel."""
 
     def refuse(reason: str) -> NoReturn:
         raise BadModel(f"{path} is not a valid safetensors file: {reason}")
@@ -127,7 +127,7 @@ def _parse_header(file: File, path: str) -> tuple[dict[str, _Entry], int]:
 
 
 def _entry(value: Any) -> _Entry:
-    """Validates one tensor's entry. Raises ValueError with a predicate: "has ..."."""
+    """Validate one tensor's entry. Raises ValueError with a predicate: "has ..."."""
     if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "data_offsets"}:
         raise ValueError("has other keys than dtype, shape and data_offsets")
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]

@@ -52,18 +52,18 @@ class WebSource(ABC):
 
     @abstractmethod
     async def offer(self) -> Offer:
-        """Describes the model and its download."""
+        """Describe the model and its download."""
 
     @abstractmethod
     def file_url(self, file: ModelFile) -> str:
         """The absolute URL of one file."""
 
     async def open(self, file: ModelFile, progress: Progress) -> File:
-        """Downloads one file. See `Source.open`."""
+        """Download one file. See `Source.open`."""
         return await self._downloader.file(self.file_url(file), file, progress)
 
     def release(self) -> None:
-        """Closes the open files. See `Source.release`."""
+        """Close the open files. See `Source.release`."""
         self._downloader.store.release()
 
     async def _offer_of(self, manifest: Manifest) -> Offer:
@@ -81,11 +81,11 @@ class Directory(WebSource):
         self.url = url.rstrip("/") + "/"
 
     async def manifest(self) -> Manifest:
-        """Downloads `model.json`. See `Source.manifest`."""
+        """Download `model.json`. See `Source.manifest`."""
         return Manifest.parse(await self._downloader.text(self.url + MANIFEST_NAME, missing=UnknownModel(self.url)))
 
     async def offer(self) -> Offer:
-        """Describes the model and its download. Raises the errors of `manifest`."""
+        """Describe the model and its download. Raises the errors of `manifest`."""
         return await self._offer_of(await self.manifest())
 
     def file_url(self, file: ModelFile) -> str:
@@ -101,7 +101,7 @@ class Hub(WebSource):
         self._listing_key = hashlib.sha256(model.repository.listing_url.encode()).hexdigest()
 
     async def manifest(self) -> Manifest:
-        """Builds the manifest from the stored listing, or else downloads the listing. See `Source.manifest`."""
+        """Build the manifest from the stored listing, or else download the listing. See `Source.manifest`."""
         stored = await self._stored_manifest()
         if stored is not None:
             return stored
@@ -111,7 +111,7 @@ class Hub(WebSource):
         return manifest
 
     async def offer(self) -> Offer:
-        """Describes the model and its download without any request to the Hub."""
+        """Describe the model and its download without any request to the Hub."""
         stored = await self._stored_manifest()
         if stored is None:
             n_bytes = self._model.n_bytes
@@ -119,7 +119,7 @@ class Hub(WebSource):
         return await self._offer_of(stored)
 
     async def open(self, file: ModelFile, progress: Progress) -> File:
-        """Downloads one file. See `Source.open`."""
+        """Download one file. See `Source.open`."""
         try:
             return await super().open(file, progress)
         except CorruptFile:
@@ -139,7 +139,7 @@ class Hub(WebSource):
 
 
 async def resolve(model: str, page_url: str, catalogue_url: str, downloader: Downloader) -> WebSource:
-    """Finds the model that `?model=` names.
+    """Find the model that `?model=` names.
 
     model: an id of the catalogue, empty for its first model, or the URL of a model directory.
     page_url: base of relative URLs. Raises UnknownModel, or the errors of downloading the catalogue.

@@ -34,13 +34,13 @@ class Part(Protocol):
     def n_bytes(self) -> int: ...
 
     def append(self, piece: Any) -> None:
-        """Appends a JavaScript Uint8Array. Raises JsException if there is no space."""
+        """Append a JavaScript Uint8Array. Raises JsException if there is no space."""
         ...
 
     def content(self, offset: int, n_bytes: int) -> bytes: ...
 
     def restart(self) -> None:
-        """Discards the content."""
+        """Discard the content."""
         ...
 
     def close(self) -> None: ...
@@ -50,33 +50,33 @@ class Store:
     """Interface of both kinds of storage; `open_store` chooses one."""
 
     async def find(self, key: str, file: ModelFile) -> File | None:
-        """Returns the verified file stored under the key, or None."""
+        """Return the verified file stored under the key, or None."""
         raise NotImplementedError
 
     async def open_exclusive(self, key: str, file: File) -> File:
-        """Opens an exclusive handle for fast reads until `release`, if the storage has such handles."""
+        """Open an exclusive handle for fast reads until `release`, if the storage has such handles."""
         return file
 
     def release(self) -> None:
-        """Releases the exclusive handles; later reads use a Blob."""
+        """Release the exclusive handles; later reads use a Blob."""
 
     async def part(self, key: str) -> Part:
-        """Opens the partial file, which may be empty, for writing. The caller holds the lock and closes the file."""
+        """Open the partial file, which may be empty, for writing. The caller holds the lock and closes the file."""
         raise NotImplementedError
 
     async def commit(self, key: str) -> None:
-        """Marks the closed partial file as complete and verified."""
+        """Mark the closed partial file as complete and verified."""
         raise NotImplementedError
 
     async def read_text(self, key: str) -> bytes | None:
-        """Returns a small text, or None if there is none."""
+        """Return a small text, or None if there is none."""
         raise NotImplementedError
 
     async def write_text(self, key: str, text: BytesLike) -> None:
         raise NotImplementedError
 
     async def clear(self) -> None:
-        """Deletes all files, except those that another tab is writing."""
+        """Delete all files, except those that another tab is writing."""
         raise NotImplementedError
 
     async def free_bytes(self) -> int:
@@ -88,7 +88,7 @@ class Store:
 
     @asynccontextmanager
     async def locked(self, key: str) -> AsyncIterator[None]:
-        """Locks the key against other tabs of this site; waits until it is free."""
+        """Lock the key against other tabs of this site; wait until it is free."""
         if not hasattr(navigator, "locks"):  # plain http, where tabs share no storage either
             yield
             return
@@ -111,7 +111,7 @@ class Store:
 
 
 async def open_store() -> Store:
-    """Opens the origin private file system if available, else the Cache API, else storage in memory.
+    """Open the origin private file system if available, else the Cache API, else storage in memory.
 
     Pages over plain http have neither `navigator.storage` nor `caches`; each is feature-tested.
     """
@@ -291,7 +291,7 @@ class BlobPart:
         self.n_bytes = 0
 
     def close(self) -> None:
-        """Does nothing: Blobs need no closing."""
+        """Do nothing: Blobs need no closing."""
 
     def blob(self) -> Any:
         return Blob.new(to_js(self._pieces))

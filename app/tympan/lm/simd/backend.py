@@ -71,7 +71,7 @@ class SimdBackend:
         return CompletedStep(Step(state.token, logits.copy() if want_logits else None, heads))
 
     def close(self) -> None:
-        """Does nothing: Python frees the memory with the object."""
+        """Do nothing: Python frees the memory with the object."""
 
     def _write_inputs(self, state: SimdState, codes: Int32, text: int) -> None:
         sizes, inputs = self.config.transformer, state.inputs
