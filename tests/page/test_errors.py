@@ -42,6 +42,18 @@ for kind, name in ((CacheStorage, "open"), (LockManager, "request"), (StorageMan
 
 """
 
+# The engine returns how much of the C stack the callbacks of the event loop have not freed.
+REPORT_STACK = """
+
+async def captions(self, words, format):
+    before = _module.stackSave()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    return str(before - _module.stackSave())
+
+Engine.captions = captions
+"""
+
 
 def failed_to_load(tympan: TympanPage) -> str:
     """The message on the page, which scripts get too."""
@@ -196,3 +208,15 @@ def test_crash_of_the_engine_during_a_recording(chromium: Browser, site: str, tm
     tympan.choose("speech.wav", SPEECH.read_bytes())
     tympan.wait_for_text("week")
     tympan.close()
+
+
+def test_callbacks_of_the_event_loop_free_the_stack(chromium: Browser, site: str) -> None:
+    """Otherwise Python crashes after some hours of audio."""
+    context = chromium.new_context(service_workers="block")
+    change_engine(context, after=REPORT_STACK)
+    page = context.new_page()
+    page.goto(site)
+    assert page.evaluate("'Suspending' in WebAssembly"), "this browser cannot show the error"
+    leaked = page.evaluate("import('./bridge/page.js').then(({ captions }) => captions('[]', 'vtt'))")
+    assert int(leaked) < 100
+    context.close()

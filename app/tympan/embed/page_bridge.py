@@ -19,6 +19,8 @@ from pyodide.ffi import JsProxy, create_proxy, to_js
 
 from tympan.errors import NotInWorker
 
+pyodide_js._module.jspiSupported = False  # see app/engine.py
+
 
 def home_url() -> str:
     """The URL of the site that served this library; Pyodide is in its `vendor/pyodide/`."""
