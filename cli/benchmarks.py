@@ -1,11 +1,12 @@
-"""The benchmarks of `tympan bench`: one function in BENCHMARKS for each adds its parser and returns it."""
+"""The benchmarks of `tympan bench`."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     Benchmarks: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -14,11 +15,38 @@ BACKENDS = ("auto", "webgpu", "simd", "numpy")  # the page's list; the module th
 SIZES = ("1b", "demo")
 
 
-def _add_load(benchmarks: Benchmarks) -> argparse.ArgumentParser:
-    command = benchmarks.add_parser("load", help="loading a model of the released size")
-    command.add_argument("--size", default="1b", choices=("1b",), help="model size (default: %(default)s)")
-    command.set_defaults(run=_load)
-    return command
+class Option:
+    """An option of a benchmark: the arguments of `add_argument`."""
+
+    def __init__(self, flag: str, **settings: Any) -> None:
+        self.flag, self.settings = flag, settings
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A benchmark. `run` imports its module only when it is needed, and returns whether it succeeded."""
+
+    help: str
+    run: Callable[[argparse.Namespace], bool]
+    options: Sequence[Option] = ()
+
+
+def add_benchmarks(benchmarks: Benchmarks) -> None:
+    """Add a parser for each benchmark."""
+    for name, benchmark in BENCHMARKS.items():
+        command = benchmarks.add_parser(name, help=benchmark.help)
+        for option in benchmark.options:
+            command.add_argument(option.flag, **option.settings)
+        command.add_argument("--json", action="store_true", help="print the result as a last line of JSON, too")
+        command.set_defaults(run=benchmark.run)
+
+
+def _size(sizes: Sequence[str] = SIZES) -> Option:
+    return Option("--size", default="1b", choices=sizes, help="model size (default: %(default)s)")
+
+
+def _backend(default: str = "auto", backends: Sequence[str] = BACKENDS) -> Option:
+    return Option("--backend", default=default, choices=backends, help="default: %(default)s")
 
 
 def _load(options: argparse.Namespace) -> bool:
@@ -27,32 +55,10 @@ def _load(options: argparse.Namespace) -> bool:
     return main(options.json)
 
 
-def _add_mimi(benchmarks: Benchmarks) -> argparse.ArgumentParser:
-    command = benchmarks.add_parser("mimi", help="the Mimi encoder at the released size")
-    command.set_defaults(run=_mimi)
-    return command
-
-
 def _mimi(options: argparse.Namespace) -> bool:
     from bench.mimi import main
 
     return main(options.json)
-
-
-def _add_lm(benchmarks: Benchmarks) -> argparse.ArgumentParser:
-    command = benchmarks.add_parser("lm", help="the transformer on one backend")
-    command.add_argument("--size", default="1b", choices=SIZES, help="model size (default: %(default)s)")
-    command.add_argument("--backend", default="webgpu", choices=BACKENDS[1:], help="default: %(default)s")
-    command.add_argument(
-        "--frames", type=int, default=200, help="number of frames at each fill of the KV cache (default: %(default)s)"
-    )
-    command.add_argument(
-        "--session", type=int, default=0, metavar="N", help="also run one stream of N frames and report memory growth"
-    )
-    command.add_argument("--browser", default="", help="command that opens {url}; uses dist/ without building it")
-    command.add_argument("--layouts", action="store_true", help="also time other layouts of the WebGPU kernels")
-    command.set_defaults(run=_lm)
-    return command
 
 
 def _lm(options: argparse.Namespace) -> bool:
@@ -62,29 +68,10 @@ def _lm(options: argparse.Namespace) -> bool:
     return main(plan, options.browser, options.json)
 
 
-def _add_wer(benchmarks: Benchmarks) -> argparse.ArgumentParser:
-    command = benchmarks.add_parser("wer", help="the word error rate on the test sets")
-    command.add_argument("--model", default="", help="catalogue id, model directory or URL (default: the demo model)")
-    command.add_argument("--backend", default="auto", choices=BACKENDS, help="default: %(default)s")
-    command.add_argument(
-        "--set", type=Path, action="append", default=[], metavar="ZIP", help="also this set, packed like bench/speech"
-    )
-    command.set_defaults(run=_wer)
-    return command
-
-
 def _wer(options: argparse.Namespace) -> bool:
     from bench.wer import main
 
     return main(options.model, options.backend, options.set, options.json)
-
-
-def _add_pipeline(benchmarks: Benchmarks) -> argparse.ArgumentParser:
-    command = benchmarks.add_parser("pipeline", help="Mimi and the transformer together, on a file")
-    command.add_argument("--size", default="1b", choices=SIZES, help="model size (default: %(default)s)")
-    command.add_argument("--backend", default="auto", choices=BACKENDS, help="default: %(default)s")
-    command.set_defaults(run=_pipeline)
-    return command
 
 
 def _pipeline(options: argparse.Namespace) -> bool:
@@ -93,24 +80,10 @@ def _pipeline(options: argparse.Namespace) -> bool:
     return main(options.size, options.backend, options.json)
 
 
-def _add_start(benchmarks: Benchmarks) -> argparse.ArgumentParser:
-    command = benchmarks.add_parser("start", help="the time from opening the page to its first use")
-    command.set_defaults(run=_start)
-    return command
-
-
 def _start(options: argparse.Namespace) -> bool:
     from bench.start import main
 
     return main(options.json)
-
-
-def _add_long(benchmarks: Benchmarks) -> argparse.ArgumentParser:
-    command = benchmarks.add_parser("long", help="recordings of hours: time and memory for every 100 s of audio")
-    command.add_argument("--hours", type=float, nargs="+", default=[1, 3], help="lengths (default: 1 3)")
-    command.add_argument("--backend", default="auto", choices=BACKENDS, help="default: %(default)s")
-    command.set_defaults(run=_long)
-    return command
 
 
 def _long(options: argparse.Namespace) -> bool:
@@ -119,12 +92,45 @@ def _long(options: argparse.Namespace) -> bool:
     return main(options.hours, options.backend, options.json)
 
 
-BENCHMARKS: tuple[Callable[[Benchmarks], argparse.ArgumentParser], ...] = (
-    _add_load,
-    _add_mimi,
-    _add_lm,
-    _add_wer,
-    _add_pipeline,
-    _add_start,
-    _add_long,
-)
+_FRAMES = "number of frames at each fill of the KV cache (default: %(default)s)"
+_SESSION = "also run one stream of N frames and report memory growth"
+_BROWSER = "command that opens {url}; uses dist/ without building it"
+_LAYOUTS = "also time other layouts of the WebGPU kernels"
+_MODEL = "catalogue id, model directory or URL (default: the demo model)"
+_SET = "also this set, packed like bench/speech"
+
+BENCHMARKS = {
+    "load": Benchmark("loading a model of the released size", _load, [_size(("1b",))]),
+    "mimi": Benchmark("the Mimi encoder at the released size", _mimi),
+    "lm": Benchmark(
+        "the transformer on one backend",
+        _lm,
+        [
+            _size(),
+            _backend("webgpu", BACKENDS[1:]),
+            Option("--frames", type=int, default=200, help=_FRAMES),
+            Option("--session", type=int, default=0, metavar="N", help=_SESSION),
+            Option("--browser", default="", help=_BROWSER),
+            Option("--layouts", action="store_true", help=_LAYOUTS),
+        ],
+    ),
+    "wer": Benchmark(
+        "the word error rate on the test sets",
+        _wer,
+        [
+            Option("--model", default="", help=_MODEL),
+            _backend(),
+            Option("--set", type=Path, action="append", default=[], metavar="ZIP", help=_SET),
+        ],
+    ),
+    "pipeline": Benchmark("Mimi and the transformer together, on a file", _pipeline, [_size(), _backend()]),
+    "start": Benchmark("the time from opening the page to its first use", _start),
+    "long": Benchmark(
+        "recordings of hours: time and memory for every 100 s of audio",
+        _long,
+        [
+            Option("--hours", type=float, nargs="+", default=[1, 3], help="lengths (default: 1 3)"),
+            _backend(),
+        ],
+    ),
+}

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from cli import chromium, shader, site
-from cli.benchmarks import BACKENDS, BENCHMARKS
+from cli.benchmarks import BACKENDS, add_benchmarks
 from cli.errors import CommandError
 from cli.server import DEFAULT_PORT, serve_forever
 from tympan.errors import TympanError
@@ -208,8 +208,7 @@ def _add_shader(commands: Commands) -> None:
 def _add_bench(commands: Commands) -> None:
     command = commands.add_parser("bench", help="measure the speed or accuracy of one part in a headless browser")
     benchmarks = command.add_subparsers(title="benchmarks", metavar="NAME", required=True)
-    for add in BENCHMARKS:
-        add(benchmarks).add_argument("--json", action="store_true", help="print the result as a last line of JSON, too")
+    add_benchmarks(benchmarks)
 
 
 COMMANDS: tuple[Callable[[Commands], None], ...] = (
