@@ -10,6 +10,7 @@ from tympan.browser.french import FRENCH, FRENCH_SENTENCES
 from tympan.browser.storage import recall, remember
 
 TABLES = {"en": ENGLISH, "fr": FRENCH}
+SENTENCES = {"fr": FRENCH_SENTENCES}  # of errors and reasons; in English, they are those of the exceptions
 STORED = "tympan.language"
 
 # Attributes of index.html that hold the key of a text, and the attribute that it goes to; None for the element's text.
@@ -61,10 +62,11 @@ class Language:
 
         kind: the error's class or the key of a reason. message: in English. fields: values of the {names}.
         """
-        if self.code == "en" or kind not in FRENCH_SENTENCES:
+        sentences = SENTENCES.get(self.code, {})
+        if kind not in sentences:
             return one_full_stop(message)
         reason = fields.get("reason", message)
-        return one_full_stop(FRENCH_SENTENCES[kind].format(reason=reason, **without(fields, "reason")))
+        return one_full_stop(sentences[kind].format(reason=reason, **without(fields, "reason")))
 
     def number(self, value, n_digits=0):
         """Format a number. n_digits: after the decimal point."""
