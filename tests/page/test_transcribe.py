@@ -135,7 +135,7 @@ def test_url_is_transcribed_and_a_wrong_one_rejected(tympan: TympanPage, site: s
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("notes.txt", b"this is no sound", "no sound in it"),
+        ("notes.txt", b"this is no sound", "no audio that this browser can decode"),
         ("empty.wav", b"", "it is empty"),
         ("click.wav", wav(np.zeros(2400), 24000), "too short"),
     ],
