@@ -32,10 +32,12 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import TypeAlias
 
-from cli import chromium
-from cli.errors import CommandError
-
 ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "app"))  # nothing is installed yet
+
+from tympan.cli import chromium  # noqa: E402
+from tympan.cli.errors import CommandError  # noqa: E402
+
 OLDEST_PYTHON = (3, 11)
 OLDEST_NODE = 20
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bench.machine import machine
-from cli.site import ROOT
+from tympan.cli.site import ROOT
 
 
 def provenance(browser: str) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from typing import Any
 from playwright.sync_api import BrowserContext
 
 from bench.provenance import provenance
-from cli.browser import opened, version_of
-from cli.server import serving
-from cli.site import DIST, build
+from tympan.cli.browser import opened, version_of
+from tympan.cli.server import serving
+from tympan.cli.site import DIST, build
 
 N_WARM = 5
 TIMEOUT_MS = 120_000

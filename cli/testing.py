@@ -1,4 +1,4 @@
-"""Pytest plugin for pages that use the microphone: `pytest_plugins = ["cli.testing"]`. See docs/testing.md."""
+"""Pytest plugin for pages that use the microphone: `pytest_plugins = ["tympan.cli.testing"]`. See docs/testing.md."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TypeAlias
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
-from bench.word_errors import word_error_rate
-from cli import chromium, site
-from cli.server import serving
+from tympan.cli import chromium, site
+from tympan.cli.server import serving
+from tympan.cli.word_errors import word_error_rate
 
 __all__ = [
     "OpenBrowser",

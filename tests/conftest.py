@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
-from cli.chromium import find
-from cli.server import serving
+from tympan.cli.chromium import find
+from tympan.cli.server import serving
 
-pytest_plugins = ["cli.testing"]
+pytest_plugins = ["tympan.cli.testing"]
 
 BROWSER_FIXTURE = "tympan_chromium"  # every test that starts a browser depends on it
 LONGEST_FILES = (  # those of a minute or more on two busy cores; the other files follow, browser tests first

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import bootstrap
-from cli.errors import CommandError
+from tympan.cli.errors import CommandError
 from tympan.wasm import build as wasm_build
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.record import COMMANDS
-from cli import main as command_line
+from tympan.cli import main as command_line
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -1,6 +1,7 @@
 // Starts the engine in a worker: loads Pyodide, the library and app/engine.py, which then handles all messages.
 import { loadPyodide } from "../vendor/pyodide/pyodide.mjs";
 import { failure } from "./errors.js";
+import { LIBRARY } from "./protocol.js";
 
 const home = new URL("..", import.meta.url).href;
 const started = start();
@@ -8,7 +9,7 @@ const started = start();
 async function start() {
   const [pyodide, library, engine] = await Promise.all([
     loadPyodide({ indexURL: `${home}vendor/pyodide/`, packages: ["numpy"], stdout: () => {} }),
-    file("tympan.zip"),
+    file(LIBRARY),
     file("app/engine.py"),
   ]);
   pyodide.unpackArchive(library, "zip");
