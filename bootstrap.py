@@ -1,7 +1,7 @@
 """Installs everything Tympan needs into this folder, at the versions of the lock files. Needs only Python and npm.
 
     requirements.lock   ->  .venv            the command line and its tools; the project itself, editable
-    package-lock.json   ->  node_modules     Pyodide, PyScript and MicroPython
+    package-lock.json   ->  node_modules     Pyodide, PyScript and MicroPython; with --tools, TypeScript and Vite
     pyodide-lock.json   ->  .cache/pyodide   the wheels that Pyodide loads in the page
 
 Each folder records the lock file it was made from, so a second run downloads nothing.
@@ -57,13 +57,14 @@ Source: TypeAlias = Callable[[Sequence[str], Path], None]  # writes the named fi
 def main() -> int:
     parser = argparse.ArgumentParser(description="Install everything Tympan needs into this folder.")
     parser.add_argument("--browser", action="store_true", help="also install chromium, if missing (system package)")
+    parser.add_argument("--tools", action="store_true", help="also install TypeScript and Vite (npm), for the tests")
     parser.add_argument("--compiler", action="store_true", help="also install clang-19 and lld-19 (system packages)")
     arguments = parser.parse_args()
     try:
         check_python(sys.version_info[:2])
         check_node()
         install_python_parts(ROOT)
-        install_npm_parts(ROOT)
+        install_npm_parts(ROOT, arguments.tools)
         install_wheels(ROOT)
         if arguments.browser:
             install_chromium()
@@ -109,15 +110,16 @@ def install_python_parts(root: Path) -> None:
     (folder / STAMP).write_text(stamp)
 
 
-def install_npm_parts(root: Path) -> None:
-    """Create `node_modules` from package-lock.json."""
+def install_npm_parts(root: Path, tools: bool = False) -> None:
+    """Create `node_modules` from package-lock.json. tools: also the packages that only the tests need."""
     folder = root / "node_modules"
-    stamp = _digest(root / "package-lock.json", root / "package.json")
-    if _is_made_from(folder, stamp):
+    complete, reduced = (_digest(root / "package-lock.json", root / "package.json", extra=e) for e in ("tools", ""))
+    if _is_made_from(folder, complete) or (not tools and _is_made_from(folder, reduced)):
         return
     _report("installing the npm packages of package-lock.json")
-    _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], "npm cannot install package-lock.json", cwd=root)
-    (folder / STAMP).write_text(stamp)
+    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", *([] if tools else ["--omit=dev"])]
+    _run(command, "npm cannot install package-lock.json", cwd=root)
+    (folder / STAMP).write_text(complete if tools else reduced)
 
 
 def install_wheels(root: Path) -> None:

@@ -126,6 +126,17 @@ def test_npm_runs_once_per_lock_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (tmp_path / "log").read_text() == "run\nrun\n"
 
 
+def test_the_packages_for_the_tests_are_installed_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path / "bin" / "npm", f"mkdir -p node_modules; echo $* >> {tmp_path}/log")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    for name in ("package.json", "package-lock.json"):
+        (tmp_path / name).write_text("{}")
+    for tools in (False, True, False):  # the last finds all that it needs
+        bootstrap.install_npm_parts(tmp_path, tools)
+    runs = (tmp_path / "log").read_text().splitlines()
+    assert ["--omit=dev" in run for run in runs] == [True, False]
+
+
 def test_the_error_line_of_a_failing_program_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(tmp_path / "bin" / "npm", "echo 'npm error the lock does not fit' >&2; exit 1")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
