@@ -42,7 +42,7 @@ def wheel(root: Path) -> bytes:
     tags = f"Build: {BUILD}\nTag: py3-none-any\n"
     members[f"{info}/WHEEL"] = f"Wheel-Version: 1.0\nGenerator: tympan\nRoot-Is-Purelib: true\n{tags}".encode()
     members[f"{info}/RECORD"] = _record(members, f"{info}/RECORD")
-    return _zip(members)
+    return zipped(members)
 
 
 def modules(root: Path) -> Iterator[tuple[str, Path]]:
@@ -65,7 +65,8 @@ def _record(members: Mapping[str, bytes], name: str) -> bytes:
     return "".join([*lines, f"{name},,\n"]).encode()
 
 
-def _zip(members: Mapping[str, bytes]) -> bytes:
+def zipped(members: Mapping[str, bytes]) -> bytes:
+    """A zip of the members in their order. The same members give the same bytes."""
     target = BytesIO()
     with zipfile.ZipFile(target, "w") as archive:
         for name, content in members.items():

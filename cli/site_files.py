@@ -8,6 +8,7 @@ app/                   main.py and engine.py, and the modules of the package tha
 vendor/pyodide/        the runtime and the wheels, with the lock file that names them
 vendor/pyscript/       PyScript modules
 vendor/micropython/    the interpreter of the page thread
+sbom.cdx.json          what the site contains of others, with licences
 files.js               the list of all files with their SHA-256, for the service worker
 """
 
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from tympan import errors, protocol
-from tympan.cli import library
+from tympan.cli import library, sbom
 from tympan.cli.errors import CommandError
 
 Files: TypeAlias = dict[str, Path | bytes]  # path in the site -> source file or content
@@ -51,6 +52,7 @@ def site_files(root: Path) -> Files:
     site[library.wheel_name(root)] = library.wheel(root)
     site["bridge/protocol.js"] = protocol_module(root).encode()
     site |= vendored_files(root)
+    site[sbom.NAME] = sbom.sbom(root)
     site[SITE_LIST] = _list(site)
     return site
 

@@ -50,7 +50,7 @@ def sources(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
     (root / "pyproject.toml").write_text('[project]\nversion = "1.2.3"\n')
-    for name in ("node_modules", ".cache"):
+    for name in ("node_modules", ".cache", "package-lock.json"):
         (root / name).symlink_to(ROOT / name)
     return root
 
