@@ -87,6 +87,17 @@ def test_bash_completes_commands_options_and_files(run_installed: Run, tmp_path:
         assert completed.split() == [expected]
 
 
+def test_the_library_loads_the_demo_model_of_the_wheel(environment: Path, tmp_path: Path) -> None:
+    script = (
+        "import asyncio, tympan, numpy as np\n"
+        "stt = asyncio.run(tympan.Transcriber.load('demo', backend='numpy'))\n"
+        "print(stt.manifest.name, asyncio.run(stt.transcribe(np.zeros(7_200, np.float32))).seconds)\n"
+    )
+    python = [str(environment / "bin" / "python"), "-I", "-c", script]
+    done = subprocess.run(python, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("demo 0.3\n", "")
+
+
 def test_inspect_reads_the_demo_model_of_the_wheel(run_installed: Run, environment: Path) -> None:
     done = run_installed("inspect", site_packages(environment) / "tympan" / "site" / "models" / "demo")
     assert done.returncode == 0, done.stderr

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import tympan
+from tympan.weights.catalogue import CATALOGUE_NAME, Catalogue, HubModel, is_url
+from tympan.weights.model import Folder
 
 # Modules of the page thread; each comes after those that it imports.
 _MODULES = ("protocol.js", "errors.js", "audio_source.js", "decoder.js", "page_bridge.js")
@@ -16,6 +18,19 @@ def package_site() -> Path | None:
     """The folder of the site, or None if the library came from a site, which serves its wheel without a site."""
     folder = Path(tympan.__file__).parent / "site"
     return folder if folder.is_dir() else None
+
+
+def package_model(name: str) -> Folder | HubModel | None:
+    """Find a model of the wheel's catalogue by its id, "" for the first one.
+
+    Returns None if the package has no site, or `name` is an address. Raises UnknownModel.
+    """
+    site = package_site()
+    if site is None or is_url(name):
+        return None
+    path = site / "models" / CATALOGUE_NAME
+    found = Catalogue.parse(path.read_bytes(), "").find(name)
+    return found if isinstance(found, HubModel) else Folder(path.parent / found)
 
 
 def page_bridge_url(site: Path, channel: str, to_url: Callable[[str], str]) -> str:

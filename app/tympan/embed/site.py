@@ -1,12 +1,12 @@
-"""Finds models by their names: on the site that served this library, or in the installed wheel."""
+"""Finds models by their names: in the installed wheel, or on the site that served this library."""
 
 from __future__ import annotations
 
-from tympan.embed.package_site import package_site
+from tympan.embed.package_site import package_model
 from tympan.embed.page_bridge import home_url
-from tympan.weights.catalogue import CATALOGUE_NAME, Catalogue, HubModel, is_url
+from tympan.weights.catalogue import CATALOGUE_NAME, HubModel
 from tympan.weights.download import Downloader
-from tympan.weights.model import Folder, Source
+from tympan.weights.model import Source
 from tympan.weights.sources import Hub, resolve
 from tympan.weights.store import open_store
 
@@ -17,10 +17,8 @@ async def find_model(name: str) -> Source:
     The catalogue is that of the wheel if the package was installed from one with a site, else that of the site. A
     relative address is relative to the site. Raises UnknownModel or DownloadFailed.
     """
-    site = package_site()
-    if site is None or is_url(name):
+    found = package_model(name)
+    if found is None:
         home = home_url()
         return await resolve(name, home, f"{home}models/{CATALOGUE_NAME}", Downloader(await open_store()))
-    path = site / "models" / CATALOGUE_NAME
-    found = Catalogue.parse(path.read_bytes(), "").find(name)
-    return Hub(found, Downloader(await open_store())) if isinstance(found, HubModel) else Folder(path.parent / found)
+    return Hub(found, Downloader(await open_store())) if isinstance(found, HubModel) else found
