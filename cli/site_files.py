@@ -62,7 +62,10 @@ def vendored_files(root: Path) -> dict[str, Path]:
     modules, wheels = root / "node_modules", root / ".cache" / "pyodide"
     files: dict[str, Path] = {}
     for name in PYODIDE_FILES:
-        files[f"vendor/pyodide/{name}"] = _installed(modules / "pyodide" / name)
+        path = modules / "pyodide" / name
+        if not path.exists() and path.with_suffix(".mjs").exists():  # since Pyodide 314
+            path = path.with_suffix(".mjs")
+        files[f"vendor/pyodide/{path.name}"] = _installed(path)
     for path in sorted(_installed(wheels).glob("*.whl")):
         files[f"vendor/pyodide/{path.name}"] = path
     for path in sorted(_installed(modules / "@pyscript" / "core" / "dist").iterdir()):

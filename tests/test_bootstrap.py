@@ -98,7 +98,8 @@ def test_wheels_come_from_the_fallback_package_when_the_distribution_is_unreacha
     packages = {
         name: {"file_name": f"{name}.whl", "sha256": sha256(name.encode())} for name in bootstrap.PYODIDE_PACKAGES
     }
-    (pyodide / "pyodide-lock.json").write_text(json.dumps({"info": {"version": "1.2.3"}, "packages": packages}))
+    (pyodide / "pyodide-lock.json").write_text(json.dumps({"packages": packages}))
+    (pyodide / "package.json").write_text(json.dumps({"version": "1.2.3"}))
     (pyodide / "pyodide.mjs").write_text("no URL")
     with zipfile.ZipFile(tmp_path / "mirror.whl", "w") as mirror:
         for name in bootstrap.PYODIDE_PACKAGES:
