@@ -34,11 +34,11 @@ OpenPage: TypeAlias = Callable[..., Page]
 
 @pytest.fixture(scope="session")
 def tympan_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the built site of this checkout: $TYMPAN_SITE, or else built once per test run.
+    """The folder of the built site: $TYMPAN_SITE, or that of the installed package; in a checkout, built once per run.
 
     The workers of pytest-xdist share one build in the temporary directory of the run. Tests must not change it.
     """
-    if os.environ.get(site.ENVIRONMENT_VARIABLE):
+    if os.environ.get(site.ENVIRONMENT_VARIABLE) or site.is_installed():
         return site.prepare()
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base

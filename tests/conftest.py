@@ -33,6 +33,8 @@ LONGEST_FILES = (  # those of a minute or more on two busy cores; the other file
     "page/test_reading.py",
     "cli/test_golden.py",
     "cli/test_main.py",
+    "release/test_release.py",
+    "release/test_wheel.py",
 )
 HARNESS = Path(__file__).parent / "page"
 WEBGPU_FLAGS = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")

@@ -58,7 +58,8 @@ def test_dependencies_of_the_command_line_are_not_installed_in_a_page(wheel: Pat
         lines = archive.read(name).decode().splitlines()
     required = [line.removeprefix("Requires-Dist: ") for line in lines if line.startswith("Requires-Dist: ")]
     assert "numpy" in required
-    assert all(line.endswith("; sys_platform != 'emscripten'") for line in required if line != "numpy")
+    markers = {line.partition("; ")[2] for line in required if line != "numpy"}
+    assert markers == {"sys_platform != 'emscripten'", "extra == 'testing'"}
 
 
 def test_version_is_that_of_the_sources(run_installed: Run) -> None:
@@ -118,6 +119,13 @@ def test_bench_says_that_it_needs_a_checkout(run_installed: Run) -> None:
     done = run_installed("bench", "lm", "--json")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "tympan: bench runs in a checkout of the repository only; the package has no benchmarks.\n"
+
+
+def test_the_package_has_the_fixtures_for_pytest(environment: Path, tmp_path: Path) -> None:
+    python = [str(environment / "bin" / "python"), "-I", "-m", "pytest", "-p", "tympan.cli.testing", "--fixtures", "-q"]
+    listed = subprocess.run(python, cwd=tmp_path, capture_output=True, text=True).stdout
+    assert "tympan_page -- " in listed
+    assert "tympan_browser [session scope] -- " in listed
 
 
 def test_build_writes_the_site(run_installed: Run, tympan_site: Path, tmp_path: Path) -> None:
