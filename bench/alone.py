@@ -20,10 +20,10 @@ from queue import Empty, Queue
 from typing import Any
 from urllib.parse import quote
 
-from cli import chromium
-from cli.errors import CommandError
-from cli.server import serving
-from cli.site import DIST
+from tympan.cli import chromium
+from tympan.cli.errors import CommandError
+from tympan.cli.server import serving
+from tympan.cli.site import DIST
 
 FOLDER = Path(__file__).parent
 PAGE = "/bench/alone.html"

@@ -11,7 +11,7 @@ from html import escape
 from math import log10
 from typing import Any
 
-from cli.site import ROOT
+from tympan.cli.site import ROOT
 
 RESULTS, CHART = ROOT / "bench" / "results", ROOT / "docs" / "lm.svg"
 FRAME_MS = 80

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from quantize.checkpoint import MIMI_CONFIG
 from tympan.arrays import Float32
 from tympan.config import FRAME_SAMPLES, MimiConfig
+from tympan.quantize.checkpoint import MIMI_CONFIG
 from tympan.weights.mimi_names import encoder_names
 
 SEED = 7

@@ -20,7 +20,7 @@ import numpy as np
 from bench.alone import measure_alone
 from bench.provenance import provenance
 from bench.random_lm import hidden_width, random_codes, random_lm
-from cli.site import DIST, ROOT, prepare
+from tympan.cli.site import DIST, ROOT, prepare
 from tympan.config import LMConfig
 from tympan.lm.backend_selection import n_multiplications
 from tympan.lm.reference import Reference

@@ -22,12 +22,12 @@ from playwright.sync_api import Page
 
 from bench import checkpoint
 from bench.provenance import provenance
-from cli.browser import opened, version_of
-from cli.server import serving
-from cli.site import ROOT, prepare
-from quantize.gguf import write_gguf
-from quantize.shards import describe, write_shards
+from tympan.cli.browser import opened, version_of
+from tympan.cli.server import serving
+from tympan.cli.site import ROOT, prepare
 from tympan.config import LMConfig
+from tympan.quantize.gguf import write_gguf
+from tympan.quantize.shards import describe, write_shards
 from tympan.weights.blocks import BLOCK
 from tympan.weights.manifest import MANIFEST_NAME, Manifest
 from tympan.weights.model import Folder, read_model

@@ -17,9 +17,9 @@ from zipfile import ZipFile
 from playwright.sync_api import CDPSession, Page
 
 from bench.provenance import provenance
-from cli.browser import version_of
-from cli.errors import CommandError
-from cli.transcribe import Options, opened_page
+from tympan.cli.browser import version_of
+from tympan.cli.errors import CommandError
+from tympan.cli.transcribe import Options, opened_page
 
 FOLDER = Path(__file__).parent
 SPEECH = FOLDER / "speech" / "unseen_sentences.zip"

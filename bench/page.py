@@ -11,18 +11,19 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-from cli.browser import opened, version_of
-from cli.server import serving
-from cli.site import prepare
+from tympan.cli.browser import opened, version_of
+from tympan.cli.server import serving
+from tympan.cli.site import prepare
 
 FOLDER = Path(__file__).parent
 
 _START = """
 async () => {
+    const { LIBRARY } = await import("/bridge/protocol.js");
     const { loadPyodide } = await import("/vendor/pyodide/pyodide.mjs");
     window.pyodide = await loadPyodide({ indexURL: "/vendor/pyodide/" });
     await pyodide.loadPackage("numpy", { messageCallback: () => {} });
-    const library = await (await fetch("/tympan.zip")).arrayBuffer();
+    const library = await (await fetch(`/${LIBRARY}`)).arrayBuffer();
     pyodide.unpackArchive(library, "zip", { extractDir: "/library" });
     pyodide.runPython("import json, sys; sys.path.insert(0, '/library')");
 }

@@ -16,9 +16,9 @@ import numpy as np
 
 from bench.load import write_random
 from bench.provenance import provenance
-from cli.browser import version_of
-from cli.site import ROOT
-from cli.transcribe import Options, opened_page, transcribe_file
+from tympan.cli.browser import version_of
+from tympan.cli.site import ROOT
+from tympan.cli.transcribe import Options, opened_page, transcribe_file
 from tympan.config import SAMPLE_RATE_HZ
 
 AUDIO_S = 75.0

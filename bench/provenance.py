@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import machine
-from cli.site import ROOT
+from tympan.cli.site import ROOT
 
 
 def provenance(browser: str) -> dict[str, Any]:

@@ -34,7 +34,7 @@ COMMANDS = {
 
 def record(name: str) -> bool:
     """Run one bench and keep its result. Returns whether it succeeded."""
-    command = [sys.executable, "-m", "cli.main", "bench", *COMMANDS[name].split(), "--json"]
+    command = [sys.executable, "-m", "tympan.cli.main", "bench", *COMMANDS[name].split(), "--json"]
     print(f"{name}: tympan bench {COMMANDS[name]}", flush=True)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     print(done.stdout, end="", flush=True)

@@ -11,9 +11,9 @@ from typing import Any
 
 from playwright.sync_api import Browser
 
-from cli.browser import opened
-from cli.server import serving
-from cli.site import ROOT, prepare
+from tympan.cli.browser import opened
+from tympan.cli.server import serving
+from tympan.cli.site import ROOT, prepare
 
 TIMEOUT_MS = 120_000
 

@@ -14,15 +14,15 @@ from typing import Any
 from playwright.sync_api import BrowserContext
 
 from bench.provenance import provenance
-from cli.browser import opened, version_of
-from cli.server import serving
-from cli.site import prepare
+from tympan.cli.browser import opened, version_of
+from tympan.cli.server import serving
+from tympan.cli.site import prepare
 
 N_WARM = 5
 TIMEOUT_MS = 120_000
 
 # Records when <html data-state> first changes from "boot", when the buttons work, and when it becomes "ready".
-_RECORD_TIMES = """
+RECORD_TIMES = """
 window.times = {};
 addEventListener("DOMContentLoaded", () => {
     const root = document.documentElement;
@@ -38,18 +38,18 @@ def measure() -> dict[str, Any]:
     """Visit the page once cold and N_WARM times warm. Returns the result. Raises CommandError."""
     with serving(prepare()) as url, opened(f"{url}/files.js", keeps_site=True) as page:
         context = page.context
-        context.add_init_script(_RECORD_TIMES)
-        cold = _visit(context, url)
-        warm = [_visit(context, url) for _ in range(N_WARM)]
+        context.add_init_script(RECORD_TIMES)
+        cold = visit(context, url)
+        warm = [visit(context, url) for _ in range(N_WARM)]
         version = version_of(page)
-    start = {name: round(median(visit[name] for visit in warm)) for name in ("usable_ms", "ready_ms")}
+    start = {name: round(median(times[name] for times in warm)) for name in ("usable_ms", "ready_ms")}
     start |= {f"cold_{name}": round(value) for name, value in cold.items()}
     print(f"cold   usable {start['cold_usable_ms']:6} ms   ready {start['cold_ready_ms']:6} ms")
     print(f"warm   usable {start['usable_ms']:6} ms   ready {start['ready_ms']:6} ms   median of {N_WARM}")
     return {"start": start, **provenance(version)}
 
 
-def _visit(context: BrowserContext, url: str) -> dict[str, float]:
+def visit(context: BrowserContext, url: str) -> dict[str, float]:
     """Open the page in a new tab, wait until it is ready, and close it."""
     page = context.new_page()
     page.goto(url)

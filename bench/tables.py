@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from cli.site import ROOT
+from tympan.cli.site import ROOT
 
 Results: TypeAlias = Mapping[str, Mapping[str, Any]]  # file name without .json -> its content
 

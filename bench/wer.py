@@ -14,9 +14,9 @@ import numpy as np
 from playwright.sync_api import Page
 
 from bench.provenance import provenance
-from bench.word_errors import n_errors, words_of
-from cli.browser import version_of
-from cli.transcribe import Options, opened_page, transcribe_file
+from tympan.cli.browser import version_of
+from tympan.cli.transcribe import Options, opened_page, transcribe_file
+from tympan.cli.word_errors import n_errors, words_of
 
 SETS = Path(__file__).parent / "speech"
 NEAR_S = 0.16  # two frames

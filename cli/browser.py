@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Error, Page, sync_playwright
 
-from cli import chromium
-from cli.errors import CommandError
+from tympan.cli import chromium
+from tympan.cli.errors import CommandError
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""Finds Chromium on this machine and builds its command line. Uses the standard library only: bootstrap.py needs it."""
+"""Finds Chromium, Chrome or Edge on this machine and builds its command line.
+
+Uses the standard library only, because bootstrap.py imports it before anything is installed.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,35 @@ import shutil
 import sys
 from pathlib import Path
 
-from cli.errors import CommandError
+from tympan.cli.errors import CommandError
 
 ENVIRONMENT_VARIABLE = "TYMPAN_CHROMIUM"
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+NAMES = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+    "microsoft-edge",
+    "microsoft-edge-stable",
+    "msedge",
+)
+# Where macOS and Windows install browsers, which are not on the PATH there. A leading variable is replaced.
+PLACES = {
+    "darwin": (
+        "/Applications/Chromium.app/Contents/MacOS/Chromium",
+        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+        "/Applications/Microsoft Edge.app/Contents/MacOS/Microsoft Edge",
+    ),
+    "win32": (
+        "${LOCALAPPDATA}/Chromium/Application/chrome.exe",
+        "${PROGRAMFILES}/Google/Chrome/Application/chrome.exe",
+        "${PROGRAMFILES(X86)}/Google/Chrome/Application/chrome.exe",
+        "${LOCALAPPDATA}/Google/Chrome/Application/chrome.exe",
+        "${PROGRAMFILES(X86)}/Microsoft/Edge/Application/msedge.exe",
+        "${PROGRAMFILES}/Microsoft/Edge/Application/msedge.exe",
+    ),
+}
 
 GPU_NODES = ("dri/renderD*", "nvidiactl")  # under /dev, present where Linux has a GPU driver
 # Without a display, Chromium on Linux uses a GPU only with the flags for Vulkan. With these flags but without a
@@ -26,7 +54,7 @@ SOFTWARE_FLAGS = ("--use-webgpu-adapter=swiftshader",)
 
 
 def find() -> Path:
-    """Return the path of the browser: $TYMPAN_CHROMIUM if set, else the first of NAMES on the PATH.
+    """Return the path of the browser: $TYMPAN_CHROMIUM if set, else the first of NAMES on the PATH or of PLACES.
 
     Raises CommandError, naming what to install, when there is none.
     """
@@ -39,8 +67,12 @@ def find() -> Path:
         path = shutil.which(name)
         if path:
             return Path(path)
+    for place in PLACES.get(sys.platform, ()):
+        program = Path(os.path.expandvars(place))
+        if program.is_file():
+            return program
     raise CommandError(
-        "No Chromium or Chrome was found on the PATH. Install one (on Debian: apt-get install chromium), "
+        "No Chromium, Chrome or Edge was found. Install one (on Debian: apt-get install chromium), "
         f"or set {ENVIRONMENT_VARIABLE} to its path."
     )
 

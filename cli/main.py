@@ -9,16 +9,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
-from cli import chromium, shader, site
-from cli.benchmarks import BACKENDS, add_benchmarks
-from cli.errors import CommandError
-from cli.server import DEFAULT_PORT, serve_forever
+from tympan.cli import chromium, shader, site
+from tympan.cli.benchmarks import BACKENDS, add_benchmarks
+from tympan.cli.errors import CommandError
+from tympan.cli.server import DEFAULT_PORT, serve_forever
 from tympan.errors import TympanError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ INTERRUPTED = 130  # as shells report SIGINT
 EPILOG = f"""\
 environment:
   {chromium.ENVIRONMENT_VARIABLE}  path of the browser, if it is not on the PATH
-  {site.ENVIRONMENT_VARIABLE}      folder of a built site to use instead of building dist/
+  {site.ENVIRONMENT_VARIABLE}      folder of a built site to use instead of the installed one or dist/
 
 Run 'tympan COMMAND --help' for the options of a command.
 """
@@ -62,6 +62,30 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}\n")
 
 
+class _PrintCompletion(argparse.Action):
+    """Prints the script that completes commands and options in a shell, and exits."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: object, values: object, option: object = None
+    ) -> None:
+        import shtab  # which the other commands do not need
+
+        for action in _actions(parser):
+            if action.type is Path:
+                action.complete = shtab.FILE  # type: ignore[attr-defined] # which shtab reads
+        print(shtab.complete(parser, shell=str(values)))
+        parser.exit()
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """The arguments of a parser and of all its subcommands."""
+    for action in parser._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from _actions(command)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="tympan",
@@ -70,6 +94,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"tympan {_version()}")
+    parser.add_argument(
+        "--print-completion", action=_PrintCompletion, choices=("bash", "zsh", "tcsh"), help="print a completion script"
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in COMMANDS:
         add(commands)
@@ -84,17 +111,23 @@ def _version() -> str:
 
 
 def _add_build(commands: Commands) -> None:
-    command = commands.add_parser("build", help="build the static site into dist/")
+    command = commands.add_parser("build", help="write the static site to a folder, for a static host")
+    command.description = "Write the static site to a folder. Other files in that folder are deleted."
+    default = Path("dist") if site.is_installed() else site.DIST
+    command.add_argument("folder", metavar="FOLDER", type=Path, nargs="?", default=default, help="default: dist")
     command.set_defaults(run=_build)
 
 
 def _build(options: argparse.Namespace) -> bool:
-    site.build(site.DIST)
+    folder = options.folder
+    if folder != site.DIST and folder.exists() and not site.is_site(folder) and any(folder.iterdir()):
+        raise CommandError(f"{folder} is neither empty nor a built site, so it is left as it is.")
+    site.build(folder)
     return True
 
 
 def _add_serve(commands: Commands) -> None:
-    command = commands.add_parser("serve", help="build the site and serve it on this machine")
+    command = commands.add_parser("serve", help="serve the site on this machine")
     command.add_argument("--port", type=int, default=DEFAULT_PORT, help="TCP port (default: %(default)s)")
     command.set_defaults(run=_serve)
 
@@ -131,7 +164,7 @@ def _add_transcribe(commands: Commands) -> None:
 
 
 def _transcribe(options: argparse.Namespace) -> bool:
-    from cli.transcribe import Options, transcribe
+    from tympan.cli.transcribe import Options, transcribe
 
     return transcribe(options.files, Options(options.format, options.model, options.backend, options.trace))
 
@@ -171,9 +204,9 @@ def _add_quantize(commands: Commands) -> None:
 
 
 def _quantize(options: argparse.Namespace) -> bool:
-    from quantize import repository
-    from quantize.convert import quantize
-    from quantize.verify import verify
+    from tympan.quantize import repository
+    from tympan.quantize.convert import quantize
+    from tympan.quantize.verify import verify
 
     if options.verify:
         manifest = asyncio.run(verify(options.dest))
@@ -194,7 +227,7 @@ def _add_inspect(commands: Commands) -> None:
 
 
 def _inspect(options: argparse.Namespace) -> bool:
-    from quantize.inspect import inspect
+    from tympan.quantize.inspect import inspect
 
     for line in inspect(options.model):
         print(line)
@@ -207,8 +240,16 @@ def _add_shader(commands: Commands) -> None:
 
 def _add_bench(commands: Commands) -> None:
     command = commands.add_parser("bench", help="measure the speed or accuracy of one part in a headless browser")
+    if site.is_installed():
+        command.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+        command.set_defaults(run=_no_bench)
+        return
     benchmarks = command.add_subparsers(title="benchmarks", metavar="NAME", required=True)
     add_benchmarks(benchmarks)
+
+
+def _no_bench(options: argparse.Namespace) -> bool:
+    raise CommandError("bench runs in a checkout of the repository only; the package has no benchmarks.")
 
 
 COMMANDS: tuple[Callable[[Commands], None], ...] = (

@@ -14,7 +14,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
-from cli.errors import CommandError
+from tympan.cli.errors import CommandError
 
 OnPost: TypeAlias = Callable[[str, bytes], None]
 

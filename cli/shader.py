@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from cli.errors import CommandError
+from tympan.cli.errors import CommandError
 
 # The values of the variables in the shaders' include lines; the first is the default.
 VARIABLES = {

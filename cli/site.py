@@ -1,65 +1,58 @@
-"""Builds the static site: every file the page fetches, in one folder that any static host can serve.
+"""The built site: every file the page fetches, in one folder that any static host can serve.
 
-dist/
-    index.html ...         static/, unchanged
-    bridge/protocol.js     the messages and constants of app/tympan/protocol.py, for JavaScript
-    pyscript.toml          PyScript configuration for authors' pages
-    tympan.zip             the package `tympan` with its shaders, unpacked by the engine worker
-    app/                   main.py and engine.py, and the modules of the package that MicroPython imports in the page
-    vendor/pyodide/        the runtime and the wheels, with the lock file that names them
-    vendor/pyscript/       PyScript modules
-    vendor/micropython/    the interpreter of the page thread
-    files.js               the list of all files with their SHA-256, for the service worker
+In a checkout it is built from the sources; an installed wheel contains it.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import os
-import zipfile
-from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from inspect import signature
-from io import BytesIO
 from pathlib import Path
 
-from cli.errors import CommandError
-from tympan import errors, protocol
+import tympan
+from tympan.cli.errors import CommandError
+from tympan.cli.site_files import SERVICE_WORKER, SITE_LIST, Files, site_files
 
-ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = Path(tympan.__file__).resolve().parent
+INSTALLED = PACKAGE / "site"  # exists in an installed wheel only
+ROOT = PACKAGE.parents[1]  # of a checkout
 DIST = ROOT / "dist"
 ENVIRONMENT_VARIABLE = "TYMPAN_SITE"
 
-PYODIDE_FILES = ("pyodide.mjs", "pyodide.asm.js", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json")
-MICROPYTHON_FILES = ("micropython.mjs", "micropython.wasm")
-PYSCRIPT_SUFFIXES = (".js", ".css")
-SHARED_MODULES = ("errors.py", "protocol.py", "text/cues.py")  # modules of the package that both interpreters import
 
-SERVICE_WORKER, SITE_LIST = "service-worker.js", "files.js"
+def is_installed() -> bool:
+    """Whether this is an installed wheel, not a checkout."""
+    return INSTALLED.is_dir()
 
-ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the oldest date of a zip; a fixed date makes the build reproducible
-ZIP_MODE = 0o644 << 16
+
+def is_site(folder: Path) -> bool:
+    """Whether a folder has a built site."""
+    return (folder / SITE_LIST).is_file()
 
 
 def prepare() -> Path:
-    """Return a folder with a built site: the one that $TYMPAN_SITE names, unchanged, or else `dist/`, built now.
+    """Return a folder with a built site.
+
+    It is the one that $TYMPAN_SITE names, unchanged; or else that of the installed wheel; or else `dist/` of the
+    checkout, built now.
 
     Raises CommandError when $TYMPAN_SITE names no built site, or a vendored file is not installed.
     """
     named = os.environ.get(ENVIRONMENT_VARIABLE)
     if not named:
+        if is_installed():
+            return INSTALLED
         build(DIST)
         return DIST
-    if not (Path(named) / SITE_LIST).is_file():
+    if not is_site(Path(named)):
         raise CommandError(f"{ENVIRONMENT_VARIABLE} is set to {named}, which is not a built site.")
     return Path(named)
 
 
 def build(dist: Path, root: Path = ROOT) -> None:
-    """Build the site of the sources in `root` into the folder `dist`.
+    """Build the site of the sources in `root` into the folder `dist`. An installed wheel copies its site instead.
 
     Unchanged files keep their modification time, so that browsers keep their cached copies. Other files in `dist`
     are deleted. Builds into the same folder wait for each other, and each file is replaced in one step, so that a
@@ -67,7 +60,7 @@ def build(dist: Path, root: Path = ROOT) -> None:
 
     Raises CommandError when a vendored file is not installed.
     """
-    site = _plan(root)
+    site = _installed_files() if is_installed() else site_files(root)
     with locked(dist):
         for name, content in site.items():
             _write(dist / name, content)
@@ -82,6 +75,8 @@ def build(dist: Path, root: Path = ROOT) -> None:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold an exclusive lock on a folder, which is created if needed. Other processes wait."""
+    import fcntl  # which Windows lacks; commands that build nothing run there
+
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -91,86 +86,11 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(handle)  # which releases the lock
 
 
-def _plan(root: Path) -> dict[str, Path | bytes]:
-    """Map the path of every file of the site to its source file or its content."""
-    modules = root / "node_modules"
-    wheels = root / ".cache" / "pyodide"
-    site: dict[str, Path | bytes] = {}
-    for path in _files(root / "static"):
-        site[path.relative_to(root / "static").as_posix()] = path
-    for path in sorted((root / "app").glob("*.py")):
-        site[f"app/{path.name}"] = path
-    package = root / "app" / "tympan"
-    for path in [*(package / name for name in SHARED_MODULES), *sorted((package / "browser").glob("*.py"))]:
-        site[path.relative_to(root).as_posix()] = path
-    site["pyscript.toml"] = root / "pyscript.toml"
-    site["tympan.zip"] = _library(root)
-    site["bridge/protocol.js"] = protocol_module().encode()
-    for name in PYODIDE_FILES:
-        site[f"vendor/pyodide/{name}"] = _installed(modules / "pyodide" / name)
-    for path in sorted(_installed(wheels).glob("*.whl")):
-        site[f"vendor/pyodide/{path.name}"] = path
-    for path in sorted(_installed(modules / "@pyscript" / "core" / "dist").iterdir()):
-        if path.suffix in PYSCRIPT_SUFFIXES:
-            site[f"vendor/pyscript/{path.name}"] = path
-    for name in MICROPYTHON_FILES:
-        path = modules / "@micropython" / "micropython-webassembly-pyscript" / name
-        site[f"vendor/micropython/{name}"] = _installed(path)
-    site[SITE_LIST] = _list(site)
-    return site
-
-
-def protocol_module() -> str:
-    """`tympan.protocol` as a JavaScript module, with the sentences of the errors that JavaScript raises."""
-    constants = {name: value for name, value in vars(protocol).items() if name.isupper()}
-    constants["PAGE_ERRORS"] = {kind: _sentence(getattr(errors, kind)) for kind in protocol.PAGE_ERRORS}
-    lines = [f"export const {name} = {json.dumps(value, ensure_ascii=False)};" for name, value in constants.items()]
-    return "\n".join(["// Written by cli/site.py from app/tympan/protocol.py.", *lines, ""])
-
-
-def _sentence(kind: type[errors.TympanError]) -> str:
-    """The sentence of an error, with its fields in braces."""
-    return str(kind(**{name: f"{{{name}}}" for name in signature(kind).parameters}))
-
-
-def _list(site: Mapping[str, Path | bytes]) -> bytes:
-    """The script that lists the files of the site for the service worker, without itself and the service worker.
-
-    The SHA-256 has the form of the option `integrity` of `fetch`.
-    """
-    digests = {}
-    for name, content in sorted(site.items()):
-        if name != SERVICE_WORKER:
-            digest = hashlib.sha256(content if isinstance(content, bytes) else content.read_bytes()).digest()
-            digests[name] = f"sha256-{b64encode(digest).decode()}"
-    return f"const FILES = {json.dumps(digests, indent=2)};\n".encode()
-
-
-def _library(root: Path) -> bytes:
-    """Zip the package `tympan`, with the shaders in `tympan/shaders`."""
-    package, shaders = root / "app" / "tympan", root / "shaders"
-    members = {f"tympan/{path.relative_to(package).as_posix()}": path for path in _files(package)}
-    members |= {f"tympan/shaders/{path.name}": path for path in sorted(shaders.glob("*.wgsl"))}
-    target = BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
-        for name, path in sorted(members.items()):
-            entry = zipfile.ZipInfo(name, ZIP_DATE)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = ZIP_MODE
-            archive.writestr(entry, path.read_bytes())
-    return target.getvalue()
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            yield path
-
-
-def _installed(path: Path) -> Path:
-    if not path.exists():
-        raise CommandError(f"{path} is missing. Run ./serve to install it.")
-    return path
+def _installed_files() -> Files:
+    """The files of the wheel's site, without what an installer added, such as compiled modules."""
+    text = (INSTALLED / SITE_LIST).read_text("utf-8")
+    names = [*json.loads(text[text.index("{") : text.rindex("}") + 1]), SERVICE_WORKER, SITE_LIST]
+    return {name: INSTALLED / name for name in names}
 
 
 def _write(path: Path, content: Path | bytes) -> None:

@@ -1,4 +1,4 @@
-"""Pytest plugin for pages that use the microphone: `pytest_plugins = ["cli.testing"]`. See docs/testing.md."""
+"""Pytest plugin for pages that use the microphone: `pytest_plugins = ["tympan.cli.testing"]`. See docs/testing.md."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TypeAlias
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
-from bench.word_errors import word_error_rate
-from cli import chromium, site
-from cli.server import serving
+from tympan.cli import chromium, site
+from tympan.cli.server import serving
+from tympan.cli.word_errors import word_error_rate
 
 __all__ = [
     "OpenBrowser",
@@ -34,11 +34,11 @@ OpenPage: TypeAlias = Callable[..., Page]
 
 @pytest.fixture(scope="session")
 def tympan_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the built site of this checkout: $TYMPAN_SITE, or else built once per test run.
+    """The folder of the built site: $TYMPAN_SITE, or that of the installed package; in a checkout, built once per run.
 
     The workers of pytest-xdist share one build in the temporary directory of the run. Tests must not change it.
     """
-    if os.environ.get(site.ENVIRONMENT_VARIABLE):
+    if os.environ.get(site.ENVIRONMENT_VARIABLE) or site.is_installed():
         return site.prepare()
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base

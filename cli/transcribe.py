@@ -13,10 +13,10 @@ from urllib.parse import urlencode
 
 from playwright.sync_api import Page
 
-from cli.browser import opened
-from cli.errors import CommandError
-from cli.server import serving
-from cli.site import prepare
+from tympan.cli.browser import opened
+from tympan.cli.errors import CommandError
+from tympan.cli.server import serving
+from tympan.cli.site import prepare
 from tympan.text.captions import srt, vtt
 from tympan.text.words import Word
 from tympan.weights.manifest import MANIFEST_NAME

@@ -19,13 +19,13 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from quantize import scales
-from quantize.checkpoint import Checkpoint
-from quantize.shards import describe, write_shards
 from tympan.arrays import Float32
 from tympan.errors import BadModel, BadOption
 from tympan.lm.weights import LMWeights
 from tympan.mimi.encoder import MimiWeights
+from tympan.quantize import scales
+from tympan.quantize.checkpoint import Checkpoint
+from tympan.quantize.shards import describe, write_shards
 from tympan.weights import q8
 from tympan.weights.blocks import BlockMatrix
 from tympan.weights.info import ModelInfo

@@ -1,6 +1,6 @@
 """Replaces the demo model of the site and its entry in the catalogue:
 
-    python -m quantize.demo CHECKPOINT
+    python -m tympan.quantize.demo CHECKPOINT
 
 CHECKPOINT is the output of `train/`: an official checkpoint directory that also contains a model card, README.md, and
 `metrics.json` with {"wer": ...} for each test set. The error rates in the model's notes are read from there.
@@ -14,12 +14,12 @@ import shutil
 import sys
 from pathlib import Path
 
-from quantize.catalogue import write_catalogue
-from quantize.convert import quantize
 from tympan.errors import TympanError
+from tympan.quantize.catalogue import write_catalogue
+from tympan.quantize.convert import quantize
 from tympan.weights.info import ModelInfo
 
-MODELS = Path(__file__).parents[1] / "static" / "models"
+MODELS = Path(__file__).resolve().parents[1] / "static" / "models"
 
 _TEST_SETS = {
     "unseen_sentences": "new sentences by voices it was trained on",
@@ -54,7 +54,9 @@ def make_demo(checkpoint: Path, models: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m quantize.demo", description="Replace the site's demo model.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tympan.quantize.demo", description="Replace the site's demo model."
+    )
     parser.add_argument("checkpoint", type=Path, help="an official checkpoint directory with a metrics.json")
     try:
         make_demo(parser.parse_args().checkpoint, MODELS)

@@ -11,8 +11,8 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from quantize.checkpoint import MIMI_NAME, MOSHI_NAME, TOKENIZER_NAME, index_of, read_json, shards_of
 from tympan.errors import BadModel, CorruptFile, DownloadFailed
+from tympan.quantize.checkpoint import MIMI_NAME, MOSHI_NAME, TOKENIZER_NAME, index_of, read_json, shards_of
 from tympan.weights.hub import HOST, HubRepository
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tympan" / "checkpoints"

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
-from cli.chromium import find
-from cli.server import serving
+from tympan.cli.chromium import find
+from tympan.cli.server import serving
 
-pytest_plugins = ["cli.testing"]
+pytest_plugins = ["tympan.cli.testing"]
 
 BROWSER_FIXTURE = "tympan_chromium"  # every test that starts a browser depends on it
 LONGEST_FILES = (  # those of a minute or more on two busy cores; the other files follow, browser tests first
@@ -33,6 +33,8 @@ LONGEST_FILES = (  # those of a minute or more on two busy cores; the other file
     "page/test_reading.py",
     "cli/test_golden.py",
     "cli/test_main.py",
+    "release/test_release.py",
+    "release/test_wheel.py",
 )
 HARNESS = Path(__file__).parent / "page"
 WEBGPU_FLAGS = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")

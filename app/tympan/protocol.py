@@ -6,8 +6,8 @@ Messages from the worker:  {id, value}                  the answer to a request
                            {id, error}                  or its error: {kind, message, fields}
                            {event, ...}                 an event, with the fields of EVENTS
 
-`cli/site.py` writes this module as `bridge/protocol.js` for the JavaScript side. MicroPython imports it too, so it
-imports nothing itself.
+`cli/site_files.py` writes this module as `bridge/protocol.js` for the JavaScript side. MicroPython imports it too, so
+it imports nothing itself.
 """
 
 SAMPLE_RATE_HZ = 24_000

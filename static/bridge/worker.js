@@ -2,6 +2,7 @@
 import { loadPyodide } from "../vendor/pyodide/pyodide.mjs";
 import { read } from "./decoder.js";
 import { failure } from "./errors.js";
+import { LIBRARY } from "./protocol.js";
 
 const home = new URL("..", import.meta.url).href;
 const file = async (path) => (await read(home + path)).arrayBuffer();
@@ -10,7 +11,7 @@ const started = start();
 async function start() {
   const [pyodide, library, engine] = await Promise.all([
     loadPyodide({ indexURL: `${home}vendor/pyodide/`, packages: ["numpy"], stdout: () => {} }),
-    file("tympan.zip"),
+    file(LIBRARY),
     file("app/engine.py"),
   ]);
   pyodide.unpackArchive(library, "zip");

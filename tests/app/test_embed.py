@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import wave
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,26 @@ def test_a_local_model_directory_is_transcribed() -> None:
     whole, streamed = run(transcribe_twice())
     assert whole.words == streamed.words
     assert whole.seconds == 6.0
+
+
+def test_a_wav_file_is_transcribed(tmp_path: Path) -> None:
+    path = tmp_path / "short.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 24_000, 0, "NONE", ""))
+        file.writeframes((golden().pcm[:7_200] * 32767).astype("<i2").tobytes())
+
+    async def transcribe() -> tympan.Transcript:
+        return await (await tympan.Transcriber.load(DEMO, backend="numpy")).transcribe(path)
+
+    assert run(transcribe()).seconds == pytest.approx(0.3)
+
+
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
+    async def transcribe() -> None:
+        await (await tympan.Transcriber.load(DEMO, backend="numpy")).transcribe(tmp_path / "nowhere.wav")
+
+    with pytest.raises(tympan.TympanError, match=r"“nowhere.wav” cannot be transcribed: it cannot be read"):
+        run(transcribe())
 
 
 def test_loading_outside_a_worker_is_an_error(pyodide_page: PyodidePage) -> None:

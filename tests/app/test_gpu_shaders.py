@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Error
 
-from cli.shader import VARIABLES
 from tests.conftest import PyodidePage
+from tympan.cli.shader import VARIABLES
 from tympan.gpu.kernel import with_source_lines
 from tympan.gpu.shaders import Origin, Shader, ShaderError, compose, shader_folder
 

@@ -8,8 +8,9 @@ import json
 import re
 from pathlib import Path
 
-from cli.site import protocol_module
 from tympan import config, errors, protocol
+from tympan.cli import library
+from tympan.cli.site_files import protocol_module
 from tympan.protocol import ANSWERS, COMMANDS, EVENTS, REQUESTS, TRACES
 from tympan.transcript import Transcript
 
@@ -104,12 +105,13 @@ def test_a_transcript_has_the_fields_of_the_answer() -> None:
 
 
 def test_javascript_gets_every_constant_and_the_sentences_of_the_errors() -> None:
-    lines = protocol_module().splitlines()[1:]
+    lines = protocol_module(ROOT).splitlines()[1:]
     exported = {
         name: json.loads(value)
         for name, value in (line.removeprefix("export const ").removesuffix(";").split(" = ", 1) for line in lines)
     }
     sentences = exported.pop("PAGE_ERRORS")
+    assert exported.pop("LIBRARY") == library.wheel_name(ROOT)
     constants = {name: getattr(protocol, name) for name in vars(protocol) if name.isupper() and name != "PAGE_ERRORS"}
     assert exported == json.loads(json.dumps(constants))
     assert list(sentences) == list(protocol.PAGE_ERRORS)
@@ -119,7 +121,7 @@ def test_javascript_gets_every_constant_and_the_sentences_of_the_errors() -> Non
 
 
 def test_javascript_uses_only_what_the_protocol_exports() -> None:
-    exported = set(re.findall(r"^export const (\w+)", protocol_module(), re.MULTILINE))
+    exported = set(re.findall(r"^export const (\w+)", protocol_module(ROOT), re.MULTILINE))
     imported = {
         name.strip()
         for names in re.findall(r'import \{([^}]*)\} from "\./protocol\.js"', JAVASCRIPT)

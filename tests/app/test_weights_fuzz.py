@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from quantize.gguf import write_gguf
 from tympan.errors import BadModel
+from tympan.quantize.gguf import write_gguf
 from tympan.text.tokenizer import Tokenizer
 from tympan.weights import q4, q8
 from tympan.weights.blocks import BlockMatrix

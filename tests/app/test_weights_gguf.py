@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quantize.gguf import write_gguf
 from tympan.errors import BadModel
+from tympan.quantize.gguf import write_gguf
 from tympan.weights import q4, q8
 from tympan.weights.file import InMemory
 from tympan.weights.gguf import GgufFile

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from quantize.convert import quantize
-from quantize.shards import describe
 from tests.awaiting import run
 from tympan.errors import BadModel, CorruptFile, UnknownModel
+from tympan.quantize.convert import quantize
+from tympan.quantize.shards import describe
 from tympan.weights.mimi_names import encoder_names
 from tympan.weights.model import Folder, ModelFiles, read_model
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from bench.alone import measure_alone
-from cli.errors import CommandError
+from tympan.cli.errors import CommandError
 
 
 def browser(posted: str) -> str:

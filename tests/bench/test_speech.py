@@ -8,9 +8,9 @@ from zipfile import ZipFile
 
 import pytest
 
-from bench.word_errors import n_errors, word_error_rate, words_of
 from train.text import is_held_out
 from train.voices import HELD_OUT_STYLES
+from tympan.cli.word_errors import n_errors, word_error_rate, words_of
 
 SPEECH = Path(__file__).parents[2] / "bench" / "speech"
 

@@ -13,7 +13,7 @@ from bench import tables
 from bench.chart import CHART, read_and_draw
 from bench.provenance import commit, provenance
 from bench.record import COMMANDS
-from cli.site import ROOT
+from tympan.cli.site import ROOT
 
 
 @pytest.mark.parametrize("name", tables.DOCUMENTS)

@@ -7,13 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cli.site import ROOT
+from tympan.cli.site import ROOT
 
 
 def run_tympan(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run one command in the root of the checkout, with these additional environment variables."""
     return subprocess.run(
-        [sys.executable, "-m", "cli.main", *map(str, arguments)],
+        [sys.executable, "-m", "tympan.cli.main", *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,

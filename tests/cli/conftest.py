@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 import pytest
 
-from cli.site import ENVIRONMENT_VARIABLE
 from tests.cli.command import run_tympan
+from tympan.cli.site import ENVIRONMENT_VARIABLE
 
 RunTympan: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from cli import chromium
-from cli.errors import CommandError
+from tympan.cli import chromium
+from tympan.cli.errors import CommandError
 
 
 def test_the_environment_variable_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,5 +27,25 @@ def test_the_environment_variable_must_name_an_executable(tmp_path: Path, monkey
 def test_a_missing_browser_is_reported_with_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(chromium.ENVIRONMENT_VARIABLE, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(CommandError, match="apt-get install chromium"):
+    monkeypatch.setattr(chromium, "PLACES", {})
+    with pytest.raises(CommandError, match=r"^No Chromium, Chrome or Edge was found\. .*apt-get install chromium"):
         chromium.find()
+
+
+@pytest.mark.parametrize("name", ["chromium", "google-chrome", "microsoft-edge"])
+def test_browsers_on_the_path_are_found(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(chromium.ENVIRONMENT_VARIABLE, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / name).touch(mode=0o755)
+    assert chromium.find() == tmp_path / name
+
+
+def test_browsers_outside_of_the_path_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(chromium.ENVIRONMENT_VARIABLE, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("PROGRAMFILES", str(tmp_path))
+    monkeypatch.setattr(chromium, "PLACES", {sys.platform: chromium.PLACES["win32"]})
+    program = tmp_path / "Google" / "Chrome" / "Application" / "chrome.exe"
+    program.parent.mkdir(parents=True)
+    program.touch()
+    assert chromium.find() == program

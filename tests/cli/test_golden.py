@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantize.convert import quantize
 from tests.app.golden import GOLDEN, golden
 from tests.cli.conftest import RunTympan
+from tympan.quantize.convert import quantize
 
 
 @pytest.mark.parametrize(("backend", "tolerance"), [("webgpu", 2e-3), ("simd", 2e-3), ("numpy", 1e-5)])

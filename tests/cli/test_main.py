@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from cli.benchmarks import BENCHMARKS
-from cli.main import COMMANDS
-from cli.site import ENVIRONMENT_VARIABLE, ROOT
 from tests.cli.command import run_tympan
 from tests.cli.conftest import RunTympan
+from tympan.cli.benchmarks import BENCHMARKS
+from tympan.cli.main import COMMANDS
+from tympan.cli.site import ENVIRONMENT_VARIABLE, ROOT
 
 AUDIO = ROOT / "tests" / "golden" / "a" / "input.wav"
 

@@ -10,8 +10,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from cli.errors import CommandError
-from cli.server import MIME_TYPES, serving
+from tympan.cli.errors import CommandError
+from tympan.cli.server import MIME_TYPES, serving
 
 CONTENT = bytes(range(100))
 

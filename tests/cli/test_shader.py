@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cli.main import main
-from cli.shader import VARIABLES
+from tympan.cli.main import main
+from tympan.cli.shader import VARIABLES
 from tympan.gpu.shaders import compose, shader_folder
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 import zipfile
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 
-from cli.errors import CommandError
-from cli.site import DIST, ENVIRONMENT_VARIABLE, ROOT, build, locked, prepare
+from tympan.cli.errors import CommandError
+from tympan.cli.library import version, wheel_name
+from tympan.cli.site import DIST, ENVIRONMENT_VARIABLE, ROOT, build, locked, prepare
 
 VENDORED = (
     "vendor/micropython/micropython.mjs",
@@ -46,14 +50,15 @@ def sources(tmp_path: Path) -> Path:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
-    for name in ("node_modules", ".cache"):
+    (root / "pyproject.toml").write_text('[project]\nversion = "1.2.3"\n')
+    for name in ("node_modules", ".cache", "package-lock.json"):
         (root / name).symlink_to(ROOT / name)
     return root
 
 
 def test_the_site_has_every_file_that_the_page_fetches(tympan_site: Path) -> None:
     site = contents(tympan_site)
-    expected = {*VENDORED, "index.html", "pyscript.toml", "tympan.zip", "app/main.py", "app/engine.py"}
+    expected = {*VENDORED, "index.html", "pyscript.toml", wheel_name(ROOT), "app/main.py", "app/engine.py"}
     assert expected <= set(site)
     for package in ("numpy", "micropip", "packaging"):
         assert any(name.startswith(f"vendor/pyodide/{package}-") for name in site)
@@ -83,13 +88,37 @@ def test_the_web_app_manifest_names_existing_icons(tympan_site: Path) -> None:
 
 
 def test_the_library_contains_the_shaders(tympan_site: Path) -> None:
-    with zipfile.ZipFile(tympan_site / "tympan.zip") as library:
+    with zipfile.ZipFile(tympan_site / wheel_name(ROOT)) as library:
         names = set(library.namelist())
-    assert {"tympan/__init__.py", "tympan/transcriber.py", "tympan/mimi/encoder.py"} <= names
+    assert {"tympan/__init__.py", "tympan/transcriber.py", "tympan/wasm/kernels-simd.wasm"} <= names
     shaders = {f"tympan/shaders/{path.name}" for path in (ROOT / "shaders").glob("*.wgsl")}
     assert shaders
     assert shaders <= names
     assert not [name for name in names if "__pycache__" in name]
+
+
+def test_the_library_contains_nothing_that_no_worker_needs(tympan_site: Path) -> None:
+    with zipfile.ZipFile(tympan_site / wheel_name(ROOT)) as library:
+        names = library.namelist()
+    folders = {name.split("/")[1] for name in names if name.count("/") > 1}
+    assert folders == {"embed", "gpu", "lm", "mimi", "shaders", "text", "wasm", "weights"}
+    assert not [name for name in names if name.endswith((".c", ".h", "wasm/build.py"))]
+
+
+def test_the_library_is_a_valid_wheel(tympan_site: Path, tmp_path: Path) -> None:
+    """An installer checks the record, and installs the package with its version."""
+    pip = [sys.executable, "-m", "pip", "--no-input", "install", "--no-deps", "--no-index", "--quiet", "--no-compile"]
+    subprocess.run([*pip, "--target", str(tmp_path), str(tympan_site / wheel_name(ROOT))], check=True)
+    (installed,) = distributions(path=[str(tmp_path)])
+    assert (installed.name, installed.version) == ("tympan", version(ROOT))
+    assert installed.files
+    assert all(Path(file.locate()).is_file() for file in installed.files)
+    assert {path.name for path in tmp_path.iterdir()} == {"tympan", f"tympan-{version(ROOT)}.dist-info"}
+
+
+def test_configurations_name_the_library(tympan_site: Path) -> None:
+    assert f'"./{wheel_name(ROOT)}"' in (tympan_site / "pyscript.toml").read_text("utf-8")
+    assert f'LIBRARY = "{wheel_name(ROOT)}"' in (tympan_site / "bridge" / "protocol.js").read_text("utf-8")
 
 
 def test_the_build_is_reproducible(tympan_site: Path, tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cli.server import serving
-from cli.site import ROOT
+from tympan.cli.server import serving
+from tympan.cli.site import ROOT
 
 BLANK = '<!doctype html><html><meta charset="utf-8"><title>Somebody</title></html>'
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from bench.word_errors import word_error_rate
-from cli.testing import OpenBrowser
 from tests.page.author import author_site
 from tests.page.test_microphone import REFUSE_24_KHZ
 from tests.page.test_transcribe import SAID, SPEECH, wav
 from tests.page.tympan_page import BOOT_MS, KEEP_TRACKS, TRANSCRIBE_MS
+from tympan.cli.testing import OpenBrowser
+from tympan.cli.word_errors import word_error_rate
 
 MAX_WORD_ERROR_RATE = 0.35
 LAST_WORD_MS = 30_000

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Browser
 
-from bench.word_errors import word_error_rate
 from tests.conftest import chromium_options
 from tests.page.test_transcribe import MAX_WORD_ERROR_RATE, SAID, SPEECH
 from tests.page.tympan_page import TympanPage
+from tympan.cli.word_errors import word_error_rate
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect
 
-from bench.word_errors import word_error_rate
 from tests.page.test_reading import MAX_WORD_ERROR_RATE, SAID
 from tests.page.tympan_page import BOOT_MS, TRANSCRIBE_MS, TympanPage, change_engine
+from tympan.cli.word_errors import word_error_rate
 
 VOICE = """
     // Another tab that plays the sample, chosen in the browser's dialogue; and a screen that can be kept on.

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser
 
-from bench.word_errors import word_error_rate
 from tests.conftest import chromium_options
 from tests.page.test_transcribe import SAID, SPEECH
 from tests.page.tympan_page import KEEP_TRACKS, TympanPage
+from tympan.cli.word_errors import word_error_rate
 
 MAX_WORD_ERROR_RATE = 0.35  # where a frame begins is chance here, and the demo model is not good at chance
 

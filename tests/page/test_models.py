@@ -13,11 +13,11 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
 from safetensors.numpy import load_file, save
 
-from quantize.convert import quantize
-from quantize.gguf import write_gguf
 from tests.app.test_weights_mimi_names import to_hf
 from tests.page.rough_server import Fault, RoughServer, rough_server
 from tests.page.tympan_page import BOOT_MS, TympanPage, change_engine
+from tympan.quantize.convert import quantize
+from tympan.quantize.gguf import write_gguf
 from tympan.weights.q4 import Q4Matrix
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "a"

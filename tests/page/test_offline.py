@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from cli.server import serving
-from cli.site import build
-from cli.testing import OpenBrowser
 from tests.page.test_transcribe import SPEECH
 from tests.page.tympan_page import BOOT_MS, TympanPage
+from tympan.cli.server import serving
+from tympan.cli.site import build
+from tympan.cli.testing import OpenBrowser
 
 OLD, NEW = "rgb(247, 246, 243)", "rgb(240, 240, 240)"
 INSTALLED = "navigator.serviceWorker.ready.then(registration => registration.active.state)"
@@ -103,7 +103,7 @@ def test_modules_keep_their_query_on_a_second_visit(tympan_browser: OpenBrowser,
 
 def build_edited(dist: Path, style: str) -> None:
     """Build the site with another style."""
-    from cli import site
+    from tympan.cli import site
 
     root = dist.parent / "sources"
     root.mkdir()

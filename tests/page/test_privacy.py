@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Page, Request, WebSocket
 
-from cli.testing import OpenBrowser
 from tests.page.test_transcribe import SPEECH
 from tests.page.tympan_page import BOOT_MS, KEEP_TRACKS, TympanPage
+from tympan.cli.testing import OpenBrowser
 
 
 def is_listening(page: Page) -> bool:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from bench.word_errors import word_error_rate
 from tests.page.tympan_page import BOOT_MS, TRANSCRIBE_MS, TympanPage
+from tympan.cli.word_errors import word_error_rate
 
 SAMPLE = Path(__file__).parents[2] / "static" / "sample.wav"
 VIDEO = Path(__file__).parent / "speech.webm"

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route
 
-from bench.word_errors import word_error_rate
-from cli.testing import OpenBrowser
 from tests.page.author import author_site
 from tests.page.test_transcribe import SAID, SPEECH
 from tests.page.tympan_page import TRANSCRIBE_MS
+from tympan.cli.testing import OpenBrowser
+from tympan.cli.word_errors import word_error_rate
 
 SENTENCE = "can you help me with this week"
 SENTENCE_S = 2.5

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cli.testing import OpenPage, word_error_rate
 from tests.page.test_transcribe import SAID, SPEECH
+from tympan.cli.testing import OpenPage, word_error_rate
 
 MAX_WORD_ERROR_RATE = 0.35
 

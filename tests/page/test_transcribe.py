@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Error, expect
 
-from bench.word_errors import word_error_rate
 from tests.page.tympan_page import TympanPage
+from tympan.cli.word_errors import word_error_rate
 
 SPEECH = Path(__file__).parents[1] / "golden" / "speech.wav"  # espeak-ng, en-us, 22.05 kHz
 MANIFEST = Path(__file__).parents[2] / "static" / "models" / "demo" / "model.json"

@@ -6,9 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
-from quantize.catalogue import write_catalogue
-from quantize.demo import MODELS, make_demo
 from tests.awaiting import run
+from tympan.quantize.catalogue import write_catalogue
+from tympan.quantize.demo import MODELS, make_demo
 from tympan.weights.catalogue import Catalogue
 from tympan.weights.model import Folder, read_model
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from quantize.convert import quantize
-from quantize.gguf import write_gguf
-from quantize.inspect import inspect
-from quantize.shards import describe
-from quantize.verify import verify
 from tests.awaiting import run
 from tympan.errors import BadModel, CorruptFile, UnknownModel
+from tympan.quantize.convert import quantize
+from tympan.quantize.gguf import write_gguf
+from tympan.quantize.inspect import inspect
+from tympan.quantize.shards import describe
+from tympan.quantize.verify import verify
 from tympan.weights import q4, q8
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "a"

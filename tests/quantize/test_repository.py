@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from quantize.checkpoint import Checkpoint
-from quantize.repository import fetch, is_repository
 from tests.page.rough_server import Fault, rough_server
 from tympan.errors import BadModel, CorruptFile, DownloadFailed
+from tympan.quantize.checkpoint import Checkpoint
+from tympan.quantize.repository import fetch, is_repository
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "a"
 NAMES = ("config.json", "mimi_config.json", "model.safetensors", "mimi.safetensors", "tokenizer.model")

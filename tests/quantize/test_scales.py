@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quantize import scales
 from tympan.arrays import Float32
 from tympan.errors import BadModel
+from tympan.quantize import scales
 from tympan.weights import q4
 from tympan.weights.q4 import Q4Matrix
 

@@ -14,9 +14,10 @@ from uuid import uuid4
 
 import js
 import pyodide_js
-from js import BroadcastChannel, Object
+from js import URL, Blob, BroadcastChannel, Object
 from pyodide.ffi import JsProxy, create_proxy, to_js
 
+from tympan.embed.package_site import package_site, page_bridge_url
 from tympan.errors import NotInWorker
 
 pyodide_js._module.jspiSupported = False  # see app/engine.py
@@ -71,7 +72,9 @@ class PageBridge:
 
             name = f"tympan-{uuid4()}"
             bridge = cls(BroadcastChannel.new(name))
-            await xworker.sync.importJS(f"{home_url()}bridge/page_bridge.js?channel={name}", name)
+            site = package_site()
+            served = f"{home_url()}bridge/page_bridge.js?channel={name}"
+            await xworker.sync.importJS(page_bridge_url(site, name, _blob_url) if site else served, name)
             cls._instance = bridge
         return cls._instance
 
@@ -110,6 +113,15 @@ class PageBridge:
             answer.set_exception(PageError(error["kind"], error["message"], error.get("fields") or {}))
         else:
             answer.set_result(getattr(message, "value", None))
+
+
+def _blob_url(module: str) -> str:
+    """The URL of a Blob with a JavaScript module; it exists as long as the worker."""
+    return str(
+        URL.createObjectURL(
+            Blob.new(to_js([module]), to_js({"type": "text/javascript"}, dict_converter=Object.fromEntries))
+        )
+    )
 
 
 def _ignore(*values: object) -> None:

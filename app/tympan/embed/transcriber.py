@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,12 @@ import numpy as np
 from tympan import loading, transcriber
 from tympan.arrays import Float32
 from tympan.config import SAMPLE_RATE_HZ
+from tympan.embed.package_site import package_model
 from tympan.embed.report import reported
+from tympan.embed.wav import decode_wav, has_page
 from tympan.endpointing import Turn
 from tympan.errors import BadAudio, DownloadFailed
+from tympan.protocol import REASONS
 from tympan.session import FILE_BACKLOG_S, Session
 from tympan.transcript import Trace, Transcript
 from tympan.weights.manifest import Manifest
@@ -36,7 +40,8 @@ class EmbeddedTranscriber(transcriber.Transcriber):
         """Load a model.
 
         model: an id in the catalogue of the site that served this library, "" for the first one; or the URL of a model
-        directory; outside of a browser, its path. backend, on_progress: as of `tympan.loading.load`.
+        directory. Outside of a browser: an id in the catalogue of the installed wheel, or a path.
+        backend, on_progress: as of `tympan.loading.load`.
         Raises ModelError, GpuError, BadOption; NotInWorker.
         """
         with reported():
@@ -50,7 +55,8 @@ class EmbeddedTranscriber(transcriber.Transcriber):
         """Transcribe a whole recording.
 
         source: samples, float32 (n_samples,) in [-1, 1], mono at 24 kHz; in a page also a URL, relative to
-        the page, or bytes, a Blob or a File that the browser can decode.
+        the page, or bytes, a Blob or a File that the browser can decode; without a page also the path or the bytes of
+        a WAV file.
         Raises BadAudio, DownloadFailed, GpuError.
         """
         step = int(FILE_BACKLOG_S * SAMPLE_RATE_HZ)
@@ -75,6 +81,9 @@ class EmbeddedTranscriber(transcriber.Transcriber):
 async def _find(model: str | Path) -> Source:
     if isinstance(model, Path):
         return Folder(model)
+    if sys.platform != "emscripten":
+        found = package_model(model)
+        return found if isinstance(found, Folder) else Folder(Path(model))
     from tympan.embed.page_bridge import check_worker
 
     check_worker()
@@ -84,7 +93,18 @@ async def _find(model: str | Path) -> Source:
 
 
 async def _decode(source: Any) -> Float32:
-    """Request the page to decode a URL, bytes or a Blob to samples. Raises BadAudio, DownloadFailed."""
+    """Request the page to decode a URL, bytes or a Blob to samples; decode a WAV file here if there is no page.
+
+    Raises BadAudio, DownloadFailed.
+    """
+    if isinstance(source, (str, Path)) and not has_page():
+        path = Path(source)
+        try:
+            return decode_wav(path.read_bytes(), path.name)
+        except OSError as error:
+            raise BadAudio(path.name, REASONS["unreadable"].format(detail=error.strerror)) from error
+    if isinstance(source, bytes) and not has_page():
+        return decode_wav(source)
     from tympan.embed.page_bridge import PageBridge, PageError
 
     bridge = await PageBridge.connect()

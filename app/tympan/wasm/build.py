@@ -39,7 +39,9 @@ def build(folder: Path) -> None:
             objects = [str(Path(scratch) / f"{Path(source).stem}.o") for source in SOURCES]
             for source, target in zip(SOURCES, objects, strict=True):
                 _run(COMPILER, *COMMON_FLAGS, *flags, "-I", str(FOLDER), "-c", source, "-o", target)
-            _run(LINKER, *LINK_FLAGS, *objects, "-o", str(folder.resolve() / module_name(level)))
+            module = folder.resolve() / module_name(level)
+            _run(LINKER, *LINK_FLAGS, *objects, "-o", str(module))
+            module.chmod(0o644)  # the linker makes it executable
 
 
 def compiler_version() -> str:

@@ -1,8 +1,8 @@
 """Selects the side module for this browser and loads it.
 
-    relaxed   kernels-relaxed.so   relaxed SIMD: fused multiply-add, rounded once or twice depending on the CPU
-    simd      kernels-simd.so      plain WebAssembly SIMD
-    numpy     no module            in CPython, or in a browser without SIMD
+    relaxed   kernels-relaxed.wasm   relaxed SIMD: fused multiply-add, rounded once or twice depending on the CPU
+    simd      kernels-simd.wasm      plain WebAssembly SIMD
+    numpy     no module              in CPython, or in a browser without SIMD
 
 Results differ between levels by float32 rounding only. Weights are packed by the kernels of one level, so select the
 level before loading a model.
@@ -54,8 +54,12 @@ def level() -> str:
 
 
 def module_name(level: str) -> str:
-    """The file name of a level's side module."""
-    return f"kernels-{level}.so"
+    """The file name of a level's side module.
+
+    The suffix is not `.so`, because Pyodide loads all files of that kind when it installs a wheel, and fails where the
+    browser does not support one of them.
+    """
+    return f"kernels-{level}.wasm"
 
 
 @cache

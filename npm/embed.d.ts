@@ -1,0 +1,2 @@
+// Defines `window.tympan` and loads the model that the query of the address names.
+import "./tympan.js";
