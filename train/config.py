@@ -34,7 +34,7 @@ class Config:
     lm_max_period: int = 10_000
     text_card: int = 2000
     delay: int = 12  # frames between a word's start and its announcement: 0.96 s
-    prefix: int = 2  # frames of silence before a recording: 0.16 s; more harms recordings that begin with silence
+    prefix: int = 0  # frames of silence before a recording: any more harmed more than it helped
     head: int = 384  # width of the training heads
 
     def as_dict(self) -> dict:
