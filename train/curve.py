@@ -57,7 +57,8 @@ def draw(curves: dict[str, list[tuple[int, float]]]) -> str:
         colour = _COLOURS[name]
         path = " ".join(f"{x(step)},{y(rate)}" for step, rate in curves[name])
         lines.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        lines.append(f'<text x="{_LEFT + (right - _LEFT) // len(curves) * i}" y="{_HEIGHT - 6}" fill="{colour}">{name.replace("_", " ")}</text>')
+        at = _LEFT + (right - _LEFT) // len(curves) * i
+        lines.append(f'<text x="{at}" y="{_HEIGHT - 6}" fill="{colour}">{name.replace("_", " ")}</text>')
     return "\n".join([*lines, "</svg>", ""])
 
 
