@@ -1,4 +1,4 @@
-"""The worker's entry: `Engine` holds the model and the recording, and handles the messages of `tympan.protocol`."""
+"""Entry point of the worker: `Engine` holds the model and the recording and handles the messages of the page."""
 
 import asyncio
 from time import perf_counter
@@ -26,10 +26,10 @@ from tympan.wasm import module
 from tympan.weights.catalogue import CATALOGUE_NAME
 from tympan.weights.download import Downloader
 from tympan.weights.progress import Progress
-from tympan.weights.sources import Directory, Hub, Offer, resolve
+from tympan.weights.sources import Offer, WebSource, resolve
 from tympan.weights.store import Store, open_store
 
-UPDATE_INTERVAL_S = 0.1  # between two updates that bring no text
+UPDATE_INTERVAL_S = 0.1  # between two updates without new text
 
 
 class Engine:
@@ -38,13 +38,13 @@ class Engine:
     def __init__(self) -> None:
         self._model: Loaded | None = None
         self._recording: Recording | None = None
-        self._runs_on = ""  # as the page knows it
+        self._runs_on = ""  # as last reported to the page
         self._store: Store | None = None
-        self._downloader: Downloader | None = None  # of the model that is loading
+        self._downloader: Downloader | None = None  # for the model that is loading
         self._tasks: set[asyncio.Task[None]] = set()
 
     def receive(self, message: Any) -> None:
-        """Handle a message of the page. Requests are answered when they are done, commands never."""
+        """Handle a message of the page. A request is answered when it is done; a command is not answered."""
         name, fields = message.name, message.fields.to_py(depth=1)
         if name in COMMANDS:
             getattr(self, name)(**fields)
@@ -54,13 +54,13 @@ class Engine:
             task.add_done_callback(self._tasks.discard)
 
     async def offer(self, model: str, page_url: str) -> dict[str, Any]:
-        """Describe what loading a model would mean, and whether a person has to agree first."""
+        """Describe the download of a model, and whether the user must agree to it first."""
         return _offer_fields(await (await self._find(model, page_url)).offer(), page_url)
 
     async def open_model(self, model: str, backend: str, simd: str, page_url: str) -> dict[str, Any]:
-        """Load a model in place of the one before, which stays where that fails; describe it.
+        """Load a model and return its description. It replaces the previous model, unless loading fails.
 
-        simd: the level of Mimi's kernels, "auto" for the fastest that runs here.
+        simd: the level of Mimi's kernels; "auto" selects the fastest that the browser supports.
         """
         module.use(simd)
         source = await self._find(model, page_url)
@@ -76,12 +76,12 @@ class Engine:
             self._downloader.cancel()
 
     async def delete_models(self) -> None:
-        """Delete every file that was downloaded for a model. One that is loaded continues to work."""
+        """Delete all downloaded model files. A loaded model continues to work."""
         self._store = self._store or await open_store()
         await self._store.clear()
 
     async def begin(self, recording: int, rate_hz: int, live: bool, trace: str) -> None:
-        """Start a recording. rate_hz: of its samples. live: words at once, rather than the most frames a second."""
+        """Start a recording. rate_hz: of its samples. live: optimize for latency instead of throughput."""
         assert self._model is not None
         if trace not in [known.value for known in Trace]:
             raise BadOption("trace", trace, tuple(known.value for known in Trace if known.value))
@@ -90,12 +90,12 @@ class Engine:
         )
 
     def push(self, recording: int, samples: JsProxy) -> None:
-        """Take samples of a live source; an error is posted as an event. Samples of other recordings are ignored."""
+        """Add samples of a live source. Errors are posted as events. Ignores samples of other recordings."""
         if self._recording is not None and self._recording.number == recording:
             self._recording.push(_floats(samples))
 
     async def feed(self, recording: int, samples: JsProxy) -> None:
-        """Take samples of a file; return when there is room for more."""
+        """Add samples of a file. Returns when the session can take more."""
         await self._current(recording).session.feed(_floats(samples))
 
     async def finish(self, recording: int) -> dict[str, Any]:
@@ -111,7 +111,7 @@ class Engine:
             self._recording = None
 
     async def captions(self, words: JsProxy, format: str) -> str:
-        """Write words, an array of {text, start, end}, in one of the formats of `WRITERS`."""
+        """Format words, an array of {text, start, end}, as a file of captions. format: a key of `WRITERS`."""
         return WRITERS[format]([Word(word["text"], word["start"], word["end"]) for word in words.to_py()])
 
     async def _answer(self, request: int, name: str, fields: dict[str, Any]) -> None:
@@ -128,39 +128,39 @@ class Engine:
         return self._recording
 
     def _check_backend(self) -> None:
-        """Report that the transformer has moved to another backend, if it has."""
+        """Post a "backend" event if the transformer has moved to another backend."""
         assert self._model is not None
         lm = self._model.transcriber.lm
         if self._runs_on != lm.runs_on:
             self._runs_on = lm.runs_on
             _post_event("backend", **_backend_fields(self._model, Reason("gpu_lost")))
 
-    async def _find(self, model: str, page_url: str) -> Directory | Hub:
-        """Find a model as the page's address names it, ready to be downloaded. `cancel` stops that."""
+    async def _find(self, model: str, page_url: str) -> WebSource:
+        """Find a model by the name in the page's address. Its downloads can be stopped by `cancel`."""
         self._store = self._store or await open_store()
         self._downloader = Downloader(self._store)
         return await resolve(model, page_url, f"{page_url}models/{CATALOGUE_NAME}", self._downloader)
 
 
 class Recording:
-    """A session whose events are posted to the page, numbered in order."""
+    """A session that posts its events to the page with sequence numbers."""
 
     def __init__(
         self, number: int, transcriber: Transcriber, rate_hz: int, live: bool, trace: Trace, on_frame: Any
     ) -> None:
-        """number: the page's. on_frame: called before every update."""
+        """number: of the recording on the page. on_frame: called before every update."""
         self.number = number
         self.session = Session(
             transcriber, rate_hz, live=live, trace=trace, on_update=self._on_update, on_turn=self._on_turn
         )
         self._on_frame = on_frame
         self._cues = Cues()
-        self._sequence, self._n_words = 0, 0  # that were posted
-        self._posted: tuple[str, float] = ("", 0.0)  # the partial word of the last update, and when that was
+        self._sequence, self._n_words = 0, 0  # numbers of posted events and words
+        self._posted: tuple[str, float] = ("", 0.0)  # partial word and time of the last update
         self._has_failed = False
 
     def push(self, samples: Float32) -> None:
-        """Take samples of a live source. The first error is posted; nothing is taken after it."""
+        """Add samples of a live source. The first error is posted; later samples are ignored."""
         if self._has_failed:
             return
         try:
@@ -170,13 +170,13 @@ class Recording:
             self._post("failure", **_describe(error))
 
     async def finish(self) -> dict[str, Any]:
-        """Wait for the last words and post them; return the transcript."""
+        """Wait for the last words, post them, and return the transcript."""
         transcript = await self.session.finish()
         self._post_update(TranscriptUpdate(transcript.words[self._n_words :], "", transcript.seconds, 0.0))
         return transcript.to_json()
 
     def _on_update(self, update: TranscriptUpdate) -> None:
-        """Post an update. Those without news are left out where others have just come, to spare the page."""
+        """Post an update if it has new text or UPDATE_INTERVAL_S has passed, to limit the load on the page."""
         self._on_frame()
         partial, posted_s = self._posted
         is_due = perf_counter() - posted_s >= UPDATE_INTERVAL_S
@@ -230,12 +230,12 @@ def _backend_fields(model: Loaded, why: TympanError | Reason) -> dict[str, Any]:
     return {"backend": lm.name, "runs_on": lm.runs_on, "why": _describe(why)}
 
 
-def _describe(said: Exception | Reason) -> dict[str, Any]:
-    """The English sentence of an error or a reason, and the fields to say it in another language."""
-    if isinstance(said, (TympanError, Reason)):
-        return {"kind": said.kind, "message": str(said), "fields": dict(said.fields)}
+def _describe(reason: Exception | Reason) -> dict[str, Any]:
+    """The English sentence of an error or a reason, and the fields that translations need."""
+    if isinstance(reason, (TympanError, Reason)):
+        return {"kind": reason.kind, "message": str(reason), "fields": dict(reason.fields)}
     print_exc()
-    message = f"Something went wrong inside Tympan ({type(said).__name__}: {said})."
+    message = f"Something went wrong inside Tympan ({type(reason).__name__}: {reason})."
     return {"kind": "Bug", "message": message, "fields": {}}
 
 

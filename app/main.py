@@ -1,4 +1,4 @@
-"""The page's own thread (MicroPython): connects the buttons to the engine, and the engine to the transcript."""
+"""The page thread (MicroPython): connects the controls, the engine and the views."""
 
 import asyncio
 import gc
@@ -23,13 +23,13 @@ from tympan.browser.wake_lock import WakeLock
 from tympan.errors import StorageRefused
 
 SAMPLE = "sample.wav"
-# Allocations between two garbage collections. MicroPython's 16 KiB would mean one for every few updates, each of which
-# takes longer the more words there are.
+# Bytes allocated between two garbage collections. With MicroPython's default of 16 KiB there would be one every few
+# updates, and each takes longer the more words there are.
 GC_THRESHOLD_BYTES = 512 * 1024
 
 
 class App:
-    """Does one thing at a time: load a model, listen to a live source, or transcribe a file. Other jobs wait."""
+    """Runs one job at a time: loads a model, transcribes a live source, or transcribes a file. Other jobs wait."""
 
     def __init__(self):
         self.page_url = window.URL.new(".", window.location.href).href
@@ -58,10 +58,10 @@ class App:
             on_file=lambda file: self.add(file, str(file.name)),
             on_address=lambda address: self.add(address, last_name(address)),
         )
-        self.lock = asyncio.Lock()  # whoever holds it uses the engine
-        self.is_stopped = False  # a person has ended the recording
+        self.lock = asyncio.Lock()  # held while a job uses the engine
+        self.is_stopped = False  # the user has stopped the recording
         self.has_model = asyncio.Event()
-        self.is_asking = False  # the browser asks a person for a microphone or a tab
+        self.is_asking = False  # the browser is asking the user for a microphone or a tab
         self.model = {}  # the engine's description of the loaded model
         for event, show in (
             ("progress", self.show_progress),
@@ -72,8 +72,8 @@ class App:
             bridge.engine.addEventListener(event, lambda event, show=show: show(event.detail))
         window.tympan.connect(
             bridge.engine,
-            lambda source: self.transcribe(source, source_name(source)),
-            lambda: self.ask_for_audio(bridge.open_microphone(), "microphone_name"),
+            lambda source: promise_of(self.transcribe(source, source_name(source))),
+            lambda: promise_of(self.ask_for_audio(bridge.open_microphone(), "microphone_name")),
             self.stop,
         )
 
@@ -87,14 +87,14 @@ class App:
         await keep_site()
 
     async def show_sessions(self):
-        """List the sessions. Where the browser refuses storage, report that, to scripts too."""
+        """List the sessions. If the browser refuses storage, show that and reject `tympan.ready`."""
         if not await self.sessions.load():
             error = StorageRefused()
             self.error_banner.show(error)
             window.tympan.open(failure(error))
 
     async def load(self, model, agreed=False):
-        """Load a model in place of the one before. agreed: a person has agreed to its download."""
+        """Load a model and replace the previous one. agreed: whether the user has agreed to its download."""
         async with self.lock:
             self.view.begin_loading()
             self.models.enable(False)
@@ -114,7 +114,7 @@ class App:
             self.models.show_stored(await used_bytes())
 
     def ask(self, model, offer):
-        """Wait for a person's consent before a large download."""
+        """Ask the user before a large download."""
         self.view.hide_progress()
         self.view.show_state("idle", "ask")
         self.models.enable(True)
@@ -133,7 +133,7 @@ class App:
         self.shown.panel.show_model(self.model)
 
     def fail_to_load(self, model, agreed, error):
-        """Report the error. The previous model, if any, stays loaded."""
+        """Show the error. A previous model stays loaded."""
         self.models.enable(True)
         self.error_banner.show(error, on_retry=lambda: asyncio.create_task(self.load(model, agreed)))
         if not self.has_model.is_set():
@@ -149,11 +149,11 @@ class App:
             self.models.show_stored(await used_bytes())
 
     def add(self, source, name):
-        """Queue a File or an address for a person."""
+        """Queue a File or an address that the user provided."""
         asyncio.create_task(self.transcribe(source, name, is_kept=True))
 
     async def transcribe(self, source, name, is_kept=False):
-        """Transcribe a File, a Blob or an address when its turn comes.
+        """Transcribe a File, a Blob or an address after the jobs before it.
 
         Returns the transcript as a JavaScript object, or a JavaScript Error.
         """
@@ -168,16 +168,16 @@ class App:
             try:
                 audio = await result(bridge.read(source))
                 samples = await decode(audio, name)
-                self.shown.show_sound(samples, audio)
+                self.shown.show_audio(samples, audio)
                 transcript = await self.recorded(bridge.transcribe(samples, self.trace))
             except Exception as error:
                 return await self.give_up(error, audio)
             return await self.end(transcript, audio)
 
     def press(self, open_source, name):
-        """A button of a live source: listen, or stop the recording in progress.
+        """Handle the button of a live source: start listening, or stop the recording in progress.
 
-        The source is opened before anything else: browsers share a tab only while the click is handled.
+        The source is opened first, because browsers share a tab only while the click is handled.
         """
         if self.view.is_busy:
             self.stop()
@@ -189,9 +189,9 @@ class App:
         bridge.stop()
 
     async def ask_for_audio(self, opened, name):
-        """Wait for a microphone or a tab, and queue it; it keeps what it hears until the engine is ready.
+        """Wait for a microphone or a tab, and queue it. The source keeps its samples until the engine is ready.
 
-        opened: a promise of the source. Returns what `transcribe` does, when listening is over.
+        opened: a promise of the source. Returns the same as `transcribe`, when listening ends.
         """
         self.is_asking = True
         self.view.hide_error()
@@ -210,31 +210,34 @@ class App:
             return await self.listen(source, name) if self.queue.leave(number) else removed()
 
     async def listen(self, source, name):
-        """Transcribe a live source until the button is pressed again. Returns what `transcribe` does."""
+        """Transcribe a live source until the button is pressed again. Returns the same as `transcribe`."""
         self.begin("listening", "listening", name, is_kept=True)
-        self.shown.begin_voice(source)
+        self.shown.begin_live(source)
         await self.wake_lock.hold()
-        outcome = await self.recorded(bridge.listen(source.source, self.trace, self.shown.hear, self.show_finishing))
+        recorded = bridge.listen(source.source, self.trace, self.shown.add_samples, self.show_finishing)
+        outcome = await self.recorded(recorded)
         await self.wake_lock.release()
-        self.shown.end_voice()
+        self.shown.end_live()
         error = error_of(outcome.error) if outcome.error else None
         if not outcome.transcript:
             return await self.give_up(error, outcome.audio)
-        answer = await self.end(outcome.transcript, outcome.audio)
-        if error:  # what was heard before it is transcribed
-            self.fail(error)
-            return failure(error)
-        return answer
+        transcript = await self.end(outcome.transcript, outcome.audio)
+        if not error:
+            return transcript
+        self.fail(error)
+        failed = failure(error)
+        failed.transcript = transcript  # of the audio before the error
+        return failed
 
     async def recorded(self, promise):
-        """Await a recording of the bridge, which a person may have stopped before it was started."""
+        """Await a recording of the bridge. The user may have stopped it before it started."""
         if self.is_stopped:
             bridge.stop()
         return await result(promise)
 
     def show_finishing(self):
-        """The source is closed; the last words are due."""
-        self.shown.end_voice()
+        """The source is closed; the last words are still to come."""
+        self.shown.end_live()
         self.view.show_state("transcribing", "finishing")
 
     def show_progress(self, event):
@@ -242,14 +245,14 @@ class App:
         self.view.show_loading(event.phase, event.done, event.total, event.rate, seconds_left)
 
     def show_update(self, event):
-        self.shown.show_heard(to_python(event.words), event.partial, event.seconds)
+        self.shown.show_update(to_python(event.words), event.partial, event.seconds)
         self.shown.panel.show(event)
         recording = self.shown.recording
-        self.view.show_heard(recording.name, event.seconds, recording.total_s, event.backlog_s)
+        self.view.show_transcribed(recording.name, event.seconds, recording.total_s, event.backlog_s)
         self.sessions.note(recording)
 
     def show_backend(self, event):
-        """The transformer runs on another backend, as the GPU was lost."""
+        """Show another backend: the transformer has moved to it after the GPU was lost."""
         self.model.update(to_python(event))
         self.show_model()
 
@@ -268,7 +271,7 @@ class App:
         self.sessions.enable(False)
 
     async def end(self, transcript, audio):
-        """Show and keep a recording that is over. Returns its transcript."""
+        """Show and store a finished recording. Returns its transcript."""
         seconds = transcript.seconds
         self.shown.recording.finish({"seconds": seconds, "words": to_python(transcript.words)})
         self.shown.end(audio)
@@ -277,7 +280,7 @@ class App:
         return transcript
 
     async def give_up(self, error, audio):
-        """End a recording after an error; its words so far are kept. Returns the error for scripts."""
+        """End a recording after an error and store its words so far. Returns the error for scripts."""
         if self.shown.recording.words:
             self.shown.end(audio)
             await self.keep(audio)
@@ -285,31 +288,43 @@ class App:
         return failure(error)
 
     async def keep(self, audio):
-        """Keep the recording among the sessions, if it belongs there."""
+        """Store the recording among the sessions, if it belongs there."""
         if self.shown.recording.is_kept:
             await self.sessions.keep(self.shown.recording, audio)
 
     def reopen(self, session, audio):
-        """Show a session that was kept."""
+        """Show a stored session."""
         self.view.hide_error()
         self.shown.reopen(Recording.of(session), audio)
 
     def say(self, key):
-        """Show a text and have screen readers announce it."""
+        """Show a text in the status line and announce it to screen readers."""
         self.announcer.say(self.view.show_status(key))
 
     def rest(self, status, **values):
-        """Get ready for the next recording."""
+        """Return to the ready state, for the next recording."""
         self.view.hide_progress()
         self.view.show_state("ready", status, **values)
         self.models.enable(True)
         self.sessions.enable(True)
 
     def fail(self, error):
-        """Report an error of a recording; the next one may succeed."""
+        """Show the error of a recording; the next one may succeed."""
         if self.has_model.is_set():
             self.rest("ready")
         self.error_banner.show(error)
+
+
+def promise_of(coroutine):
+    """A JavaScript promise of the result of a coroutine, which runs as a task: only tasks can wait for a lock."""
+
+    def settle(resolve, reject):
+        async def run():
+            resolve(await coroutine)
+
+        asyncio.create_task(run())
+
+    return window.Promise.new(settle)
 
 
 async def start():

@@ -63,9 +63,7 @@ def measure(plan: Plan, browser: str) -> dict[str, Any]:
         "n_session_frames": plan.n_session_frames,
         "with_layouts": plan.with_layouts,
     }
-    measured = measure_alone(
-        ["random_lm", "lm_webgpu_in_page", "lm_in_page"], "measure", values, browser=browser, timeout_s=TIMEOUT_S
-    )
+    measured = measure_alone(MODULES, "measure", values, browser=browser, timeout_s=TIMEOUT_S)
     page = measured.value
     config = LMConfig.from_json(config_json)
     weights = random_lm(config, hidden)

@@ -22,7 +22,7 @@ from playwright.sync_api import Page
 
 from bench import checkpoint
 from bench.provenance import provenance
-from cli.browser import opened
+from cli.browser import opened, version_of
 from cli.server import serving
 from cli.site import DIST, ROOT, build
 from quantize.gguf import write_gguf
@@ -63,9 +63,7 @@ def measure() -> dict[str, Any]:
             for name in folders:
                 with opened(f"{url}/?model=/{name}/") as page:
                     loaded[name] = _load(page, n_weight_bytes)
-                    browser = page.context.browser
-                    assert browser is not None
-                    version = f"{browser.browser_type.name} {browser.version}"
+                    version = version_of(page)
     for name, result in loaded.items():
         print(f"{name:12} {result['seconds']:7.1f} s   peak over weights {result['peak_over_weights']}")
     slowest = max(result["seconds"] for result in loaded.values())

@@ -1,7 +1,7 @@
 """Transcribes a recording of hours in the page and samples time and memory as it goes.
 
-The recording repeats the utterances of one test set of bench/speech. It is opened through the file input, as a person
-does, so drawing and saving the transcript are part of the measurement. Ideally every 100 s of audio takes the same
+The recording repeats the utterances of one test set of bench/speech. It is opened through the file input, like a user's
+file, so drawing and saving the transcript are part of the measurement. Ideally every 100 s of audio takes the same
 time: the cost of an update must not depend on the number of words before it.
 """
 
@@ -17,6 +17,7 @@ from zipfile import ZipFile
 from playwright.sync_api import CDPSession, Page
 
 from bench.provenance import provenance
+from cli.browser import version_of
 from cli.errors import CommandError
 from cli.transcribe import Options, opened_page
 
@@ -52,7 +53,7 @@ async ([input, seconds]) => {
 }
 """
 
-# Starts the transcription and notes when the text passes each STEP_S of audio, and when the page is ready again.
+# Starts the transcription; records when it has passed each STEP_S of audio, and when the page is ready again.
 _START = """
 ([step_s]) => {
     const root = document.documentElement;
@@ -88,15 +89,14 @@ _POLL = """
 
 
 def measure(hours: Sequence[float], backend: str = "auto") -> dict[str, Any]:
-    """Transcribe one recording for each length; print its curve. Returns what the last line holds.
+    """Transcribe one recording for each length; print its curve. Returns the object of the last line.
 
-    Raises CommandError where the page cannot transcribe.
+    Raises CommandError if the page cannot transcribe.
     """
     long: dict[str, Any] = {}
     with opened_page(Options(backend=backend)) as page, tempfile.TemporaryDirectory() as folder:
         loaded = page.evaluate("tympan.ready")
-        assert page.context.browser is not None
-        version = f"{page.context.browser.browser_type.name} {page.context.browser.version}"
+        version = version_of(page)
         with ZipFile(SPEECH) as archive:
             names = sorted(name for name in archive.namelist() if name.endswith(".opus"))
             files = [archive.extract(name, folder) for name in names]
@@ -149,7 +149,7 @@ def _transcribe(
         page.wait_for_timeout(POLL_MS)
     ratio = polled["total_s"] / (samples[0]["seconds"] * seconds / STEP_S)
     if is_shown:
-        print(f"{polled['total_s']:.1f} s in all, {ratio:.3f} times the pace of the first {STEP_S} s")
+        print(f"{polled['total_s']:.1f} s in total, {ratio:.3f} times the pace of the first {STEP_S} s")
     return {
         "total_s": round(polled["total_s"], 2),
         "ratio": round(ratio, 3),
@@ -167,7 +167,7 @@ def _page_figures(devtools: CDPSession) -> tuple[float, float]:
 
 
 def main(hours: Sequence[float], backend: str, as_json: bool) -> bool:
-    """Measure, print the curves and, as the last line, one JSON object; as_json keeps it in bench/results."""
+    """Measure, print the curves and one line of JSON. as_json: also write it to bench/results."""
     result = measure(hours, backend)
     if as_json:
         RESULT.write_text(json.dumps(result, indent=2) + "\n")

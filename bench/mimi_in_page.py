@@ -10,7 +10,7 @@ from pyodide.http import pyfetch
 from tympan.config import FRAME_SAMPLES, MimiConfig
 from tympan.mimi.encoder import Mimi, MimiWeights
 from tympan.mimi.kernels import mimi_kernels
-from tympan.mimi.matrix import Precision
+from tympan.mimi.linear import Precision
 from tympan.wasm import module
 from tympan.weights.safetensors import SafetensorsFile
 

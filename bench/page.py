@@ -11,7 +11,7 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-from cli.browser import opened
+from cli.browser import opened, version_of
 from cli.server import serving
 from cli.site import DIST, build
 
@@ -42,10 +42,8 @@ class BenchPage:
 
     @property
     def browser(self) -> str:
-        """The browser's name and version, such as "chromium 156.0.1"."""
-        browser = self.page.context.browser
-        assert browser is not None
-        return f"{browser.browser_type.name} {browser.version}"
+        """See `version_of`."""
+        return version_of(self.page)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import numpy as np
 
 from bench.load import write_random
 from bench.provenance import provenance
+from cli.browser import version_of
 from cli.site import ROOT
 from cli.transcribe import Options, opened_page, transcribe_file
 from tympan.config import SAMPLE_RATE_HZ
@@ -40,9 +41,7 @@ def measure(size: str, backend: str) -> dict[str, Any]:
             loaded = page.evaluate("tympan.ready")
             transcribe_file(page, audio)
             timing = transcribe_file(page, audio)["timing"]
-            browser = page.context.browser
-            assert browser is not None
-            version = f"{browser.browser_type.name} {browser.version}"
+            version = version_of(page)
     pipeline = {
         "size": size,
         "backend": loaded["backend"],

@@ -14,7 +14,7 @@ from typing import Any
 from playwright.sync_api import BrowserContext
 
 from bench.provenance import provenance
-from cli.browser import opened
+from cli.browser import opened, version_of
 from cli.server import serving
 from cli.site import DIST, build
 
@@ -42,9 +42,7 @@ def measure() -> dict[str, Any]:
         context.add_init_script(_RECORD_TIMES)
         cold = _visit(context, url)
         warm = [_visit(context, url) for _ in range(N_WARM)]
-        browser = context.browser
-        assert browser is not None
-        version = f"{browser.browser_type.name} {browser.version}"
+        version = version_of(page)
     start = {name: round(median(visit[name] for visit in warm)) for name in ("usable_ms", "ready_ms")}
     start |= {f"cold_{name}": round(value) for name, value in cold.items()}
     print(f"cold   usable {start['cold_usable_ms']:6} ms   ready {start['cold_ready_ms']:6} ms")

@@ -1,8 +1,8 @@
 """Generates the performance tables of the documents from bench/results/*.json.
 
-Each table stands between `<!-- table: NAME -->` and `<!-- /table -->`. Run `python -m bench.tables` after a result has
-changed; a test compares the committed documents with the output. Values are rounded to the nearest, never in favor
-of Tympan.
+Each table is between `<!-- table: NAME -->` and `<!-- /table -->`. Run `python -m bench.tables` after a result has
+changed; a test compares the committed documents with the output. Values are rounded to the nearest; ties are rounded
+against Tympan.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def lm(results: Results) -> str:
 
 
 def h100(results: Results) -> str:
-    """Where the time of a frame goes on a large GPU, with a full KV cache."""
+    """The time of a frame on a large GPU by part, with a full KV cache."""
     name = "lm-webgpu-1b-h100"
     lm = results[name]["lm"]
     floats = next(

@@ -15,6 +15,7 @@ from playwright.sync_api import Page
 
 from bench.provenance import provenance
 from bench.word_errors import n_errors, words_of
+from cli.browser import version_of
 from cli.transcribe import Options, opened_page, transcribe_file
 
 SETS = Path(__file__).parent / "speech"
@@ -40,8 +41,7 @@ def measure(options: Options, more: Sequence[Path] = ()) -> dict[str, Any]:
     wer: dict[str, Any] = {}
     with opened_page(options) as page:
         loaded = page.evaluate("tympan.ready")
-        assert page.context.browser is not None
-        browser = f"{page.context.browser.browser_type.name} {page.context.browser.version}"
+        browser = version_of(page)
         for path in (*sorted(SETS.glob("*.zip")), *more):
             wer[path.stem] = rates = _measure_set(page, path)
             if "words_per_minute" in rates:

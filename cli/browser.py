@@ -36,6 +36,13 @@ def opened(url: str, *, keeps_site: bool = False) -> Iterator[Page]:
         raise CommandError(f"{program} failed: {_first_line(error)}") from error
 
 
+def version_of(page: Page) -> str:
+    """The name and version of the page's browser, such as "chromium 156.0.1"."""
+    browser = page.context.browser
+    assert browser is not None
+    return f"{browser.browser_type.name} {browser.version}"
+
+
 def _first_line(error: Error) -> str:
     """The message without the name of the call and the log that Playwright adds."""
     return error.message.strip().splitlines()[0].removeprefix("Page.evaluate: ")

@@ -13,7 +13,7 @@ ENVIRONMENT_VARIABLE = "TYMPAN_CHROMIUM"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 GPU_NODES = ("dri/renderD*", "nvidiactl")  # under /dev, present where Linux has a GPU driver
-# Without a display, Chromium on Linux uses a GPU only when it is told to use Vulkan. With these flags but without a
+# Without a display, Chromium on Linux uses a GPU only with the flags for Vulkan. With these flags but without a
 # GPU the page stalls for minutes, so they are added only where a GPU was found.
 GPU_FLAGS = (
     "--enable-features=Vulkan",

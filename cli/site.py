@@ -44,7 +44,7 @@ ZIP_MODE = 0o644 << 16
 
 
 def prepare() -> Path:
-    """Return a folder with the current site: the one that $TYMPAN_SITE names, as it is, or else `dist/`, built now.
+    """Return a folder with a built site: the one that $TYMPAN_SITE names, unchanged, or else `dist/`, built now.
 
     Raises CommandError when $TYMPAN_SITE names no built site, or a vendored file is not installed.
     """

@@ -15,7 +15,8 @@ from tympan.errors import BadModel
 from tympan.weights.file import InMemory
 from tympan.weights.safetensors import SafetensorsFile, Tensor
 
-# Defaults for keys that config.json omits. Source: kyutai-labs/moshi@e6a55d2 moshi/moshi/models/loaders.py.
+# Defaults for keys that config.json omits; MIMI_CONFIG is the config of the released models.
+# Source: kyutai-labs/moshi@e6a55d2 moshi/moshi/models/loaders.py.
 MOSHI_NAME = "model.safetensors"
 MIMI_NAME = "tokenizer-e351c8d8-checkpoint125.safetensors"
 TOKENIZER_NAME = "tokenizer_spm_32k_3.model"

@@ -8,7 +8,7 @@
 // Constants     n; n_invocations, a power of two
 // Dispatch      1 workgroup
 // Requires      no NaN
-// Numpy twin    np.argmax(logits); equal
+// Reference     np.argmax(logits); exact
 
 override n: u32;
 override n_invocations: u32;

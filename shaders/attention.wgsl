@@ -11,22 +11,18 @@
 //     1  query   vec2<f32> (n_heads, D / 2)        read          as written by qkv.wgsl
 //     2  keys    pairs (n_heads, D / 2, context)   read          see kv_cache.wgsl; in groups of four slots
 //     3  values  pairs (n_heads, context, D / 2)   read          in groups of four pairs
-//     4  out     vec2<f32> (n_splits, n_heads, D / 2), then vec2<f32> (n_splits, n_heads)   read_write   written
-// Constants     n_heads, head_width = D, context; n_invocations; n_split, the keys per split
+//     4  out     see splits.wgsl                   read_write    written
+// Constants     those of splits.wgsl; n_invocations
 // Dispatch      n_heads * n_splits workgroups, n_splits = ceil(context / n_split)
 // Requires      n_split, at least 4, and n_invocations are powers of two; 1 <= n_keys <= context
-// Numpy twin    lm.reference.attention; tolerance 1e-5
+// Reference     lm.reference.attention; tolerance 1e-5
 
 #include "kv_cache.wgsl"
+#include "splits.wgsl"
 
-override n_heads: u32;
-override head_width: u32;
-override context: u32;
 override n_invocations: u32;
-override n_split: u32;
 
 override n_pairs: u32 = head_width / 2;
-override n_splits: u32 = (context + n_split - 1) / n_split;
 override n_slot_groups: u32 = n_split / 4;  // groups of four slots
 override n_parallel_slot_groups: u32 = min(n_slot_groups, n_invocations);
 override n_key_lanes: u32 = n_invocations / n_parallel_slot_groups;  // invocations that share four keys
@@ -36,13 +32,6 @@ override n_value_lanes: u32 = max(n_invocations / n_columns, 1);  // invocations
 override n_value_rounds: u32 = (n_split + n_value_lanes - 1) / n_value_lanes;
 
 const N_BATCHED = 16u;  // rounds of values that are loaded before any is used, so that their loads overlap
-const LOWEST = -3.4028234e38;
-const LOWEST_EXPONENT = -80.0;
-
-struct Step {
-    slot: u32,
-    n_keys: u32,
-}
 
 alias ValueBatch = array<FourStoredPairs, N_BATCHED>;
 

@@ -4,8 +4,8 @@
 //     multiply_chunk(chunk, i) = their products with vec4 group i of the input
 //
 // Requires      matrix_vec4(row, i) of the matrix; input_vec4(i) of the kernel: vec4 group i of the input in the order
-//               of interleaved.wgsl; zeros in the input after element k, which cancel what lies past the end of a row
-// Numpy twin    w @ x; tolerance 1e-5 of the largest result
+//               of interleaved.wgsl; zeros in the input after element k, which cancel undefined elements past the end of a row
+// Reference     w @ x; tolerance 1e-5 of the largest result
 
 override n_chunks: u32 = (k + 3) / 4;
 

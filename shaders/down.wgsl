@@ -8,7 +8,7 @@
 //     4 - 7  x, alpha, scaled, squares                     see residual.wgsl
 // Constants     k = h; d
 // Dispatch      one group of lanes per 4 rows: ceil(d / 4) groups
-// Numpy twin    x + arrays.linear(hidden, W); tolerance 1e-5 of the largest result, 1e-4 for Q4 in integers
+// Reference     x + arrays.linear(hidden, W); tolerance 1e-5 of the largest result, 1e-4 for Q4 in integers
 
 #include "rows.wgsl"
 #include "residual.wgsl"

@@ -10,7 +10,7 @@
 // Constants     k = d; n_tables, may be 0; text_row, -1 where the text table is not one of these; accumulate
 // Dispatch      one group of lanes per vec4 group of x: ceil(d / 4) groups
 // Requires      every row is inside the tables
-// Numpy twin    table[rows].sum(0) + table[text_row + token]; tolerance 1e-5 of the largest result
+// Reference     table[rows].sum(0) + table[text_row + token]; tolerance 1e-5 of the largest result
 
 #include "rows.wgsl"
 #include "residual.wgsl"

@@ -10,7 +10,7 @@
 // Constants     k = d; h
 // Dispatch      one group of lanes per 2 elements of hidden, that is 2 rows of the gate and 2 of the value:
 //               ceil(h / 2) groups
-// Numpy twin    lm.reference.silu(gate) * value; tolerance 1e-5 of the largest result, 1e-4 for Q4 in integers
+// Reference     lm.reference.silu(gate) * value; tolerance 1e-5 of the largest result, 1e-4 for Q4 in integers
 
 #include "rms_norm.wgsl"
 

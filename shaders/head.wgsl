@@ -8,7 +8,7 @@
 //     4     logits  vec4<f32> (ceil(n / 4),)    read_write    written; elements past n are undefined
 // Constants     k = d; n
 // Dispatch      one group of lanes per 4 rows: ceil(n / 4) groups
-// Numpy twin    arrays.linear(rms_norm(x, alpha), W); tolerance 1e-5 of the largest result, 1e-4 for Q4 in integers
+// Reference     arrays.linear(rms_norm(x, alpha), W); tolerance 1e-5 of the largest result, 1e-4 for Q4 in integers
 
 #include "rms_norm.wgsl"
 

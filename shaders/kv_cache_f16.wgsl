@@ -1,7 +1,7 @@
 // kv_cache_f16 (part of kv_cache): a pair is stored as two half floats in a u32. pack2x16float is core WGSL, so the
 // feature shader-f16 is not needed.
 //
-// Numpy twin    x.astype(np.float16)
+// Reference     x.astype(np.float16)
 
 alias StoredPair = u32;
 alias FourStoredPairs = vec4<u32>;

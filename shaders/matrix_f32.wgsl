@@ -4,7 +4,7 @@
 //
 // Bindings
 //     0  values  f32 (n, k)    read
-// Numpy twin    w[row]; equal
+// Reference     w[row]; exact
 
 #include "interleaved.wgsl"
 #include "dot_vec4.wgsl"

@@ -13,7 +13,7 @@
 // Variables     arithmetic: floats or integers
 // Requires      input_vec4(i) of the kernel: vec4 group i of the input in the order of interleaved.wgsl; scales padded
 //               to whole u32
-// Numpy twin    Q4Matrix.rows(row); only the product with the scale is rounded
+// Reference     Q4Matrix.rows(row); only the product with the scale is rounded
 
 #include "interleaved.wgsl"
 #include "q4_{arithmetic}.wgsl"

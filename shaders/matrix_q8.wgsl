@@ -6,7 +6,7 @@
 //     0  blocks  vec4<u32> (n, n_blocks, 2)    read    32 bytes per block; byte j is element j, signed
 //     1  scales  f16 (n, n_blocks)             read    two per u32
 // Requires      scales padded to whole u32
-// Numpy twin    Q8Matrix.rows(row); only the product with the scale is rounded
+// Reference     Q8Matrix.rows(row); only the product with the scale is rounded
 
 #include "interleaved.wgsl"
 #include "dot_vec4.wgsl"

@@ -7,35 +7,21 @@
 // Bindings
 //     0, 1   W       (d, d)                         read    see matrix_*.wgsl
 //     2      step    struct {slot, n_keys: u32}     read    n_keys slots of the KV cache are filled
-//     3      splits  vec2<f32> (n_splits, n_heads, D / 2), then vec2<f32> (n_splits, n_heads)   read
-//                    `out` of attention.wgsl
+//     3      splits  see splits.wgsl                read    `out` of attention.wgsl
 //     4 - 7  x, alpha, scaled, squares                      see residual.wgsl
-// Constants     k = d; n_heads, head_width = D, context, n_split as in attention.wgsl
+// Constants     k = d; those of splits.wgsl
 // Dispatch      one group of lanes per 4 rows: ceil(d / 4) groups
 // Requires      workgroup memory for x and for n_splits * n_heads sums and shares
-// Numpy twin    x + arrays.linear(lm.reference.attention(...), W); tolerance 1e-5 of the largest result, 1e-4 for Q4 in
+// Reference     x + arrays.linear(lm.reference.attention(...), W); tolerance 1e-5 of the largest result, 1e-4 for Q4 in
 //               integers
 
 #include "rows.wgsl"
 #include "residual.wgsl"
-
-override n_heads: u32;
-override head_width: u32;
-override context: u32;
-override n_split: u32;
+#include "splits.wgsl"
 
 override n_pairs: u32 = k / 2;
-override n_splits: u32 = (context + n_split - 1) / n_split;
 override n_shares: u32 = n_splits * n_heads;
 override n_vec4s: u32 = 8 * ((k + 31) / 32);
-
-const LOWEST = -3.4028234e38;
-const LOWEST_EXPONENT = -80.0;
-
-struct Step {
-    slot: u32,
-    n_keys: u32,
-}
 
 @group(0) @binding(2) var<storage, read> step_inputs: Step;
 @group(0) @binding(3) var<storage, read> splits: array<vec2<f32>>;

@@ -2,7 +2,7 @@
 //
 //     multiply_chunk(chunk, i) = scale * (sum_(j < 32) nibble[j] * x[32i + j] - 8 * sum_j x[32i + j])
 //
-// Numpy twin    Q4Matrix.dequantize() @ x; tolerance 1e-5 of the largest result
+// Reference     Q4Matrix.dequantize() @ x; tolerance 1e-5 of the largest result
 
 // A nibble is masked in place, which makes it 1, 16, 256 or 4096 times too large; x is divided by the same power of
 // two, which rounds nothing. Signed integers convert to floats in one instruction on every GPU, unsigned ones do not.

@@ -7,7 +7,7 @@
 //
 // Requires      the WGSL language feature packed_4x8_integer_dot_product; it only pays off on a GPU that has it in
 //               hardware
-// Numpy twin    Q4Matrix.dequantize() @ x; tolerance 1e-4 of the largest result
+// Reference     Q4Matrix.dequantize() @ x; tolerance 1e-4 of the largest result
 
 const HIGHEST = 32512.0;  // upper byte 127, lower byte 0
 const SMALLEST = 1e-30;  // range of a block, so that a block of zeros is not divided by zero

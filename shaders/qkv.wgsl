@@ -14,7 +14,7 @@
 // Constants     k = d; head_width = D; context
 // Dispatch      one group of lanes per 4 rows: ceil(3d / 4) groups
 // Requires      D is even. The CPU computes the angles, because WGSL promises little about sin and cos of large angles
-// Numpy twin    rms_norm, linear and Rotation.apply; tolerance 1e-5 of the largest result, 1e-4 for Q4 in integers,
+// Reference     rms_norm, linear and Rotation.apply; tolerance 1e-5 of the largest result, 1e-4 for Q4 in integers,
 //               1e-3 for keys and values in half floats
 
 #include "rms_norm.wgsl"

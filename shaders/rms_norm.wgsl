@@ -9,7 +9,7 @@
 // Bindings
 //     2  scaled   vec4<f32> (8 n_blocks,)      read    x * alpha, in the order of interleaved.wgsl
 //     3  squares  vec4<f32> (ceil(k / 16),)    read    sum of x^2 over each vec4 group of x; zeros after the last
-// Numpy twin    w @ lm.reference.rms_norm(x, alpha); tolerance 1e-5 of the largest result
+// Reference     w @ lm.reference.rms_norm(x, alpha); tolerance 1e-5 of the largest result
 
 #include "rows.wgsl"
 

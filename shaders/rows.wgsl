@@ -7,7 +7,7 @@
 // reads at once: one block (Q4) or one vec4 group (other formats) of each of four rows.
 //
 // Variables     lanes: tree or subgroup; format: q4, q8 or f32
-// Numpy twin    w @ x
+// Reference     w @ x
 
 #include "lanes_{lanes}.wgsl"
 #include "interleaved.wgsl"

@@ -2,23 +2,23 @@
 //
 //   <script type="module" src="https://example.org/tympan/captions.js"></script>
 //
-// A file is transcribed when it first plays, faster than it plays, so that one may jump about in it. What cannot be
-// fetched, such as a live stream, is captioned while it plays. `srclang` and `label` are those of the track.
+// A file is transcribed when it first plays, faster than it plays. A source that cannot be fetched, such as a live
+// stream, is captioned while it plays. `srclang` and `label` are those of the track.
 import { AudioSource } from "./bridge/audio_source.js";
 import { decode } from "./bridge/decoder.js";
 import { EngineClient } from "./bridge/engine_client.js";
 
-const NO_FILE = ["BadAudio", "DownloadFailed"]; // errors of media that are not a file that can be fetched
-
+const NO_FILE = ["BadAudio", "DownloadFailed"]; // errors of media that cannot be fetched as a file
+const STREAM_ENDS = ["pause", "seeking", "ended", "emptied", "ratechange"];
 const engine = EngineClient.of(new URL(import.meta.url).searchParams);
 
 export class TympanCaptions extends HTMLElement {
   #media;
   #track;
-  #removed = new AbortController(); // the element was taken out of the page
-  #source; // the address of what the cues are for, "" for a stream
-  #isInProgress = false; // the file at that address is done or being done, or the stream is being listened to
-  #isFile = true; // as far as is known
+  #removed; // an AbortController: the element was removed from the page
+  #source; // address of the media that the cues belong to, "" for a stream
+  #isInProgress = false; // the file is being transcribed, or has been; or the stream is being transcribed
+  #isFile = true; // until fetching it fails
 
   connectedCallback() {
     this.#removed = new AbortController();
@@ -39,7 +39,7 @@ export class TympanCaptions extends HTMLElement {
     if (this.#track) this.#track.mode = "disabled";
   }
 
-  // The text track, to be styled or exported.
+  // The TextTrack.
   get track() { return this.#track; }
 
   async #play() {
@@ -76,37 +76,34 @@ export class TympanCaptions extends HTMLElement {
     this.dispatchEvent(new CustomEvent("captioned", { detail: { words } }));
   }
 
-  // Until the media pauses, jumps or ends. Times count from the position at which listening starts.
+  // Captions a stream until the media pauses, seeks or ends. Times count from the position where this starts.
   async #captionLive() {
     const stream = (this.#media.captureStream ?? this.#media.mozCaptureStream).call(this.#media);
     const [track] = stream.getAudioTracks();
-    const { promise: over, resolve } = Promise.withResolvers();
-    for (const kind of ["pause", "seeking", "ended", "emptied", "ratechange"]) {
-      this.#media.addEventListener(kind, () => resolve(), { once: true });
-    }
-    this.#removed.signal.addEventListener("abort", () => resolve());
+    const stopped = new Promise((resolve) => {
+      for (const kind of STREAM_ENDS) this.#media.addEventListener(kind, () => resolve(), { once: true });
+      this.#removed.signal.addEventListener("abort", () => resolve());
+    });
     let cues;
     if (track) {
-      await engine.listen(() => AudioSource.openTrack(track), over, {
+      await engine.listen(() => AudioSource.openTrack(track), stopped, {
         onopen: () => { cues = new Cues(this.#track, this.#media.currentTime); },
         onupdate: (update) => cues.add(update),
       });
     }
     this.#isInProgress = false;
   }
-
 }
 
-// Cues of a text track, the newest growing as words come. The engine says where they start. offset: of the media's
-// times against the words', in seconds.
+// Cues of a text track; updates of the engine mark the words that start one. offset: seconds to add to their times.
 export class Cues {
-  #cues = []; // each with the number and the text of its words
+  #cues = []; // { cue, nWords, text }: text without the partial word
 
   constructor(track, offset) {
     Object.assign(this, { track, offset });
   }
 
-  // Takes an update of the engine.
+  // Adds the words of an update.
   add({ words, cue_starts, partial = "", seconds = 0 }) {
     words.forEach((word, i) => {
       if (cue_starts.includes(i)) this.#start(word);
@@ -118,7 +115,7 @@ export class Cues {
     if (partial && newest) show(newest, `${newest.text} ${partial}`, seconds + this.offset);
   }
 
-  // Takes all words once more, when their ends are final.
+  // Sets the end times of the cues. words: all of the recording, with their final times.
   finish(words) {
     let nWords = 0;
     for (const { cue, ...shown } of this.#cues) {

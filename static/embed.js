@@ -1,6 +1,4 @@
-// window.tympan in an author's page, with an engine of its own:
-//
-//   <script type="module" src="https://example.org/tympan/embed.js?model=demo"></script>
+// window.tympan for other pages: <script type="module" src="https://example.org/tympan/embed.js?model=demo"></script>
 import { AudioSource } from "./bridge/audio_source.js";
 import { decode } from "./bridge/decoder.js";
 import { EngineClient } from "./bridge/engine_client.js";

@@ -1,6 +1,5 @@
-// Caches the whole site for offline visits. files.js, which the build writes, lists every file with its SHA-256, so a
-// new version is a new files.js and fetches only what has changed. A version is installed as a whole: pages of the old
-// one keep it until the last of them is closed or reloaded.
+// Caches the whole site for offline visits. The build writes files.js, which lists every file with its SHA-256, so that
+// an update fetches only changed files. Pages of the old version keep it until all are closed or reloaded.
 importScripts("files.js"); // FILES: SHA-256 by address, relative to this script
 
 const NAME = "tympan-site"; // one cache, with the hash in its keys
@@ -35,7 +34,7 @@ async function removeOld() {
   }
 }
 
-// The address of a file of this site, or undefined for requests that go to the network.
+// Returns the path of a cached file, or undefined for requests that go to the network.
 function pathOf(request) {
   const url = new URL(request.url);
   if (request.method !== "GET" || url.origin !== scope.origin || request.headers.has("range")) return undefined;
@@ -44,15 +43,15 @@ function pathOf(request) {
   return Object.hasOwn(FILES, path) ? path : undefined;
 }
 
-// Answers with a new Response, which has the URL of the request. The URL of the cached one has lost the query, from
-// which modules read their options (`import.meta.url`).
+// Returns a new Response, whose URL is that of the request: modules read their options from the query of
+// `import.meta.url`, and the cached Response has another query.
 async function answer(request, path) {
   const cached = await (await caches.open(NAME)).match(key(path));
   return cached ? new Response(cached.body, { status: cached.status, headers: cached.headers }) : fetch(request);
 }
 
-// A page asks for the new version when it opens or its button is pressed. It is activated if no other page shows the
-// old version; a page that was reloaded may be counted twice for a moment.
+// Activates the new version if at most one page shows the old one. A page requests this when it opens or when its
+// button is pressed; a reloaded page may be counted twice for a moment.
 async function activate() {
   for (let i = 0; i < 10; i++) {
     const pages = await clients.matchAll({ includeUncontrolled: true }); // also of other sites of the same origin

@@ -2,20 +2,18 @@
 //
 //   import { SpeechRecognition } from "https://example.org/tympan/speech-recognition.js";
 //
-// Importing it also replaces the browser's own. `?model=` and `?backend=` after the address choose what runs. Beyond
-// the standard, every alternative has its `words`, each { text, start, end } in seconds since `audiostart`, and every
-// result its `speechStartTime` and `speechEndTime`.
+// Importing it also replaces the browser's own. `?model=` and `?backend=` in the address select model and backend.
+// Beyond the standard, alternatives have `words`: { text, start, end } in seconds since `audiostart`; results have
+// `speechStartTime` and `speechEndTime`.
 import { AudioSource } from "./bridge/audio_source.js";
 import { EngineClient, HOME } from "./bridge/engine_client.js";
 
-const NO_SPEECH_MS = 8000; // after which a recognition that is not continuous ends with the error "no-speech"
+const NO_SPEECH_MS = 8000; // without speech, a recognition that is not continuous ends with the error "no-speech"
 const KINDS = ["start", "audiostart", "soundstart", "speechstart", "result", "nomatch", "speechend", "soundend",
   "audioend", "error", "end"];
-const ERRORS = {
-  "aborted": ["AbortError", "TooSlow"],
-  "not-allowed": ["NotAllowedError", "SecurityError"],
-  "audio-capture": ["NotFoundError", "NotReadableError"],
-  "network": ["DownloadFailed", "CorruptFile"],
+const ERRORS = { // codes of the standard by the name of the error
+  AbortError: "aborted", TooSlow: "aborted", NotAllowedError: "not-allowed", SecurityError: "not-allowed",
+  NotFoundError: "audio-capture", NotReadableError: "audio-capture", DownloadFailed: "network", CorruptFile: "network",
 };
 
 const engine = EngineClient.of(new URL(import.meta.url).searchParams);
@@ -28,23 +26,13 @@ export class SpeechRecognition extends EventTarget {
   processLocally = false; // it always does
   grammars = null; // removed from the standard; has no effect
   #phrases = [];
-  #handlers = {}; // by kind of event
   #session;
 
   constructor() {
     super();
-    for (const kind of KINDS) this.addEventListener(kind, (event) => this.#handlers[kind]?.call(this, event));
-  }
-
-  // Handlers as attributes: onresult and the others.
-  static {
     for (const kind of KINDS) {
-      Object.defineProperty(this.prototype, `on${kind}`, {
-        enumerable: true,
-        configurable: true,
-        get() { return this.#handlers[kind] ?? null; },
-        set(handler) { this.#handlers[kind] = typeof handler === "function" ? handler : null; },
-      });
+      this[`on${kind}`] = null; // an event handler attribute
+      this.addEventListener(kind, (event) => this[`on${kind}`]?.(event));
     }
   }
 
@@ -85,14 +73,14 @@ export class SpeechRecognition extends EventTarget {
 
 // One recognition, from `start` to `end`.
 class Session {
-  #stopped = Promise.withResolvers(); // with whether everything is to be discarded
+  #stopped = Promise.withResolvers(); // resolves with whether to discard everything
   #isDropped = false;
-  #open = []; // kinds of the start events whose end event is still to come
-  #finals = []; // results
+  #open = []; // kinds of start events that need an end event
+  #finals = []; // final results
   #words = []; // of the current turn
   #partial = "";
   #noSpeechTimer;
-  #noSpeech; // the error after that timer
+  #noSpeech; // the error if that timer fires
 
   constructor(recognition, track) {
     Object.assign(this, { recognition, track });
@@ -104,8 +92,8 @@ class Session {
   }
 
   async run() {
-    let error;
     const open = () => (this.track ? AudioSource.openTrack(this.track) : AudioSource.openMicrophone());
+    let error;
     try {
       await this.#checkLanguage();
       const { words } = await engine.listen(open, this.#stopped.promise, {
@@ -143,7 +131,7 @@ class Session {
     this.#onSpeech();
     this.#words.push(...words);
     this.#partial = partial;
-    if (this.recognition.interimResults) this.#emitResults(this.#interim());
+    if (this.recognition.interimResults) this.#emitInterim();
   }
 
   #onTurn(turn) {
@@ -161,7 +149,7 @@ class Session {
     this.#start("speech");
   }
 
-  // The recording is over. All of its words have come as updates; only now are their ends final.
+  // Ends the recording. Updates have brought all words, but only these have their final end times.
   #finish(words) {
     this.#partial = "";
     if (this.#words.length) {
@@ -172,30 +160,33 @@ class Session {
     }
   }
 
-  // A continuous recognition has one final result for every turn, another one has one in all.
+  // Adds a final result: one for every turn if the recognition is continuous, otherwise only one.
   #finishTurn() {
-    if (!this.recognition.continuous && this.#finals.length) return;
-    const index = this.#finals.length;
+    if (!this.#canAddResult()) return;
     this.#onSpeech();
-    this.#finals.push(this.#result(this.#words, "", true));
+    this.#finals.push(this.#result("", true));
     this.#words = [];
-    this.#emitResults([], index);
+    this.#emitResults(this.#finals.length - 1, this.#finals);
   }
 
-  #interim() {
-    const isOver = !this.recognition.continuous && this.#finals.length > 0;
-    const isEmpty = !this.#words.length && !this.#partial;
-    return isOver || isEmpty ? [] : [this.#result(this.#words, this.#partial, false)];
+  #emitInterim() {
+    const hasText = this.#words.length > 0 || this.#partial !== "";
+    const interim = hasText && this.#canAddResult() ? [this.#result(this.#partial, false)] : [];
+    this.#emitResults(this.#finals.length, [...this.#finals, ...interim]);
   }
 
-  #result(words, partial, isFinal) {
-    const text = [...words.map((word) => word.text), ...(partial ? [partial] : [])].join(" ");
-    const transcript = this.#finals.length ? ` ${text}` : text; // so that results can be concatenated
-    return SpeechRecognitionResult.frozen([new SpeechRecognitionAlternative(transcript, [...words])], { isFinal });
+  #canAddResult() { return this.recognition.continuous || !this.#finals.length; }
+
+  // A result of the words of the current turn, and the word in progress.
+  #result(partial, isFinal) {
+    const text = [...this.#words.map((word) => word.text), partial].join(" ").trimEnd();
+    const transcript = this.#finals.length ? ` ${text}` : text; // so that authors can concatenate results
+    const alternative = new SpeechRecognitionAlternative(transcript, [...this.#words]);
+    return SpeechRecognitionResult.frozen([alternative], { isFinal });
   }
 
-  #emitResults(interim, resultIndex = this.#finals.length) {
-    const results = SpeechRecognitionResultList.frozen([...this.#finals, ...interim]);
+  #emitResults(resultIndex, items) {
+    const results = SpeechRecognitionResultList.frozen(items);
     this.#emit(new SpeechRecognitionEvent("result", { resultIndex, results }));
   }
 
@@ -206,9 +197,7 @@ class Session {
 
   #fail(reason) {
     const cause = this.#noSpeech ?? reason;
-    const name = cause.fields?.cause ?? cause.name;
-    const code = Object.keys(ERRORS).find((key) => ERRORS[key].includes(name));
-    const error = cause.error ?? code ?? "service-not-allowed";
+    const error = cause.error ?? ERRORS[cause.fields?.cause ?? cause.name] ?? "service-not-allowed";
     this.#emit(new SpeechRecognitionErrorEvent("error", { error, message: cause.message }));
   }
 
@@ -230,18 +219,17 @@ export class SpeechRecognitionErrorEvent extends Event {
 }
 
 class List extends Array {
-  // facts: further properties.
-  static frozen(items, facts = {}) {
-    return Object.freeze(Object.assign(this.from(items), facts));
+  // properties: to add to the list.
+  static frozen(items, properties = {}) {
+    return Object.freeze(Object.assign(this.from(items), properties));
   }
 
   item(index) { return this[index] ?? null; }
 }
 
 export class SpeechRecognitionAlternative {
-  // The model gives no confidence.
   constructor(transcript, words) {
-    Object.freeze(Object.assign(this, { transcript, confidence: 1, words }));
+    Object.freeze(Object.assign(this, { transcript, words, confidence: 1 })); // the model provides no confidence
   }
 }
 
@@ -252,23 +240,20 @@ export class SpeechRecognitionResult extends List {
 
 export class SpeechRecognitionResultList extends List {}
 
-// Whether the model knows all of these languages; a tag without a region stands for all of its regions.
+// Whether the model knows all of these languages, in any region. A model that states no language may know any.
 async function supports(langs) {
-  const wanted = langs.map(languageOf);
+  const wanted = langs.map((tag) => {
+    try {
+      return new Intl.Locale(tag).language;
+    } catch {
+      throw new DOMException(`“${tag}” is not a language tag.`, "SyntaxError");
+    }
+  });
   const known = await languages();
   return wanted.length > 0 && (!known?.length || wanted.every((language) => known.includes(language)));
 }
 
-function languageOf(tag) {
-  try {
-    return new Intl.Locale(tag).language;
-  } catch {
-    throw new DOMException(`“${tag}” is not a language tag.`, "SyntaxError");
-  }
-}
-
-// The languages of the model that is loaded, else those that the catalogue lists for it; undefined where only loading
-// would show them, empty where the model states none.
+// The languages of the loaded model, or those that the catalogue lists for it; undefined if only loading shows them.
 async function languages() {
   if (engine.info) return engine.info.languages;
   const { models } = await (await fetch(`${HOME}models/catalogue.json`)).json();
@@ -276,9 +261,7 @@ async function languages() {
 }
 
 // error: a code of the standard.
-function newError(error, message) {
-  return Object.assign(new Error(message), { error });
-}
+const newError = (error, message) => Object.assign(new Error(message), { error });
 
 const standard = [SpeechRecognition, SpeechRecognitionEvent, SpeechRecognitionErrorEvent,
   SpeechRecognitionAlternative, SpeechRecognitionResult, SpeechRecognitionResultList];

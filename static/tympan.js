@@ -1,36 +1,20 @@
-// window.tympan, for scripts:
-//
-//   const { title, backend } = await tympan.ready
-//   const { text, words, seconds, frames, timing } = await tympan.transcribe(blobOrUrl)
-//   tympan.addEventListener("word", ({ detail }) => console.log(detail.text, detail.start, detail.end))
-//   const { text, words } = await tympan.listen()    // until tympan.stop()
+// window.tympan, the API for scripts in a page. docs/authors.md describes it.
 class Tympan extends EventTarget {
   #opened = newPromise();
   #isSettled = false;
   #actions;
-  #last = Promise.resolve(); // the newest recording
 
-  // Resolves with what is loaded; rejects with the sentence on the screen.
-  get ready() {
-    return this.#opened.promise;
-  }
+  // Resolves with a description of the loaded model. All promises reject with the error message on the page.
+  get ready() { return this.#opened.promise; }
 
-  // Transcribes a Blob, a File or an address; rejects with the sentence on the screen.
-  transcribe(blobOrUrl) {
-    return this.#run(() => this.#actions.transcribe(blobOrUrl));
-  }
+  // Transcribes a Blob, a File or an address.
+  transcribe(blobOrUrl) { return this.#run("transcribe", blobOrUrl); }
 
-  // Transcribes the microphone until `stop`; rejects with the sentence on the screen.
-  listen() {
-    return this.#run(() => this.#actions.listen());
-  }
+  // Transcribes the microphone until `stop` is called.
+  listen() { return this.#run("listen"); }
+  stop() { this.#actions?.stop(); }
 
-  // Ends what `listen` started.
-  stop() {
-    this.#actions?.stop();
-  }
-
-  // For whoever loads models: what is loaded, or an Error. Called again when another model is loaded.
+  // Called when a model is loaded: settles `ready` with its description, or with an Error.
   open(loaded) {
     if (this.#isSettled) this.#opened = newPromise();
     this.#isSettled = true;
@@ -38,8 +22,8 @@ class Tympan extends EventTarget {
     else this.#opened.resolve(loaded);
   }
 
-  // For whoever runs the engine: its client, whose events become "word", "partial", "turn" and "backend"; and three
-  // functions, of which the first two queue a recording and give a promise of its transcript, or of an Error.
+  // Dispatches the events of an EngineClient as "word", "partial", "turn" and "backend". transcribe, listen: functions
+  // that queue a recording and return a promise of its transcript or an Error.
   connect(engine, transcribe, listen, stop) {
     this.#actions = { transcribe, listen, stop };
     engine.addEventListener("update", ({ detail: { words, partial, seconds } }) => {
@@ -54,21 +38,17 @@ class Tympan extends EventTarget {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
-  // One after the other: coroutines of MicroPython that JavaScript calls cannot wait for a lock.
-  #run(action) {
-    const done = this.#last.then(() => this.ready).then(action).then((transcript) => {
-      if (transcript instanceof Error) throw transcript;
-      return transcript;
-    });
-    this.#last = done.catch(() => {});
-    return done;
+  async #run(action, ...values) {
+    await this.ready;
+    const transcript = await this.#actions[action](...values);
+    if (transcript instanceof Error) throw transcript;
+    return transcript;
   }
 }
 
-// Its rejection is not reported in a page that never asks.
 function newPromise() {
   const opened = Promise.withResolvers();
-  opened.promise.catch(() => {});
+  opened.promise.catch(() => {}); // a page that does not use it sees no unhandled rejection
   return opened;
 }
 

@@ -57,8 +57,8 @@ def draw(curves: dict[str, list[tuple[int, float]]]) -> str:
         colour = _COLOURS[name]
         path = " ".join(f"{x(step)},{y(rate)}" for step, rate in curves[name])
         lines.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        at = _LEFT + (right - _LEFT) // len(curves) * i
-        lines.append(f'<text x="{at}" y="{_HEIGHT - 6}" fill="{colour}">{name.replace("_", " ")}</text>')
+        left, title = _LEFT + (right - _LEFT) // len(curves) * i, name.replace("_", " ")
+        lines.append(f'<text x="{left}" y="{_HEIGHT - 6}" fill="{colour}">{title}</text>')
     return "\n".join([*lines, "</svg>", ""])
 
 

@@ -23,23 +23,6 @@ from tympan.protocol import SAMPLE_RATE_HZ as SAMPLE_RATE_HZ
 WORD_BOUNDARY_ID = 0  # "end of padding": the next text token starts a word
 FIRST_TEXT_ID = 4  # lower ids are special: 0 boundary, 1 and 2 unused, 3 padding
 
-# The Mimi config of the released models, for checkpoints that have none.
-# Source: kyutai-labs/moshi@e6a55d2 moshi/models/loaders.py.
-RELEASED_MIMI_JSON: Mapping[str, Any] = {
-    "sample_rate": 24000, "channels": 1, "frame_rate": 12.5,
-    "seanet": {
-        "channels": 1, "dimension": 512, "causal": True, "n_filters": 64, "n_residual_layers": 1, "activation": "ELU",
-        "compress": 2, "dilation_base": 2, "disable_norm_outer_blocks": 0, "kernel_size": 7, "residual_kernel_size": 3,
-        "last_kernel_size": 3, "norm": "none", "pad_mode": "constant", "ratios": [8, 6, 5, 4], "true_skip": True,
-    },
-    "quantizer": {"dimension": 256, "n_q": 32, "bins": 2048, "input_dimension": 512, "output_dimension": 512},
-    "transformer": {
-        "d_model": 512, "num_heads": 8, "num_layers": 8, "causal": True, "layer_scale": 0.01, "context": 250,
-        "conv_layout": True, "max_period": 10000, "gating": "none", "norm": "layer_norm",
-        "positional_embedding": "rope", "dim_feedforward": 2048, "input_dimension": 512, "output_dimensions": [512],
-    },
-}  # fmt: skip
-
 
 @dataclass(frozen=True)
 class TransformerConfig:
@@ -64,7 +47,7 @@ class TransformerConfig:
 
 @dataclass(frozen=True)
 class MimiConfig:
-    """The Mimi encoder; RELEASED_MIMI_JSON is the config of the released models.
+    """The Mimi encoder.
 
     Source: kyutai-labs/moshi@e6a55d2 moshi/models/loaders.py.
     """

@@ -18,18 +18,18 @@ from tympan.lm.backend import Step
 
 PAUSE_HEAD = 2  # index among the heads for pauses of 0.5, 1, 2 and 3 s
 PAUSE_PROBABILITY = 0.5
-START_FRAMES = 12  # at the start, where the heads' output is meaningless
+START_FRAMES = 12  # of a recording, in which the heads' output is meaningless
 
 VOICE_FRAMES = 2  # consecutive frames with voice that start a turn; fewer are a click
 PAUSE_FRAMES = 4  # quiet frames that make a pause, in which pending words are flushed: 320 ms
 END_FRAMES = 12  # quiet frames that end a turn if the model has no heads: 960 ms
 MAX_END_FRAMES = 38  # quiet frames that end a turn even if the heads do not: 3 s
-TEXT_FRAMES = 6  # frames without text that quiet must include before it ends a turn
+TEXT_FRAMES = 6  # frames without text before quiet can end a turn
 MUTE_FRAMES = 125  # frames with voice but without a word that are reported: 10 s
 
 MARGIN_DB = 12.0  # minimum level of voice above the noise floor
 MIN_VOICE_DB = -55.0  # minimum level of voice, relative to a full-scale square wave
-MIN_FLOOR_DB = -70.0  # a lower level is no room noise but a microphone that is switched off
+MIN_FLOOR_DB = -70.0  # a lower level means that the microphone is switched off
 FLOOR_RISE_DB = 3.0 * FRAME_S  # maximum rise of the noise floor per frame; it falls at once
 MAX_INITIAL_FLOOR_DB = -50.0  # a recording may start with voice
 MAX_FLOOR_DB = -30.0
@@ -38,10 +38,10 @@ MAX_FLOOR_DB = -30.0
 class TurnKind(Enum):
     """An event of endpointing. A turn starts with SPEECH and ends with END; only SPEECH follows END."""
 
-    SPEECH = "speech"  # somebody started to speak
-    PAUSE = "pause"  # they paused, perhaps only for a breath
-    END = "end"  # they finished
-    MUTE = "mute"  # somebody has been speaking for MUTE_FRAMES without the model producing a word
+    SPEECH = "speech"  # speech started
+    PAUSE = "pause"  # speech paused, possibly only for a breath
+    END = "end"  # the turn ended
+    MUTE = "mute"  # MUTE_FRAMES with voice, without a word from the model
 
 
 @dataclass(frozen=True)

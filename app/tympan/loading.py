@@ -29,7 +29,7 @@ class Loaded:
 
     transcriber: Transcriber
     manifest: Manifest
-    why: Reason | GpuError  # the backend was selected, or the error of a preferred one
+    why: Reason | GpuError  # the reason for the backend, or the error of a preferred one
 
 
 async def load(
@@ -82,7 +82,7 @@ async def _open_recovering(backend: str, config: LMConfig, weights: LMWeights) -
 
 async def open_backend(kind: str, config: LMConfig, weights: LMWeights) -> ReplayableBackend:
     """Load the transformer on one backend. kind: one of BACKENDS, but not `auto`. Raises GpuError."""
-    # Imported here, because only one or two of them are needed.
+    # Imported here, because a page needs only one or two of the backends.
     if kind == "numpy":
         from tympan.lm.reference import Reference
 

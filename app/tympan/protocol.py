@@ -1,9 +1,9 @@
 """The messages between a page and the engine's worker, and the constants that both sides share.
 
-Messages to the worker:    {id, name, fields}           a request, which is answered
-                           {name, fields}               a command, which is not
+Messages to the worker:    {id, name, fields}           a request, which gets an answer
+                           {name, fields}               a command, which gets none
 Messages from the worker:  {id, value}                  the answer to a request
-                           {id, error}                  or its failure: {kind, message, fields}
+                           {id, error}                  or its error: {kind, message, fields}
                            {event, ...}                 an event, with the fields of EVENTS
 
 `cli/site.py` writes this module as `bridge/protocol.js` for the JavaScript side. MicroPython imports it too, so it
@@ -13,27 +13,27 @@ imports nothing itself.
 SAMPLE_RATE_HZ = 24_000
 FRAME_SAMPLES = 1_920
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE_HZ
-CHUNK_SAMPLES = 2 * SAMPLE_RATE_HZ  # of a file, sent in one message
-SHORTEST_AUDIO_S = 0.25  # shorter audio holds no word and is rejected
+CHUNK_SAMPLES = 2 * SAMPLE_RATE_HZ  # samples of a file per message
+SHORTEST_AUDIO_S = 0.25  # shorter audio cannot contain a word and is rejected
 
-# Fields by request. A recording is a number that the page counts up; `samples` is a Float32Array, which is transferred.
+# Fields by request. `recording` is a number that the page increments; `samples` is a Float32Array, sent by transfer.
 REQUESTS = {
     "offer": ("model", "page_url"),
     "open_model": ("model", "backend", "simd", "page_url"),
     "cancel": (),
     "delete_models": (),
     "begin": ("recording", "rate_hz", "live", "trace"),
-    "feed": ("recording", "samples"),  # of a file; answered when there is room for more
+    "feed": ("recording", "samples"),  # of a file; answered when the backlog has room for more
     "finish": ("recording",),
     "abandon": ("recording",),
     "captions": ("words", "format"),
 }
 COMMANDS = {
-    "push": ("recording", "samples"),  # of a live source; an error comes as the event "failure"
+    "push": ("recording", "samples"),  # of a live source; errors are posted as "failure" events
 }
 
-# Fields by event. `sequence` counts the events of one recording; a page ignores events of other recordings, and those
-# that come out of order.
+# Fields by event. `sequence` numbers the events of one recording; the page ignores events of other recordings and
+# events that arrive out of order.
 EVENTS = {
     "progress": ("phase", "done", "total", "rate", "seconds_left"),
     "backend": ("backend", "runs_on", "why"),  # the transformer now runs on another backend
@@ -41,10 +41,10 @@ EVENTS = {
         "recording",
         "sequence",
         "words",  # new and complete: {text, start, end}
-        "cue_starts",  # indices into `words` of those that begin a caption cue
-        "partial",  # the word that is being said
-        "seconds",  # of audio transcribed
-        "backlog_s",  # of audio that waits
+        "cue_starts",  # indices into `words` of the words that start a caption cue
+        "partial",  # text so far of the word in progress
+        "seconds",  # duration of the audio transcribed so far
+        "backlog_s",  # duration of the audio queued
         "memory_mb",
         "mimi_ms",
         "lm_ms",
@@ -52,7 +52,7 @@ EVENTS = {
         "real_time_factor",
     ),
     "turn": ("recording", "sequence", "turn", "seconds"),
-    "failure": ("recording", "sequence", "kind", "message", "fields"),  # the source is to stop; `finish` still answers
+    "failure": ("recording", "sequence", "kind", "message", "fields"),  # the page must stop the source, then `finish`
 }
 
 # Fields of the answers that are objects.
@@ -73,12 +73,12 @@ ANSWERS = {
     ),
     "finish": ("text", "words", "seconds", "frames", "timing"),
 }
-TRACES = ("codes", "tokens", "logits")  # further fields of `finish`, where a trace was asked for
+TRACES = ("codes", "tokens", "logits")  # additional fields of `finish` if a trace was requested
 
-# Errors that the page's side raises: classes of `tympan.errors`.
+# Errors that the JavaScript side raises: classes of `tympan.errors`.
 PAGE_ERRORS = ("BadAudio", "DownloadFailed", "MicrophoneDenied", "TabDenied")
 
-# Their reasons by code. The page's tables of texts translate them.
+# Reasons of these errors by code. The page's text tables translate them.
 REASONS = {
     "denied": "permission was refused. Allow it in the address bar and try again",
     "no_microphone": "none was found",

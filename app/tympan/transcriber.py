@@ -116,8 +116,8 @@ class Stream:
     async def flush(self) -> list[Word]:
         """Return the words that the text delay still holds back.
 
-        Feeds silence to the model that takes no time in the recording, so the times of later words are unaffected.
-        Call it when nobody is speaking.
+        Feeds silence to the model that is excluded from the audio time, so the times of later words are unaffected.
+        Call it in a pause of speech.
         """
         words = await self._await_steps(0)
         delay_s = self._lm.config.delay_s
@@ -129,7 +129,7 @@ class Stream:
         return words
 
     async def reset_context(self) -> list[Word]:
-        """Discard what the model has heard; return the word in progress, if any. Call `flush` first."""
+        """Start the model with an empty context; return the word in progress, if any. Call `flush` first."""
         now_s = self.seconds - len(self._samples) / SAMPLE_RATE_HZ
         words = await self._await_steps(0) + self._words.reset(now_s)
         self._mimi_state, self._lm_state = self._mimi.new_state(), self._lm.new_state()
@@ -154,7 +154,7 @@ class Stream:
 
     @property
     def context_s(self) -> float:
-        """Duration of the audio that the model has heard since the start or the last reset."""
+        """Duration of the audio in the model's context, which starts at the last reset."""
         return self._n_steps * FRAME_S
 
     @property

@@ -37,6 +37,7 @@ class Transcript:
     logits: list[list[float]] | None = None  # (steps, V)
 
     def to_json(self) -> dict[str, Any]:
+        """The transcript as JSON values, without the traces that were not recorded."""
         traces = {"codes": self.codes, "tokens": self.tokens, "logits": self.logits}
         return {
             "text": self.text,

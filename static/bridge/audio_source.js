@@ -1,4 +1,4 @@
-// A live audio source: the microphone, another tab, or a track. An AudioWorklet cuts its samples into frames of 80 ms.
+// A live audio source: the microphone, another tab, or a track. An AudioWorklet divides its samples into 80 ms frames.
 import { deviceFailure, failure } from "./errors.js";
 import { FRAME_S, SAMPLE_RATE_HZ } from "./protocol.js";
 
@@ -7,30 +7,29 @@ const TAB = { echoCancellation: false, autoGainControl: false };
 const WORKLET = new URL("capture.worklet.js", import.meta.url);
 
 export class AudioSource {
-  #tracks; // to be stopped at the end
+  #tracks; // to stop on close
   #context;
   #node;
   #flushed = Promise.withResolvers();
   #nSamples = 0;
-  #startS = Infinity; // when the first sample was spoken
+  #startS = Infinity; // time of the first sample
 
-  // Asks for the microphone and listens at once. Throws MicrophoneDenied.
+  // Asks for the microphone and starts to capture. Throws MicrophoneDenied.
   static openMicrophone() {
     return AudioSource.#open("MicrophoneDenied", (devices) => devices.getUserMedia({ audio: MICROPHONE }));
   }
 
-  // Asks for another tab and listens to its audio at once. To be called while a click is handled: browsers refuse it
-  // otherwise. Throws TabDenied.
+  // Asks for another tab and starts to capture its audio. Works only while a click is handled. Throws TabDenied.
   static openTab() {
-    const wanted = { audio: TAB, video: true }; // browsers offer no tab without its picture, which is not used
+    const wanted = { audio: TAB, video: true }; // browsers require video, which is not used
     if (window.CaptureController) {
       wanted.controller = new CaptureController();
-      wanted.controller.setFocusBehavior("no-focus-change"); // a page in the background would start late
+      wanted.controller.setFocusBehavior("no-focus-change"); // in the background, this page would start late
     }
     return AudioSource.#open("TabDenied", (devices) => devices.getDisplayMedia?.(wanted));
   }
 
-  // Listens to a live audio track, which stays its owner's.
+  // Captures a live audio track, and does not stop it on close.
   static async openTrack(track) {
     return AudioSource.#connect(newContext(SAMPLE_RATE_HZ), new MediaStream([track]), []);
   }
@@ -39,7 +38,7 @@ export class AudioSource {
     if (!navigator.mediaDevices) throw failure(kind, "insecure", { cause: "NotAllowedError" });
     const asked = ask(navigator.mediaDevices);
     if (!asked) throw failure(kind, "no_tab_support");
-    const context = newContext(SAMPLE_RATE_HZ); // gets ready while the browser asks, so that no word is lost afterwards
+    const context = newContext(SAMPLE_RATE_HZ); // starts while the browser asks the user, so that no word is lost
     const stream = await asked.catch(async (error) => {
       await context.close();
       throw deviceFailure(kind, error);
@@ -57,7 +56,7 @@ export class AudioSource {
     } catch (error) {
       await context.close();
       if (error.name !== "NotSupportedError") throw error;
-      context = newContext(); // this browser cannot convert the rate, so use the device's own
+      context = newContext(); // this browser cannot convert the rate: use that of the device
       input = context.createMediaStreamSource(stream);
     }
     await context.isReady;
@@ -74,30 +73,28 @@ export class AudioSource {
       numberOfOutputs: 0,
       processorOptions: { frame: Math.round(context.sampleRate * FRAME_S) },
     });
-    input.connect(this.#node); // its port keeps all frames until `start`
-    // Resolves when the device is gone.
+    input.connect(this.#node); // its port queues all frames until `start`
+    // Resolves when the device is disconnected or the user ends sharing.
     this.ended = new Promise((resolve) => stream.getAudioTracks()[0].addEventListener("ended", () => resolve()));
   }
 
-  // Calls `onSamples` with a Float32Array for every frame since the source was opened.
+  // Calls `onSamples` with every frame since the source was opened, a Float32Array.
   start(onSamples) {
     this.#node.port.onmessage = ({ data }) => {
       if (!data) return this.#flushed.resolve();
       this.#nSamples += data.length;
-      // Frames are posted with some delay. The one with the least tells best when the first sample was spoken.
+      // Frames arrive with varying delay; the smallest delay gives the best estimate.
       this.#startS = Math.min(this.#startS, nowS() - this.#nSamples / this.rateHz);
       onSamples(data);
     };
   }
 
-  // How long ago the audio at a time of this source was spoken, both in seconds.
-  delayS(second) {
-    return nowS() - this.#startS - second;
-  }
+  // Seconds since the audio at this time of the source, in seconds, was spoken.
+  delayS(second) { return nowS() - this.#startS - second; }
 
   // Closes the source after all frames have been delivered.
   async stop() {
-    for (const track of this.#tracks) track.stop();
+    this.#stopTracks();
     if (this.#context.state === "running") {
       this.#node.port.postMessage("flush");
       await this.#flushed.promise;
@@ -106,21 +103,23 @@ export class AudioSource {
   }
 
   async close() {
-    for (const track of this.#tracks) track.stop();
+    this.#stopTracks();
     if (this.#context.state !== "closed") await this.#context.close();
+  }
+
+  #stopTracks() {
+    for (const track of this.#tracks) track.stop();
   }
 }
 
-// An audio context that loads the worklet. `resume` is not awaited: without a click, or without any audio output, it
-// may never settle; the browser then starts the context with the next click.
+// Returns an AudioContext that loads the worklet. `resume` is not awaited: without a click, or without an audio output,
+// it may never settle; the browser then starts the context on the next click.
 function newContext(sampleRate) {
   const context = new AudioContext(sampleRate ? { sampleRate } : {});
   context.isReady = context.audioWorklet.addModule(WORKLET);
-  context.isReady.catch(() => {}); // reported by whoever awaits it
+  context.isReady.catch(() => {}); // `#connect` awaits it and reports the error
   context.resume().catch(() => {});
   return context;
 }
 
-function nowS() {
-  return performance.now() / 1000;
-}
+const nowS = () => performance.now() / 1000;

@@ -1,4 +1,4 @@
-// Cuts the samples of a live source into frames and posts them to the page. Runs on the audio thread.
+// Divides the samples of a live source into frames and posts them to the page. Runs on the audio thread.
 class Capture extends AudioWorkletProcessor {
   constructor({ processorOptions }) {
     super();
@@ -24,7 +24,7 @@ class Capture extends AudioWorkletProcessor {
     this.nFilled = 0;
   }
 
-  // Posts what does not fill a frame, and null after it.
+  // Posts the last, incomplete frame, then null.
   flush() {
     this.isFlushed = true;
     if (this.nFilled) this.send();

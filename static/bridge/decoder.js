@@ -1,9 +1,9 @@
-// Decodes files: whatever the browser can decode, to mono samples at 24 kHz. Rejects what cannot be transcribed.
+// Decodes audio and video files to mono samples at 24 kHz, and rejects those that cannot be transcribed.
 import { failure } from "./errors.js";
 import { SAMPLE_RATE_HZ, SHORTEST_AUDIO_S } from "./protocol.js";
 
 // Decodes a Blob, a File, a file's bytes or an address to a Float32Array in [-1, 1]. Channels are mixed and rates
-// converted by the browser's own band-limited filters. Throws BadAudio, which calls the audio `name`; DownloadFailed.
+// converted by the browser's band-limited filters. name: for the message of BadAudio. Throws BadAudio, DownloadFailed.
 export async function decode(source, name = nameOf(source)) {
   const blob = await read(source);
   const bad = (code, fields, shown) => failure("BadAudio", code, { name, ...fields }, shown);
@@ -24,7 +24,7 @@ export async function decode(source, name = nameOf(source)) {
   return (await context.startRendering()).getChannelData(0);
 }
 
-// The Blob at an address; a Blob as it is. Throws DownloadFailed.
+// Returns the Blob of a source. Throws DownloadFailed.
 export async function read(source) {
   if (source instanceof Blob) return source;
   if (ArrayBuffer.isView(source) || source instanceof ArrayBuffer) return new Blob([source]);

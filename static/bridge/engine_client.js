@@ -1,4 +1,4 @@
-// The page's connection to the engine: a worker with one model, and one recording at a time.
+// The page's connection to the engine, a worker with one model that transcribes one recording at a time.
 import { failure, toError } from "./errors.js";
 import { CHUNK_SAMPLES, SAMPLE_RATE_HZ } from "./protocol.js";
 
@@ -7,16 +7,16 @@ export const HOME = new URL("..", import.meta.url).href;
 // Dispatches the events of protocol.py as CustomEvents, whose `detail` holds the fields.
 export class EngineClient extends EventTarget {
   #worker;
-  #requests = new Map(); // by id: what settles the promise
+  #requests = new Map(); // { resolve, reject } by id
   #nRequests = 0;
-  #last = Promise.resolve(); // the newest recording, which the next one waits for
+  #last = Promise.resolve(); // the newest recording; the next one waits for it
   #recording; // in progress: { number, sequence, listener, fail }
   #nRecordings = 0;
   #loading;
 
   static #clients = new Map();
 
-  // The client for ?model=, ?backend= and ?simd= of an address: one for all who ask for the same.
+  // Returns the client for ?model=, ?backend= and ?simd= of an address. Equal options share one client.
   static of(query) {
     const options = { model: "", backend: "auto", simd: "auto" };
     for (const name of Object.keys(options)) options[name] = query.get(name) || options[name];
@@ -29,12 +29,12 @@ export class EngineClient extends EventTarget {
   constructor({ model, backend, simd }) {
     super();
     Object.assign(this, { model, backend, simd });
-    this.info = undefined; // on the model that is loaded
+    this.info = undefined; // description of the loaded model
   }
 
   get isLoading() { return this.#loading !== undefined && !this.info; }
 
-  // Loads the client's model unless that was done or is being done. What failed is tried again by the next call.
+  // Loads the client's model, once. After a failure, the next call tries again.
   load() {
     this.#loading ??= this.open(this.model).catch((error) => {
       this.#loading = undefined;
@@ -43,7 +43,7 @@ export class EngineClient extends EventTarget {
     return this.#loading;
   }
 
-  // Loads a model in place of the one before, which stays where that fails.
+  // Loads a model and replaces the previous one, unless loading fails.
   async open(model) {
     const { backend, simd } = this;
     this.info = await this.request("open_model", { model, backend, simd, page_url: HOME });
@@ -51,12 +51,12 @@ export class EngineClient extends EventTarget {
     return this.info;
   }
 
-  // What loading a model would mean, and whether a person has to agree to it first.
+  // Describes the download of a model, and whether the user must agree to it first.
   offer(model = this.model) {
     return this.request("offer", { model, page_url: HOME });
   }
 
-  // Rejects with an Error of the worker: its `name` is the kind, its `message` the sentence for the screen.
+  // Sends a request. Rejects with the worker's error: `name` is its kind, `message` a sentence for the screen.
   request(name, fields = {}) {
     const id = this.#nRequests++;
     return new Promise((resolve, reject) => {
@@ -65,8 +65,8 @@ export class EngineClient extends EventTarget {
     });
   }
 
-  // Transcribes samples at 24 kHz. getSamples: gives them, when it is their turn. listener: { onupdate, onturn },
-  // called with events of this recording. stopped: a promise that ends it early when it resolves.
+  // Transcribes samples at 24 kHz, after the recordings before it. getSamples: returns them or a promise. listener:
+  // { onupdate, onturn }, called with events of this recording. stopped: a promise that ends it early.
   transcribe(getSamples, listener = {}, { trace = "", stopped = undefined } = {}) {
     return this.#enqueue(async () => {
       await this.load();
@@ -82,13 +82,13 @@ export class EngineClient extends EventTarget {
     });
   }
 
-  // Transcribes a live source until `stopped` resolves, with true to discard everything, or the source ends.
-  // openSource: gives an AudioSource. listener: as of `transcribe`; and { onopen, onstart, onsamples, onfinish }, called
-  // when the source is open, when the engine is ready for it, with every frame, and when the last words are due.
-  // An error that ended the recording has its `transcript` up to there, where there is one.
+  // Transcribes a live source until it ends or `stopped` resolves; if with true, discards everything.
+  // openSource: returns a promise of an AudioSource. listener: as of `transcribe`, and { onopen, onstart, onsamples,
+  // onfinish }, called when the source is open, when the engine is ready, with every frame, and when the source is
+  // closed. If an error ends the recording, `error.transcript` holds the words before it.
   listen(openSource, stopped, listener = {}, trace = "") {
     return this.#enqueue(async () => {
-      const source = await openSource(); // first: it keeps all frames while the model loads
+      const source = await openSource(); // it queues all frames while the model loads
       listener.onopen?.();
       try {
         await this.load();
@@ -109,11 +109,11 @@ export class EngineClient extends EventTarget {
     });
   }
 
-  // Starts the worker, which otherwise happens with the first request.
+  // Starts the worker. The first request does so too.
   start() {
     if (this.#worker) return;
     this.#worker = startWorker(new URL("worker.js", import.meta.url));
-    this.#worker.addEventListener("message", ({ data }) => this.#receive(data));
+    this.#worker.addEventListener("message", ({ data }) => ("id" in data ? this.#settle(data) : this.#dispatch(data)));
     this.#worker.addEventListener("error", ({ message }) => {
       const error = failure("DownloadFailed", message || "the engine cannot be started in this page", { url: HOME });
       for (const { reject } of this.#requests.values()) reject(error);
@@ -123,7 +123,7 @@ export class EngineClient extends EventTarget {
     });
   }
 
-  // Starts a recording, lets `send` send its audio, and resolves with the transcript.
+  // Starts a recording, calls `send` to send its audio, and resolves with the transcript.
   async #record(rateHz, live, trace, listener, send) {
     const recording = ++this.#nRecordings;
     const failed = Promise.withResolvers();
@@ -137,7 +137,7 @@ export class EngineClient extends EventTarget {
       if (error) throw Object.assign(error, { transcript });
       return transcript;
     } catch (reason) {
-      await this.request("abandon", { recording }).catch(() => {}); // the first error is the one to report
+      await this.request("abandon", { recording }).catch(() => {}); // the first error is reported
       throw reason;
     } finally {
       this.#recording = undefined;
@@ -156,12 +156,7 @@ export class EngineClient extends EventTarget {
     return done;
   }
 
-  #receive(message) {
-    if ("id" in message) this.#settle(message);
-    else this.#dispatch(message);
-  }
-
-  // Drops events of other recordings, and late ones. Those without a recording are of the model.
+  // Dispatches an event. Ignores those of other recordings and late ones; events of the model have no recording.
   #dispatch({ event, ...fields }) {
     const { recording, sequence } = fields;
     if (recording !== undefined) {
@@ -182,8 +177,8 @@ export class EngineClient extends EventTarget {
   }
 }
 
-// A page may not start a worker of another origin, but one of its own that imports it. The Content-Security-Policy of
-// the page holds in it, too.
+// Pages cannot start a worker of another origin, so the worker is a Blob of this page that imports it. The page's
+// Content-Security-Policy applies in it.
 function startWorker(url) {
   const source = new Blob([`import ${JSON.stringify(url.href)};`], { type: "text/javascript" });
   return new Worker(URL.createObjectURL(source), { type: "module" });

@@ -1,5 +1,5 @@
-// The bridge for Tympan's own page, whose Python (app/main.py) imports it. It is loaded first, so that the engine
-// starts while the page's Python does.
+// The bridge of Tympan's own page; app/main.py imports it. The page loads it first, so that the engine's Python and the
+// page's Python start at the same time.
 import "../tympan.js";
 import { AudioSource } from "./audio_source.js";
 import { decode, read } from "./decoder.js";
@@ -9,7 +9,7 @@ import { Recorder } from "./recorder.js";
 
 export { decode, read, toError };
 export const engine = EngineClient.of(new URLSearchParams(location.search));
-export const openMicrophone = () => AudioSource.openMicrophone(); // MicroPython reaches no static methods
+export const openMicrophone = () => AudioSource.openMicrophone(); // MicroPython cannot call static methods
 export const openTab = () => AudioSource.openTab();
 let stopped;
 
@@ -21,8 +21,8 @@ export function transcribe(samples, trace) {
   return engine.transcribe(() => samples, {}, { trace, stopped: stopped.promise });
 }
 
-// Transcribes an AudioSource until `stop`. onsamples: called with every frame. onfinish: when the last words are due.
-// Gives { transcript, error, audio }: one of the first two or both, and the recording as a Blob.
+// Transcribes an AudioSource until `stop`. onsamples: called with every frame. onfinish: when the source is closed.
+// Resolves with { transcript, error, audio }: a transcript, an error or both, and the recording as a Blob.
 export async function listen(source, trace, onsamples, onfinish) {
   stopped = Promise.withResolvers();
   const recorder = new Recorder(source.rateHz);
@@ -37,11 +37,7 @@ export async function listen(source, trace, onsamples, onfinish) {
   return { ...outcome, audio: recorder.wav() };
 }
 
-export function stop() {
-  stopped?.resolve();
-}
+export const stop = () => stopped?.resolve();
 
-// Writes words, which are JSON, as captions.
-export function captions(words, format) {
-  return engine.request("captions", { words: JSON.parse(words), format });
-}
+// Formats words, given as JSON, as a file of captions.
+export const captions = (words, format) => engine.request("captions", { words: JSON.parse(words), format });

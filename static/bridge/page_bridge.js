@@ -1,5 +1,5 @@
-// Does for Python in a worker what only the page's own thread can do: open the microphone and decode files.
-// app/tympan/embed/page_bridge.py imports this module once for every worker, with the name of a channel in the address.
+// Opens the microphone and decodes files for Python in a worker, because only the page thread can.
+// app/tympan/embed/page_bridge.py imports this module once per worker, with the name of a channel in the address.
 // In: { id, action, value }. Out: { id, value } or { id, error: { kind, message, fields } }; { samples }; { ended }.
 import { AudioSource } from "./audio_source.js";
 import { decode } from "./decoder.js";
@@ -10,19 +10,19 @@ let source;
 const actions = {
   decode: (source) => decode(source),
 
-  // Opens the microphone, which is recorded from now on. Answers with its rate in Hz.
+  // Opens the microphone and starts to capture. Returns its rate in Hz.
   async open() {
     source = await AudioSource.openMicrophone();
     return source.rateHz;
   },
 
-  // Posts all samples since then.
+  // Posts all samples since `open`.
   listen() {
     source.start((samples) => channel.postMessage({ samples }));
     source.ended.then(() => channel.postMessage({ ended: true }));
   },
 
-  // Closes it. All samples have been posted before this is answered.
+  // Closes the microphone after all samples have been posted.
   async close() {
     await source?.stop();
     source = undefined;

@@ -1,5 +1,5 @@
-// Keeps the samples of a live source as a WAV file of 32-bit floats: exactly what was transcribed.
-const N_TOGETHER = 125; // frames that become one Blob, which the browser keeps outside of the page's memory
+// Records the samples of a live source, exactly as transcribed, as a WAV file of 32-bit floats.
+const FRAMES_PER_BLOB = 125; // browsers store Blobs outside of the page's memory
 
 export class Recorder {
   #nSamples = 0;
@@ -10,14 +10,14 @@ export class Recorder {
     this.rateHz = rateHz;
   }
 
-  // Copies a frame, a Float32Array.
+  // Adds a copy of a frame, a Float32Array.
   push(samples) {
     this.#nSamples += samples.length;
     this.#frames.push(samples.slice());
-    if (this.#frames.length === N_TOGETHER) this.#blobs.push(new Blob(this.#frames.splice(0)));
+    if (this.#frames.length === FRAMES_PER_BLOB) this.#blobs.push(new Blob(this.#frames.splice(0)));
   }
 
-  // All of it, as a Blob of the type audio/wav.
+  // Returns the recording as a Blob of the type audio/wav.
   wav() {
     return new Blob([header(this.rateHz, this.#nSamples), ...this.#blobs, ...this.#frames], { type: "audio/wav" });
   }

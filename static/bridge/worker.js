@@ -1,4 +1,4 @@
-// Starts the engine in a worker: Pyodide, the library, and app/engine.py, which handles every message after that.
+// Starts the engine in a worker: loads Pyodide, the library and app/engine.py, which then handles all messages.
 import { loadPyodide } from "../vendor/pyodide/pyodide.mjs";
 import { failure } from "./errors.js";
 

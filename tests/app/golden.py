@@ -16,7 +16,7 @@ from tympan.arrays import Float32
 from tympan.config import FRAME_SAMPLES, LMConfig, MimiConfig
 from tympan.lm.weights import LMWeights
 from tympan.mimi.encoder import Mimi, MimiWeights
-from tympan.mimi.matrix import Precision
+from tympan.mimi.linear import Precision
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "a"
 

@@ -24,20 +24,20 @@ def simd(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("simd")
 @pytest.mark.parametrize(
-    ("asked", "adapter", "kinds", "why"),
+    ("requested", "adapter", "kinds", "why"),
     [
-        ("auto", GPU, ("webgpu", "simd"), "offers a GPU"),
-        ("auto", SWIFTSHADER, ("simd",), "no GPU behind it"),
-        ("auto", None, ("simd",), "no WebGPU"),
-        ("webgpu", None, ("webgpu",), "asked"),
-        ("simd", GPU, ("simd",), "asked"),
-        ("numpy", GPU, ("numpy",), "asked"),
+        ("auto", GPU, ("webgpu", "simd"), "a GPU is available"),
+        ("auto", SWIFTSHADER, ("simd",), "emulated in software"),
+        ("auto", None, ("simd",), "does not offer WebGPU"),
+        ("webgpu", None, ("webgpu",), "selected in the address"),
+        ("simd", GPU, ("simd",), "selected in the address"),
+        ("numpy", GPU, ("numpy",), "selected in the address"),
     ],
 )
 def test_selected_backends_and_reason(
-    asked: str, adapter: AdapterInfo | None, kinds: tuple[str, ...], why: str
+    requested: str, adapter: AdapterInfo | None, kinds: tuple[str, ...], why: str
 ) -> None:
-    chosen = choose(asked, adapter)
+    chosen = choose(requested, adapter)
     assert chosen.kinds == kinds
     assert why in str(chosen.why)
 
@@ -53,7 +53,7 @@ def test_numpy_replaces_simd_where_it_is_missing() -> None:
 @pytest.mark.usefixtures("simd")
 @pytest.mark.parametrize(
     ("gpu_ms", "cpu_ms", "why"),
-    [(70, 45, "70 ms a frame, this about 45"), (70, 90, ""), (15, 5, ""), (3, 50, "")],
+    [(70, 45, "70 ms per frame, the CPU about 45"), (70, 90, ""), (15, 5, ""), (3, 50, "")],
 )
 def test_gpu_that_is_slower_than_the_cpu_is_not_selected(
     monkeypatch: pytest.MonkeyPatch, gpu_ms: float, cpu_ms: float, why: str

@@ -1,4 +1,4 @@
-"""The author's `Transcriber` outside of a page, and the public names. Inside: tests/page/test_author_pages.py."""
+"""`tympan.Transcriber` outside of a page, and the public names. Inside a page: tests/page/test_author_pages.py."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def test_the_public_names() -> None:
         tympan.Transcribe  # noqa: B018
 
 
-def test_a_model_directory_of_this_machine() -> None:
-    async def heard() -> list[tympan.Transcript]:
+def test_a_local_model_directory_is_transcribed() -> None:
+    async def transcribe_twice() -> list[tympan.Transcript]:
         stt = await tympan.Transcriber.load(DEMO, backend="numpy")
         assert stt.manifest.name == "demo"
         stream = stt.stream()
         await stream.feed(golden().pcm)
         return [await stt.transcribe(golden().pcm), await stream.finish()]
 
-    whole, streamed = run(heard())
+    whole, streamed = run(transcribe_twice())
     assert whole.words == streamed.words
     assert whole.seconds == 6.0
 
 
-def test_the_page_s_own_thread_is_no_place_for_a_model(pyodide_page: PyodidePage) -> None:
+def test_loading_outside_a_worker_is_an_error(pyodide_page: PyodidePage) -> None:
     kind, message = pyodide_page.run(
         """
         from tympan import Transcriber, TympanError

@@ -316,7 +316,7 @@ def test_speech_without_words_is_reported_and_resets_the_context() -> None:
     assert MUTE not in record(transcriber()[0], [0] * 5 + sentence(*[1] * MUTE_FRAMES)).kinds
 
 
-def test_a_file_reports_muteness_only() -> None:
+def test_a_file_reports_only_mute_events() -> None:
     assert record(transcriber()[0], THREE_SENTENCES, live=False).kinds == []
     assert record(transcriber(is_mute=True)[0], ([VOICE] * 20 + [0]) * 9, live=False).kinds == [MUTE]
 

@@ -78,7 +78,7 @@ def test_every_kernel_composes_with_every_combination_of_variables(name: str) ->
         declared = re.findall(r"^(?:fn|override|struct|alias|const) (\w+)", shader.text, re.MULTILINE)
         assert len(declared) == len(set(declared)), "declared twice"
         code = [line for line in shader.lines if line and not line.startswith("//")]
-        assert "enable subgroups;" not in code[1:], "WGSL wants directives before all declarations"
+        assert "enable subgroups;" not in code[1:], "WGSL requires directives before all declarations"
         for line, origin in zip(shader.lines, shader.origins, strict=True):
             source = (shader_folder() / origin.file).read_text("utf-8").splitlines()
             assert source[origin.line - 1] == line

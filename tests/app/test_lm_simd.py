@@ -13,7 +13,16 @@ import numpy as np
 import pytest
 
 from tests.app.golden import golden
-from tests.app.test_lm_webgpu import frames, heads_of, in_all_formats, in_q4, logits_of, official, official_tokens
+from tests.app.test_lm_webgpu import (
+    STREAMS,
+    frames,
+    heads_of,
+    in_all_formats,
+    in_q4,
+    logits_of,
+    official,
+    official_tokens,
+)
 from tests.app.test_lm_webgpu import reference_steps as reference_steps_of_golden
 from tests.awaiting import run
 from tests.conftest import PyodidePage
@@ -105,19 +114,7 @@ def test_a_model_without_extra_heads(pyodide_page: PyodidePage) -> None:
 
 
 def test_streams_are_independent(pyodide_page: PyodidePage) -> None:
-    streams = run_in_page(
-        pyodide_page,
-        """
-alone = await run(backend, frames)
-first, second = backend.new_state(), backend.new_state()
-side, by_side = [], []
-for frame in frames:
-    side.append(await backend.step(first, frame))
-    by_side.append(await backend.step(second, frame))
-result = [[step.token for step in steps] for steps in (alone, side, by_side)]
-""",
-    )
-    assert streams == [official_tokens()] * 3
+    assert run_in_page(pyodide_page, STREAMS) == [official_tokens()] * 3
 
 
 def test_a_stream_continues_on_simd_after_the_gpu_is_lost(pyodide_page: PyodidePage) -> None:

@@ -43,6 +43,17 @@ async def run(backend, frames, **options):
 """
 
 
+STREAMS = """
+alone = await run(backend, frames)
+first, second = backend.new_state(), backend.new_state()
+alternating = [], []
+for frame in frames:
+    for state, steps in zip((first, second), alternating):
+        steps.append(await backend.step(state, frame))
+result = [[step.token for step in steps] for steps in (alone, *alternating)]
+"""
+
+
 def frames() -> list[Int32 | None]:
     """Inputs of the steps: the initial tokens, then the official codes."""
     return [None, *golden().expected["stream_codes"].T.astype(np.int32)]
@@ -313,20 +324,7 @@ result = refusal, tokens
 
 def test_streams_are_independent(pyodide_page: PyodidePage) -> None:
     """One stream alone, then two new streams in alternation."""
-    streams = run_in_page(
-        pyodide_page,
-        """
-alone = await run(backend, frames)
-first, second = backend.new_state(), backend.new_state()
-side, by_side = [], []
-for frame in frames:
-    side.append(await backend.step(first, frame))
-    by_side.append(await backend.step(second, frame))
-result = [[step.token for step in steps] for steps in (alone, side, by_side)]
-""",
-    )
-
-    assert streams == [official_tokens()] * 3
+    assert run_in_page(pyodide_page, STREAMS) == [official_tokens()] * 3
 
 
 def test_deleted_stream_frees_its_memory(pyodide_page: PyodidePage) -> None:

@@ -16,7 +16,7 @@ from tympan.errors import BadModel
 from tympan.mimi.conv import ConvState, ConvWeights, conv
 from tympan.mimi.encoder import Mimi, MimiWeights
 from tympan.mimi.erf import erf
-from tympan.mimi.matrix import Matrix
+from tympan.mimi.linear import Linear
 from tympan.mimi.transformer import TransformerState, transformer, transformer_step
 
 LATENT_TOLERANCE = 5e-5
@@ -96,7 +96,7 @@ def test_a_streamed_convolution_equals_the_whole_one() -> None:
     rng = np.random.default_rng(3)
     kernel = rng.standard_normal((5, 6 * 3), dtype=np.float32)
     bias = rng.standard_normal(5, dtype=np.float32)
-    weights = ConvWeights(Matrix(kernel, bias), n_channels=3, stride=2)
+    weights = ConvWeights(Linear(kernel, bias), n_channels=3, stride=2)
     x = rng.standard_normal((24, 3), dtype=np.float32)
     state = ConvState()
     streamed = np.concatenate([conv(weights, state, part) for part in np.split(x, [2, 8, 10, 22])])
@@ -112,7 +112,7 @@ def test_only_the_downsampling_pads_with_its_first_input() -> None:
     assert not weights.seanet.first.replicate
     x = np.random.default_rng(4).standard_normal((2, golden().mimi.config.transformer.d), dtype=np.float32)
     first = conv(weights.downsample, ConvState(), x)
-    repeated = weights.downsample.kernel.linear(np.concatenate([x[0], x[0], x[0], x[1]])[None])
+    repeated = weights.downsample.kernel(np.concatenate([x[0], x[0], x[0], x[1]])[None])
     np.testing.assert_allclose(first, repeated, atol=1e-5)
 
 

@@ -209,7 +209,7 @@ def modules(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleN
     ffi.to_js = lambda value, **options: value  # type: ignore[attr-defined]
     for module in (js, ModuleType("pyodide"), ffi, FakeModule("pyodide_js")):
         monkeypatch.setitem(sys.modules, module.__name__, module)
-    names = [f"tympan.weights.{name}" for name in ("store", "download", "sources")]
+    names = [f"tympan.weights.{name}" for name in ("blob_file", "store", "download", "sources")]
     for name in names:
         monkeypatch.delitem(sys.modules, name, raising=False)
     download = importlib.import_module("tympan.weights.download")
@@ -472,7 +472,8 @@ class FakeBlob:
 
 def test_plain_http_page_stores_in_memory(modules: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over plain http there is neither `caches` nor `navigator.storage`; importing such a name would fail."""
-    monkeypatch.delitem(sys.modules, "tympan.weights.store")
+    for name in ("blob_file", "store"):
+        monkeypatch.delitem(sys.modules, f"tympan.weights.{name}")
     js = ModuleType("js")
     for name in ("FileReaderSync", "Object", "Promise", "Response", "Uint8Array", "location"):
         setattr(js, name, SimpleNamespace(fromEntries=None))

@@ -40,9 +40,9 @@ def parse(value: object) -> Manifest:
 
 
 def test_round_trip() -> None:
-    manifest = parse(value() | {"notes": "knows nothing"})
+    manifest = parse(value() | {"notes": "Random weights."})
     assert Manifest.parse(manifest.serialize().encode()) == manifest
-    assert json.loads(manifest.serialize()) == value() | {"notes": "knows nothing"}
+    assert json.loads(manifest.serialize()) == value() | {"notes": "Random weights."}
 
 
 def test_contents() -> None:

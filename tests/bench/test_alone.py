@@ -1,4 +1,4 @@
-"""Measurements in pages that post their result. A one-line Python program plays the browser."""
+"""Measurements in pages that post their result. A one-line Python program replaces the browser."""
 
 from __future__ import annotations
 

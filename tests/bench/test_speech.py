@@ -16,11 +16,11 @@ SPEECH = Path(__file__).parents[2] / "bench" / "speech"
 
 
 @pytest.mark.parametrize(
-    ("heard", "expected"),
+    ("transcript", "expected"),
     [("one two three", 0), ("one three", 1), ("", 3), ("one too three four", 2), ("three two one", 2)],
 )
-def test_errors_count_insertions_deletions_and_substitutions(heard: str, expected: int) -> None:
-    assert n_errors(["one", "two", "three"], heard.split()) == expected
+def test_errors_count_insertions_deletions_and_substitutions(transcript: str, expected: int) -> None:
+    assert n_errors(["one", "two", "three"], transcript.split()) == expected
 
 
 def test_case_and_punctuation_are_ignored() -> None:

@@ -1,4 +1,4 @@
-"""The tables in the documents are generated from the recorded results, and every result says where it comes from."""
+"""The tables in the documents are generated from the recorded results, and every result has its provenance."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_committed_chart_is_the_generated_one() -> None:
 
 
 @pytest.mark.parametrize("name", tables.read_results())
-def test_every_result_has_its_provenance(name: str) -> None:
+def test_every_result_has_a_provenance(name: str) -> None:
     result: dict[str, Any] = tables.read_results()[name]
     recorded = result.get("recorded", result)
     assert re.fullmatch(r"[0-9a-f]{7,40}", recorded["commit"]), "recorded from a clean checkout"
@@ -47,7 +47,7 @@ def test_every_result_has_its_provenance(name: str) -> None:
     assert {"cpu", "n_cpus", "system", "browser"} <= {*result["machine"]}
 
 
-def test_a_new_result_gets_its_provenance() -> None:
+def test_a_new_result_has_a_provenance() -> None:
     facts = provenance("chromium 1.2")
     assert {*facts} == {"commit", "date", "machine", "browser"}
     assert re.fullmatch(r"[0-9a-f]{7,40}(-dirty)?", facts["commit"])

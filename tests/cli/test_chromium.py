@@ -1,3 +1,5 @@
+"""Finding the browser."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""The static file server: MIME types, byte ranges, mounts, POST requests and errors."""
+
 from __future__ import annotations
 
 import socket
@@ -47,11 +49,11 @@ def test_files_have_their_mime_type(site: str, suffix: str, mime: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "first", "last"),
+    ("range_header", "first", "last"),
     [("bytes=10-19", 10, 19), ("bytes=90-", 90, 99), ("bytes=-5", 95, 99), ("bytes=50-5000", 50, 99)],
 )
-def test_a_byte_range_is_served(site: str, asked: str, first: int, last: int) -> None:
-    with urlopen(Request(f"{site}/data.bin", headers={"Range": asked})) as reply:
+def test_a_byte_range_is_served(site: str, range_header: str, first: int, last: int) -> None:
+    with urlopen(Request(f"{site}/data.bin", headers={"Range": range_header})) as reply:
         assert reply.status == 206
         assert reply.headers["Content-Range"] == f"bytes {first}-{last}/100"
         assert reply.read() == CONTENT[first : last + 1]

@@ -28,7 +28,7 @@ def test_unknown_shader_is_an_error_that_lists_the_shaders(capsys: pytest.Captur
     assert "there is no shader nosuch.wgsl; there are: argmax.wgsl, attention.wgsl, " in capsys.readouterr().err
 
 
-def test_unknown_format_is_misuse(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_format_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["shader", "qkv", "--format", "q5"])
     assert "'q4', 'q8', 'f32'" in capsys.readouterr().err

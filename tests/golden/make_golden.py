@@ -5,12 +5,12 @@
     golden/bin/pip install --no-deps moshi==0.2.13
     golden/bin/python tests/golden/make_golden.py tests/golden/a --check
 
-Without `--check` the file is written anew. What each array means stands under "arrays" in `meta.json`. The tests read
-the arrays alone and need none of these packages.
+Without `--check` the file is overwritten. `meta.json` describes each array under "arrays". The tests only read the
+arrays and need none of these packages.
 """
 
 # mypy: disable-error-code="import-not-found"
-# (torch and moshi are not among the project's own packages)
+# (the project does not depend on torch and moshi)
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-os.environ["NO_TORCH_COMPILE"] = "1"  # compiled on a CPU, the output norm would be another one
+os.environ["NO_TORCH_COMPILE"] = "1"  # on a CPU, compilation changes the output norm
 
 import numpy as np
 import torch
@@ -41,9 +41,9 @@ Arrays = dict[str, NDArray[Any]]
 
 FRAME_SAMPLES = 1920
 FRAME_RATE_HZ = 12.5
-TOLERANCE = 1e-4  # between one machine's float32 sums and another's
+TOLERANCE = 1e-4  # float32 sums differ between machines
 
-# Keys of config.json that are not the transformer's. Source: moshi/models/loaders.py, CheckpointInfo.
+# Keys of config.json that do not configure the transformer. Source: moshi/models/loaders.py, CheckpointInfo.
 NOT_LM_KEYS = (
     "moshi_name", "mimi_name", "mimi_config_name", "tokenizer_name", "lora_name", "model_type", "lm_gen_config",
     "tts_config", "stt_config", "model_id",
@@ -79,7 +79,7 @@ def read_wav(path: Path) -> Tensor:
 
 
 def with_silence(pcm: Tensor, stt_config: dict[str, float]) -> Tensor:
-    """The silence a model wants to hear first, and as much after the voice as its text is late."""
+    """The audio with the silence prefix that the model expects, and silence for the text delay at the end."""
     n_prefix = math.ceil(stt_config["audio_silence_prefix_seconds"] * FRAME_RATE_HZ) * FRAME_SAMPLES
     n_suffix = math.ceil(stt_config["audio_delay_seconds"] * FRAME_RATE_HZ) * FRAME_SAMPLES
     return torch.cat([torch.zeros(n_prefix), whole_frames(pcm), torch.zeros(n_suffix)])
@@ -106,7 +106,7 @@ def encode_batch(mimi: MimiModel, pcm: Tensor) -> Arrays:
 
 
 def encode_stream(mimi: MimiModel, pcm: Tensor, name: str) -> Arrays:
-    """The encoder one frame a call, as a stream runs it. name: of the arrays, {} standing for the kind."""
+    """The encoder with one frame per call, as in a stream. name: of the arrays, with {} for the kind."""
     with mimi.streaming(1):
         frames = whole_frames(pcm).split(FRAME_SAMPLES)
         latent = torch.cat([mimi.encode_to_latent(frame[None, None], quantize=False) for frame in frames], dim=-1)
@@ -116,9 +116,9 @@ def encode_stream(mimi: MimiModel, pcm: Tensor, name: str) -> Arrays:
 
 
 def quantize(mimi: MimiModel, latent: Tensor) -> tuple[Tensor, Tensor]:
-    """Codes of a latent (1, d, T), and by how much each won.
+    """Codes of a latent (1, d, T), and the margin of each.
 
-    Returns codes int64 (K, T), margins float64 (K, T): distance of the second best centroid less that of the best.
+    Returns codes int64 (K, T), margins float64 (K, T): the distance of the second best centroid minus that of the best.
     """
     codes = mimi.quantizer.encode(latent)[0]
     margins = chain(rvq_margins(mimi.quantizer.rvq_first, latent), rvq_margins(mimi.quantizer.rvq_rest, latent))
@@ -126,7 +126,7 @@ def quantize(mimi: MimiModel, latent: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def rvq_margins(rvq: torch.nn.Module, latent: Tensor) -> Iterator[Tensor]:
-    """The margins of one residual quantizer, level after level: float64 (T,) each."""
+    """The margins of one residual quantizer, float64 (T,) for each level."""
     residual = rvq.input_proj(latent)[0].T
     for layer in rvq.vq.layers:
         centroids = layer._codebook.embedding
@@ -168,7 +168,7 @@ def transcribe(lm: LMModel, codes: Tensor, prefix: str) -> Arrays:
 
 @contextmanager
 def embedded_tokens(lm: LMModel) -> Iterator[list[list[Tensor]]]:
-    """Record what is really embedded at each step: one list for the text, then one for each codebook."""
+    """Record the tokens that each step embeds: one list for the text, then one for each codebook."""
     embeddings = (lm.text_emb, *lm.emb)
     columns: list[list[Tensor]] = [[] for _ in embeddings]
 
@@ -185,23 +185,23 @@ def embedded_tokens(lm: LMModel) -> Iterator[list[list[Tensor]]]:
 
 
 def differences(made: Arrays, kept: Arrays) -> list[str]:
-    """What of `made` is not in `kept`: whole numbers must be equal, the others within TOLERANCE."""
-    found = [f"{name} is in one of them alone" for name in sorted(made.keys() ^ kept.keys())]
+    """Describe how `made` differs from `kept`: integers must be equal, other values within TOLERANCE."""
+    found = [f"{name} is missing on one side" for name in sorted(made.keys() ^ kept.keys())]
     for name in sorted(made.keys() & kept.keys()):
         a, b = made[name], kept[name]
         if (a.shape, a.dtype) != (b.shape, b.dtype):
-            found.append(f"{name} is {a.dtype} {a.shape}, {b.dtype} {b.shape} was kept")
+            found.append(f"{name} is {a.dtype} {a.shape}, the file has {b.dtype} {b.shape}")
         elif not np.allclose(a, b, rtol=0, atol=0 if a.dtype.kind == "i" else TOLERANCE):
-            found.append(f"{name} is up to {np.abs(a - b).max()} away")
+            found.append(f"{name} differs by up to {np.abs(a - b).max()}")
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Recompute a golden folder's expected.npz.")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--check", action="store_true", help="compare with the file that is there, write nothing")
+    parser.add_argument("--check", action="store_true", help="compare with the existing file and write nothing")
     options = parser.parse_args()
-    torch.set_num_threads(1)  # the order of float32 sums depends on it
+    torch.set_num_threads(1)  # the order of float32 sums depends on the number of threads
     with torch.no_grad():
         made = make_golden(options.folder)
     path = options.folder / "expected.npz"
@@ -211,7 +211,7 @@ def main() -> None:
     found = differences(made, dict(np.load(path)))
     if found:
         sys.exit("\n".join(found))
-    print(f"All {len(made)} arrays are the kept ones.")
+    print(f"All {len(made)} arrays match.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The example pages, as an author on another origin would have them."""
+"""The example pages, served from another origin."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_python_in_a_page_of_another_origin(page: Page, author: str) -> None:
     page.goto("about:blank")
 
 
-def test_all_that_python_can_ask_for(page: Page, author: str, site: str) -> None:
+def test_python_api(page: Page, author: str, site: str) -> None:
     page.goto(f"{author}/blank.html")
     page.evaluate(
         """() => {
@@ -153,8 +153,8 @@ def test_all_that_python_can_ask_for(page: Page, author: str, site: str) -> None
     page.wait_for_function("tracks.length === 3 && tracks.every((track) => track.readyState === 'ended')")
 
 
-def test_a_script_in_a_page_of_another_origin(page: Page, author: str) -> None:
-    """And in a browser that mixes no rates."""
+def test_script_in_a_page_of_another_origin(page: Page, author: str) -> None:
+    """In a browser that cannot mix sample rates."""
     page.add_init_script(REFUSE_24_KHZ)
     page.goto(f"{author}/script.html")
     loaded = page.evaluate("tympan.ready")
@@ -222,4 +222,4 @@ def test_captions_of_a_file_and_of_a_live_stream(page: Page, author: str) -> Non
     )
     page.wait_for_function(f"() => {CUES.strip()}.length >= 2", timeout=BOOT_MS)
     assert all(start < end for start, end, _ in page.evaluate(CUES))
-    assert page.evaluate("tracks[0].readyState") == "live", "it is the author's"
+    assert page.evaluate("tracks[0].readyState") == "live", "the track of the author is not stopped"

@@ -14,13 +14,13 @@ from tests.page.tympan_page import TympanPage
 @pytest.mark.parametrize(
     ("webgpu", "query", "backend", "why"),
     [
-        (False, "", "simd", "this browser offers no WebGPU"),
-        (True, "", "simd", "this browser's WebGPU has no GPU behind it"),
-        (True, "?backend=webgpu", "webgpu", "as the page was asked to"),
-        (True, "?simd=numpy", "numpy", "this browser's WebGPU has no GPU behind it"),
+        (False, "", "simd", "this browser does not offer WebGPU"),
+        (True, "", "simd", "WebGPU is emulated in software here"),
+        (True, "?backend=webgpu", "webgpu", "selected in the address of the page"),
+        (True, "?simd=numpy", "numpy", "WebGPU is emulated in software here"),
     ],
 )
-def test_the_page_says_what_runs_and_why(
+def test_page_shows_the_backend_and_the_reason(
     chromium: Browser, site: str, webgpu: bool, query: str, backend: str, why: str
 ) -> None:
     browser = chromium.browser_type.launch(**chromium_options(webgpu=webgpu))

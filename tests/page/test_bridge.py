@@ -84,7 +84,7 @@ def test_events_of_other_recordings_and_late_ones_are_dropped(page: Page) -> Non
     assert page.evaluate("sent") == ["open_model", *["begin", "feed", "finish"] * 2]
 
 
-def test_another_backend_is_reported_and_belongs_to_no_recording(page: Page) -> None:
+def test_backend_event_belongs_to_no_recording(page: Page) -> None:
     info = page.evaluate(
         """async () => {
             const info = await client.load();
@@ -97,7 +97,7 @@ def test_another_backend_is_reported_and_belongs_to_no_recording(page: Page) -> 
     assert page.evaluate("seen") == ["gpu_lost"]
 
 
-def test_a_failure_ends_listening_after_the_words_so_far(page: Page) -> None:
+def test_failure_ends_listening_with_the_transcript_so_far(page: Page) -> None:
     error: dict[str, Any] = page.evaluate(
         """() => {
             act.push = ({ recording }) => post({
@@ -119,7 +119,7 @@ def test_a_failure_ends_listening_after_the_words_so_far(page: Page) -> None:
     assert sent[-1] == "source closed"
 
 
-def test_an_error_of_the_worker_has_its_kind_message_and_fields(page: Page) -> None:
+def test_worker_error_has_kind_message_and_fields(page: Page) -> None:
     assert page.evaluate(
         """() => {
             window.Worker.prototype.postMessage = ({ id }) => {

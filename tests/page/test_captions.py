@@ -70,12 +70,12 @@ def check(page: Page, words: list[Word]) -> None:
         ([Word(HALF_LINE, 0, 0), Word(HALF_LINE, 0, 0)], 2),
     ],
 )
-def test_a_line_begins_where_the_rule_says(page: Page, words: list[Word], n_lines: int) -> None:
+def test_cues_start_where_the_rule_requires(page: Page, words: list[Word], n_lines: int) -> None:
     assert len(starts_of(words)) == n_lines
     check(page, words)
 
 
-def test_the_lines_of_a_long_talk(page: Page) -> None:
+def test_cues_of_a_long_talk(page: Page) -> None:
     """Words of all lengths, one after the other, and now and then a pause."""
     rng = np.random.default_rng(0)
     words, frame = list[Word](), 0

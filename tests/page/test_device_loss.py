@@ -1,4 +1,4 @@
-"""The GPU is taken away in the middle of a file; the transcript does not show it."""
+"""Losing the GPU in the middle of a file does not change the transcript."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PREFER_WEBGPU = """
 from tympan import loading
 from tympan.lm.backend_selection import Choice
 
-loading.choose = lambda asked, adapter: Choice(("webgpu", "simd"), Reason("gpu"))  # as if there were a GPU behind it
+loading.choose = lambda requested, adapter: Choice(("webgpu", "simd"), Reason("gpu"))  # as with a GPU
 
 async def is_gpu_too_slow(lm, weights):
     return None
@@ -40,7 +40,7 @@ loading.is_gpu_too_slow = is_gpu_too_slow
 """
 
 
-def test_no_word_is_lost_or_doubled(chromium: Browser, site: str) -> None:
+def test_lost_gpu_loses_and_repeats_no_word(chromium: Browser, site: str) -> None:
     tympan = TympanPage.open(chromium, f"{site}/?trace=1&backend=webgpu")
     undisturbed = tympan.transcribe(SPEECH.read_bytes())
     [worker] = [worker for worker in tympan.page.workers if worker.evaluate("'GPUDevice' in globalThis")]
@@ -48,14 +48,14 @@ def test_no_word_is_lost_or_doubled(chromium: Browser, site: str) -> None:
 
     disturbed = tympan.transcribe(SPEECH.read_bytes())
 
-    assert worker.evaluate("devices") == 1, "the model is on a new device"
-    assert worker.evaluate("steps") > 1.4 * len(undisturbed["tokens"]), "which was told what the first one had heard"
+    assert worker.evaluate("devices") == 1, "the model was loaded on a new device"
+    assert worker.evaluate("steps") > 1.4 * len(undisturbed["tokens"]), "the recording was replayed on it"
     for key in ("text", "words", "tokens", "codes", "frames"):
         assert disturbed[key] == undisturbed[key], key
     tympan.close()
 
 
-def test_the_cpu_takes_over_from_a_gpu_that_stays_away_and_the_page_says_so(chromium: Browser, site: str) -> None:
+def test_cpu_replaces_a_gpu_that_cannot_be_reopened(chromium: Browser, site: str) -> None:
     context = chromium.new_context(service_workers="block")
     change_engine(context, after=PREFER_WEBGPU)
     tympan = TympanPage(context.new_page())
@@ -69,13 +69,13 @@ def test_the_cpu_takes_over_from_a_gpu_that_stays_away_and_the_page_says_so(chro
     disturbed = tympan.transcribe(SPEECH.read_bytes())
 
     assert disturbed["text"] == undisturbed["text"]
-    expect(tympan.page.locator("#model")).to_contain_text("(the GPU was lost on the way)")
+    expect(tympan.page.locator("#model")).to_contain_text("(the GPU was lost during the recording)")
     tympan.page.click("#panel summary")
     assert tympan.page.locator("#figures dt", has_text="Transformer backend").locator("+ dd").inner_text() == "simd"
     tympan.close()
 
 
-def test_an_embedded_page_goes_on_and_reports_the_backend(chromium: Browser, site: str, tmp_path: Path) -> None:
+def test_embedded_page_continues_and_reports_the_backend(chromium: Browser, site: str, tmp_path: Path) -> None:
     context = chromium.new_context()
     change_engine(context, after=PREFER_WEBGPU)
     page = context.new_page()

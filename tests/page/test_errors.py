@@ -27,6 +27,12 @@ FORBID_IN_PAGE = """
         return request;
     };
 """
+BLOCK_COOKIES = """
+    // As in Firefox with all cookies blocked: these throw at once.
+    const refuse = () => { throw new DOMException("The operation is insecure.", "SecurityError"); };
+    window.BroadcastChannel = class { constructor() { refuse(); } };
+    IDBFactory.prototype.open = refuse;
+"""
 FORBID_IN_WORKER = """
 from js import CacheStorage, Error, LockManager, Promise, StorageManager
 
@@ -108,7 +114,7 @@ def test_no_webgpu(chromium: Browser, site: str) -> None:
     """With backend=webgpu, a browser without WebGPU shows an error with a link to the CPU."""
     browser = chromium.browser_type.launch(**chromium_options(webgpu=False))
     tympan = TympanPage.open(browser, f"{site}/?backend=webgpu")
-    assert "no WebGPU" in failed_to_load(tympan)
+    assert "WebGPU is not available" in failed_to_load(tympan)
     follow_link(tympan)
     browser.close()
 
@@ -137,6 +143,19 @@ def test_storage_apis_denied(chromium: Browser, site: str) -> None:
     tympan.choose("speech.wav", SPEECH.read_bytes())
     assert "meeting" in tympan.transcript
     expect(tympan.page.locator("#status")).to_have_text("Le navigateur n’a pas pu enregistrer cette session.")
+    tympan.close()
+
+
+def test_blocked_cookies_that_throw(chromium: Browser, site: str) -> None:
+    """The page starts, reports that storage is refused, and transcribes."""
+    context = chromium.new_context(service_workers="block")
+    context.add_init_script(BLOCK_COOKIES)
+    tympan = TympanPage(context.new_page())
+    tympan.page.goto(f"{site}/?backend=numpy")
+    expect(tympan.page.locator("#error")).to_contain_text("does not let this site store data", timeout=BOOT_MS)
+    tympan.wait_for("ready", timeout_ms=BOOT_MS)
+    tympan.choose("speech.wav", SPEECH.read_bytes())
+    assert "meeting" in tympan.transcript
     tympan.close()
 
 

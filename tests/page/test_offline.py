@@ -37,7 +37,7 @@ def kept(page: Page) -> list[str]:
     return sorted(names)
 
 
-def test_a_second_visit_needs_no_server_and_a_third_brings_the_new_version(chromium: Browser, dist: Path) -> None:
+def test_second_visit_works_offline_and_third_installs_the_new_version(chromium: Browser, dist: Path) -> None:
     context = chromium.new_context()
     tympan = TympanPage(context.new_page())
     page = tympan.page
@@ -81,7 +81,7 @@ def test_a_second_visit_needs_no_server_and_a_third_brings_the_new_version(chrom
     context.close()
 
 
-def test_modules_keep_the_query_of_their_address_on_a_second_visit(tympan_browser: OpenBrowser, site: str) -> None:
+def test_modules_keep_their_query_on_a_second_visit(tympan_browser: OpenBrowser, site: str) -> None:
     """The query chooses the model of an embed, and the channel that a <py-script> reaches the page by."""
     context = tympan_browser(SPEECH).new_context()
     tympan = TympanPage(context.new_page())

@@ -33,17 +33,20 @@ def test_page_complies_and_violations_are_blocked(chromium: Browser, site: str) 
     assert [text for text in logged if "Content Security Policy" in text] == []
 
     assert tympan.page.evaluate(
-        """() => {
+        """async () => {
+            const reported = new Promise((resolve) => {
+                addEventListener("securitypolicyviolation", () => { if (violations.length === 2) resolve(); });
+            });
             const script = document.createElement("script");
             script.textContent = "window.intruded = true";
             document.body.append(script);
             const style = document.createElement("p");
             style.setAttribute("style", "color: red");
             document.body.append(style);
+            await reported;  // the events are dispatched in separate tasks
             return [window.intruded ?? false, style.style.color];
         }"""
     ) == [False, ""]
-    tympan.page.wait_for_timeout(100)  # violation events are dispatched in a separate task
     assert set(tympan.page.evaluate("violations")) == {"script-src-elem", "style-src-attr"}
     context.close()
 

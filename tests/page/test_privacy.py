@@ -10,8 +10,6 @@ from cli.testing import OpenBrowser
 from tests.page.test_transcribe import SPEECH
 from tests.page.tympan_page import BOOT_MS, KEEP_TRACKS, TympanPage
 
-LISTEN_MS = 3_000
-
 
 def is_listening(page: Page) -> bool:
     """Whether any media track of the page is live."""
@@ -38,7 +36,7 @@ def test_no_request_leaves_the_origin_and_the_microphone_is_released(tympan_brow
     page.click("#microphone")
     tympan.wait_for("listening")
     assert is_listening(page)
-    page.wait_for_timeout(LISTEN_MS)
+    tympan.wait_for_words(1)
     page.click("#microphone")
     tympan.wait_for("ready")
     assert page.evaluate("tracks.map((track) => track.readyState)") == ["ended"]

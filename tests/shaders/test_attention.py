@@ -14,6 +14,7 @@ from tests.shaders.conftest import (
     buffers_of,
     keys_in_cache_layout,
     padded_to_vec4,
+    rounded,
     sizes,
     stream,
     tolerance_of,
@@ -23,7 +24,6 @@ from tympan.arrays import Float32
 from tympan.lm.reference import attention
 from tympan.lm.webgpu.kernels import Tuning
 from tympan.weights.matrix import dense
-from tympan.weights.q4 import quantize
 
 CONTEXT = 125
 
@@ -121,8 +121,7 @@ def test_out_proj_combines_splits_and_adds_the_projection(
     n_used: int,
 ) -> None:
     d = n_heads * head_width
-    values = rng.standard_normal((d, d), np.float32)
-    weights = quantize(values) if matrix == "q4" else values
+    weights = rounded(rng.standard_normal((d, d), np.float32), matrix)
     x, alpha = rng.standard_normal((2, d), np.float32)
     splits = rng.standard_normal(2 * d, np.float32)
     sums = rng.uniform(1, 9, (2, n_heads, 2)).astype(np.float32)

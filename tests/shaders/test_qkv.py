@@ -11,6 +11,7 @@ from tests.shaders.conftest import (
     assert_close,
     buffers_of,
     keys_in_cache_layout,
+    rounded,
     sizes,
     stream,
     tolerance_of,
@@ -20,7 +21,6 @@ from tympan.lm.reference import rms_norm
 from tympan.lm.webgpu.kernels import Tuning
 from tympan.rope import Rotation
 from tympan.weights.matrix import dense
-from tympan.weights.q4 import quantize
 
 CONTEXT = 7
 
@@ -41,8 +41,7 @@ def test_qkv_equals_numpy(
 ) -> None:
     d, slot = n_heads * head_width, position % CONTEXT
     config = sizes(d, n_heads, CONTEXT)
-    values = rng.standard_normal((3 * d, d), np.float32)
-    weights = quantize(values) if matrix == "q4" else values
+    weights = rounded(rng.standard_normal((3 * d, d), np.float32), matrix)
     x, alpha = rng.standard_normal((2, d), np.float32)
     rotation = Rotation.at(position, 1, head_width, config.max_period)
     angles = np.stack([rotation.cos[0], rotation.sin[0]], axis=-1).reshape(-1)

@@ -1,4 +1,4 @@
-"""The committed side modules are what the C sources compile to."""
+"""The committed side modules equal the compiled C sources."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_the_lock_file_matches_the_sources_and_the_modules() -> None:
 
 
 def test_the_locked_compiler_rebuilds_the_same_bytes(tmp_path: Path) -> None:
-    """Fails without the compiler: ./check installs it, on a machine where it may not, install clang-19 and lld-19."""
+    """Fails without the compiler. ./check installs it as root; otherwise install clang-19 and lld-19."""
     lock = json.loads(LOCK.read_text())
     assert compiler_version() == lock.pop("compiler"), f"{COMPILER} is not the version in {LOCK.name}"
     build(tmp_path)

@@ -9,7 +9,7 @@ from tests.wasm.conftest import Call
 from tympan.config import TransformerConfig
 from tympan.mimi.activations import activate, elu
 from tympan.mimi.kernels import PANEL, Activation
-from tympan.mimi.matrix import INT16_LIMIT, Matrix, Precision
+from tympan.mimi.linear import INT16_LIMIT, Linear, Precision
 from tympan.mimi.quantizer import ResidualQuantizer
 from tympan.mimi.transformer import KVCache, LayerWeights, attention, layer_norm, step_layer
 from tympan.rope import Rotation
@@ -29,7 +29,7 @@ def test_product_of_int16_weights(call: Call, rng: np.random.Generator, m: int, 
     x, weight = rng.standard_normal((m, k), np.float32), rng.standard_normal((n, k), np.float32)
     weight[0] *= 1e6  # each row has its own scale
     y = call("kernels.product(x, kernels.pack(w, int16=True))", x=x, w=weight)
-    wanted, magnitude = Matrix(weight, precision=Precision.INT16).linear(x), np.abs(weight).max(axis=1)
+    wanted, magnitude = Linear(weight, precision=Precision.INT16)(x), np.abs(weight).max(axis=1)
     np.testing.assert_allclose(y / magnitude, wanted / magnitude, rtol=0, atol=1e-5 * np.sqrt(k))
 
 
@@ -74,8 +74,8 @@ def test_pack(call: Call, rng: np.random.Generator, n: int, k: int) -> None:
     np.testing.assert_array_equal(plain, padded.reshape(-1, PANEL, k).swapaxes(1, 2))
 
     scale = np.abs(weight).max(axis=1) / INT16_LIMIT
-    rounded, its_scale = call("(lambda p: (p.weights, p.scale))(kernels.pack(w, int16=True))", w=weight)
-    np.testing.assert_array_equal(its_scale, scale)
+    rounded, row_scale = call("(lambda p: (p.weights, p.scale))(kernels.pack(w, int16=True))", w=weight)
+    np.testing.assert_array_equal(row_scale, scale)
     padded[:n] = np.rint(weight / np.where(scale > 0, scale, 1)[:, None])
     np.testing.assert_array_equal(rounded, padded.reshape(-1, PANEL, k).swapaxes(1, 2))
     assert n == 1 or np.abs(rounded).max() == INT16_LIMIT
@@ -190,7 +190,7 @@ def test_layer(
     weights = LayerWeights(
         norm1=(norms["n1w"], norms["n1b"]),
         norm2=(norms["n2w"], norms["n2b"]),
-        **{name: Matrix(matrix, precision=precision) for name, matrix in matrices.items()},
+        **{name: Linear(matrix, precision=precision) for name, matrix in matrices.items()},
     )
     config = TransformerConfig(d=d, n_layers=1, n_heads=n_heads, context=context, max_period=10_000)
     wanted = step_layer(config, weights, KVCache(keys, values), rotation, slots, visible, x)
@@ -234,6 +234,6 @@ def _half_norms(centroids: np.ndarray) -> np.ndarray:
 
 def _search_agrees(call: Call, x: np.ndarray, centroids: np.ndarray) -> None:
     width = x.shape[1]
-    wanted = ResidualQuantizer(Matrix(np.eye(width, dtype=np.float32)), centroids).encode(x)
+    wanted = ResidualQuantizer(Linear(np.eye(width, dtype=np.float32)), centroids).encode(x)
     codes = call("kernels.residual_codes(x, kernels.round_codebooks(c, h))", x=x, c=centroids, h=_half_norms(centroids))
     np.testing.assert_array_equal(codes, wanted)

@@ -19,7 +19,7 @@ import json
 import numpy as np
 from tympan.config import MimiConfig
 from tympan.mimi.encoder import Mimi, MimiWeights
-from tympan.mimi.matrix import Precision
+from tympan.mimi.linear import Precision
 from tympan.wasm import module
 
 assert module.use(level) == level

@@ -1,4 +1,4 @@
-"""The JavaScript bridge (static/bridge/page.js) as the page's Python uses it: promises that raise, plain values."""
+"""Wraps the JavaScript bridge (static/bridge/page.js): rejected promises raise exceptions, values are plain."""
 
 import json
 
@@ -16,13 +16,13 @@ read, transcribe, listen, stop, captions = bridge.read, bridge.transcribe, bridg
 
 
 class AudioSource:
-    """An open microphone or tab. `source` is the bridge's own."""
+    """An open microphone or tab. `source` is the JavaScript object."""
 
     def __init__(self, source):
         self.source = source
 
     def delay_s(self, second):
-        """How long ago the audio at a time of this source, in seconds, was spoken."""
+        """Seconds since the audio at this time of the source was spoken."""
         return self.source.delayS(second)
 
     def close(self):
@@ -32,13 +32,13 @@ class AudioSource:
 async def decode(blob, name):
     """Decode a Blob or a File to a Float32Array in [-1, 1], mono at SAMPLE_RATE_HZ. Raises JsError.
 
-    name: what to call it in BadAudio.
+    name: of the recording, for the message of BadAudio.
     """
     return await result(bridge.decode(blob, name))
 
 
 async def result(promise):
-    """Await a promise of the bridge: its value. Raises JsError, its reason in the language of the page."""
+    """Await a promise of the bridge and return its value. Raises JsError with the reason in the page's language."""
     try:
         return await settled(promise)
     except JsError as error:
@@ -56,12 +56,12 @@ def to_python(value):
 
 
 def failure(error):
-    """An error for scripts: a JavaScript Error with the sentence that is on the screen."""
+    """A JavaScript Error for scripts, with the message shown on the page."""
     return _new_error(getattr(error, "kind", "Bug"), language.error(error))
 
 
 def removed():
-    """The error for scripts whose recording a person has removed from the queue."""
+    """The error for scripts if the user has removed their recording from the queue."""
     return _new_error("Removed", language.text("removed"))
 
 

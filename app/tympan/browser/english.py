@@ -10,7 +10,7 @@ ENGLISH = {
     "sources": "Sources",
     "recording": "Recording",
     "transcript": "Transcript",
-    "hint": "The transcript appears here as you speak, with a delay of about half a second.",
+    "hint": "The transcript appears here, word by word, about a second after you speak.",
     "hint_first": "Press Listen and speak, open an audio or video file, or try the six-second sample.",
     "hint_words": "Click a word to play from there. Use the arrow keys to move between words.",
     "playback": "Playback",

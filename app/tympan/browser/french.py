@@ -8,7 +8,7 @@ FRENCH = {
     "sources": "Sources",
     "recording": "Enregistrement",
     "transcript": "Transcription",
-    "hint": "La transcription s’affiche ici au fil de la parole, avec une demi-seconde de décalage environ.",
+    "hint": "La transcription s’affiche ici, mot à mot, environ une seconde après vos paroles.",
     "hint_first": "Appuyez sur Écouter et parlez, ouvrez un fichier ou essayez l’exemple de six secondes.",
     "hint_words": "Cliquez sur un mot pour lire à partir de là. Les flèches passent d’un mot à l’autre.",
     "playback": "Lecture",

@@ -32,7 +32,7 @@ class RecordingView:
             on_copy=lambda: asyncio.create_task(self._copy()),
             on_save=lambda kind: asyncio.create_task(self._save(kind)),
         )
-        self._voice = None  # the audio source while listening
+        self._source = None  # the audio source while listening
 
     def begin(self, recording):
         """Show an empty recording in place of the one before."""
@@ -43,27 +43,27 @@ class RecordingView:
         self._waveform.clear()
         self._transcript.clear(recording.language)
 
-    def show_sound(self, samples, sound):
+    def show_audio(self, samples, audio):
         """Show the audio of a file: a Float32Array at SAMPLE_RATE_HZ, and the Blob that it was decoded from."""
         self.recording.total_s = samples.length / SAMPLE_RATE_HZ
         self._waveform.show(samples, SAMPLE_RATE_HZ)
-        self._player.open(sound, self.recording.language)
+        self._player.open(audio, self.recording.language)
 
-    def begin_voice(self, voice):
-        """Show that live audio begins. voice: its source, which tells the delay of a word."""
-        self._voice = voice
+    def begin_live(self, source):
+        """Show that live audio begins. source: its AudioSource, which measures the delay of words."""
+        self._source = source
         self._waveform.begin_live()
 
-    def hear(self, samples):
+    def add_samples(self, samples):
         """Show a frame of live audio: a Float32Array."""
         self._waveform.add(samples)
 
-    def end_voice(self):
+    def end_live(self):
         """Show that live audio has ended; its last words may still come."""
-        self._voice = None
+        self._source = None
         self._waveform.end_live()
 
-    def show_heard(self, words, partial, seconds):
+    def show_update(self, words, partial, seconds):
         """Show an update of the transcript.
 
         words: new ones. partial: text of the word in progress. seconds: of audio transcribed so far.
@@ -72,32 +72,32 @@ class RecordingView:
         self._show_words(words, partial)
         self._waveform.show_transcribed(seconds)
 
-    def end(self, sound):
-        """Show that the recording is complete: it can be exported, and played from `sound`, a Blob."""
+    def end(self, audio):
+        """Show that the recording is complete: it can be exported, and played from `audio`, a Blob."""
         recording = self.recording
         self._show_words(recording.words[len(self._transcript.words) :])
         self._transcript.finish(recording.words)
         self._announcer.flush()
         self.panel.flush()
         if not self._player.is_open:
-            self._player.open(sound)
+            self._player.open(audio)
         self._transcript.make_playable()
         self._export.enable(bool(recording.words))
 
-    def reopen(self, recording, sound):
-        """Show a stored recording. sound: a Blob, or None if its audio was not stored."""
+    def reopen(self, recording, audio):
+        """Show a stored recording. audio: a Blob, or None if it was not stored."""
         self.begin(recording)
         self._transcript.show(recording.words)
         self._export.enable(bool(recording.words))
-        if sound:
-            self._player.open(sound, recording.language)
+        if audio:
+            self._player.open(audio, recording.language)
             self._player.add_captions(recording.words)
             self._transcript.make_playable()
-            asyncio.create_task(self._show_waveform(sound))
+            asyncio.create_task(self._show_waveform(audio))
 
-    async def _show_waveform(self, sound):
+    async def _show_waveform(self, audio):
         recording = self.recording
-        samples = await decode(sound, recording.name)
+        samples = await decode(audio, recording.name)
         if self.recording is recording:
             self._waveform.show(samples, SAMPLE_RATE_HZ)
             self._waveform.show_all_transcribed()
@@ -106,8 +106,8 @@ class RecordingView:
         self._transcript.add(words, partial)
         self._player.add_captions(words)
         self._announcer.add([word["text"] for word in words])
-        if self._voice and words:
-            self.panel.add_delays([self._voice.delay_s(word["end"]) for word in words])
+        if self._source and words:
+            self.panel.add_delays([self._source.delay_s(word["end"]) for word in words])
 
     def _show_playing(self, seconds):
         self._transcript.mark(seconds)

@@ -7,11 +7,11 @@ import json
 
 from pyscript import window
 
-from tympan.browser.promises import JsError, settled
+from tympan.browser.promises import settled
 
 DATABASE = "tympan"
 VERSION = 1
-SESSIONS, SOUNDS = "sessions", "sounds"
+SESSIONS, AUDIO = "sessions", "sounds"  # names of the object stores
 
 
 class SessionStore:
@@ -30,44 +30,50 @@ class SessionStore:
         keys, values = await settled(asked[0]), await settled(asked[1])
         return [(int(keys[i]), json.loads(str(values[i]))) for i in range(keys.length - 1, -1, -1)]
 
-    async def put(self, session, number=None, sound=None):
+    async def put(self, session, number=None, audio=None):
         """Store a session, and replace the one of that number if it has one.
 
-        session: as JSON text. sound: its audio, a Blob, or None.
+        session: as JSON text. audio: a Blob, or None.
         Returns the session's number.
         """
         store = await self._store(SESSIONS, "readwrite")
         number = int(await _done(store.add(session) if number is None else store.put(session, number)))
-        if sound:
-            store = await self._store(SOUNDS, "readwrite")
-            await _done(store.put(sound, number))
+        if audio:
+            store = await self._store(AUDIO, "readwrite")
+            await _done(store.put(audio, number))
         return number
 
-    async def sound(self, number):
+    async def audio(self, number):
         """The audio of a session, a Blob, or None."""
-        return await _done((await self._store(SOUNDS, "readonly")).get(number))
+        return await _done((await self._store(AUDIO, "readonly")).get(number))
 
     async def delete(self, number):
         """Delete a session and its audio."""
-        for name in (SESSIONS, SOUNDS):
+        for name in (SESSIONS, AUDIO):
             store = await self._store(name, "readwrite")
             await _done(store.delete(number))
 
     async def _store(self, name, mode):
         if self._database is None:
-            try:
-                request = window.indexedDB.open(DATABASE, VERSION)
-            except Exception as error:  # with cookies blocked, some browsers throw here instead of failing the request
-                raise JsError("", str(error), {})
-            request.onupgradeneeded = _make_stores
-            self._database = await _done(request)
+            self._database = await settled(_open_database())
         return self._database.transaction(name, mode).objectStore(name)
+
+
+def _open_database():
+    """A promise of the database. With cookies blocked, Firefox throws from `open`, which rejects the promise."""
+
+    def prepare(request):
+        request.onupgradeneeded = _make_stores
+        return _promised(request)
+
+    open_version = window.indexedDB.open.bind(window.indexedDB, DATABASE)
+    return window.Promise.resolve(VERSION).then(open_version).then(prepare)
 
 
 def _make_stores(event):
     database = event.target.result
     database.createObjectStore(SESSIONS, window.JSON.parse('{"autoIncrement": true}'))
-    database.createObjectStore(SOUNDS)
+    database.createObjectStore(AUDIO)
 
 
 def _promised(request):

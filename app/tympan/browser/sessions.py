@@ -22,7 +22,7 @@ class Sessions:
         self._sessions = []  # (number, session)
         self._lock = asyncio.Lock()  # held while a session is written
         self._saved_ms = -SAVE_INTERVAL_MS
-        self._deleted = None  # (number, session, sound) of the last one, while it can be undone
+        self._deleted = None  # (number, session, audio) of the last one, while it can be undone
         self._renaming = None  # number of the session whose name is being edited
         language.on_change.append(self._show)
 
@@ -46,27 +46,27 @@ class Sessions:
             self._saved_ms = now_ms
             asyncio.create_task(self._write(recording))
 
-    async def keep(self, recording, sound):
+    async def keep(self, recording, audio):
         """Store a finished recording, and its audio if "Keep audio" is checked."""
         recording.has_sound = bool(element("keep-sound").checked)
-        if not await self._write(recording, sound if recording.has_sound else None):
+        if not await self._write(recording, audio if recording.has_sound else None):
             self._on_error()
         self._saved_ms = -SAVE_INTERVAL_MS
         self._deleted = None
         await self.load()
 
-    async def _write(self, recording, sound=None):
+    async def _write(self, recording, audio=None):
         """Store a recording as it is now. Returns whether the browser did."""
         async with self._lock:
             try:
-                recording.number = await self._store.put(recording.to_json(), recording.number, sound)
+                recording.number = await self._store.put(recording.to_json(), recording.number, audio)
             except JsError:
                 return False
         return True
 
     async def _open(self, number, session):
-        sound = await self._store.sound(number) if session["has_sound"] else None
-        self._on_open(session, sound)
+        audio = await self._store.audio(number) if session["has_sound"] else None
+        self._on_open(session, audio)
 
     async def _rename(self, number, session, name):
         self._renaming = None
@@ -76,7 +76,7 @@ class Sessions:
         self._focus(number, ".rename")
 
     async def _delete(self, number, session):
-        self._deleted = number, session, await self._store.sound(number)
+        self._deleted = number, session, await self._store.audio(number)
         await self._store.delete(number)
         await self.load()
         element("undo").focus()
@@ -84,9 +84,9 @@ class Sessions:
     async def _undo(self):
         if not self._deleted:  # it was pressed twice
             return
-        number, session, sound = self._deleted
+        number, session, audio = self._deleted
         self._deleted = None
-        await self._store.put(json.dumps(session), number, sound)
+        await self._store.put(json.dumps(session), number, audio)
         await self.load()
         self._focus(number, ".delete")
 

@@ -81,7 +81,7 @@ class View:
             values["left"] = lambda: language.duration(seconds_left)
         self.show_status("progress_rate" if rate and seconds_left else "progress", **values)
 
-    def show_heard(self, name, seconds, total_s, backlog_s):
+    def show_transcribed(self, name, seconds, total_s, backlog_s):
         """Show the progress of a recording. total_s: its length, 0 for live audio. backlog_s: of audio to transcribe.
 
         For a file, updates come faster than the screen can show; most are not drawn.

@@ -1,1 +1,1 @@
-"""The library in an author's page: `from tympan import Transcriber`."""
+"""The library in other pages: `from tympan import Transcriber`."""

@@ -26,8 +26,8 @@ class MicrophoneStream:
             async for word in microphone:
                 ...
 
-    Without `async with`, the microphone opens for the first word. It is closed after the last word or an error, and
-    when the stream is garbage collected, as after a `break`.
+    Without `async with`, the first iteration opens the microphone. It is closed after the last word, after an error,
+    or when the stream is garbage collected, for example after a `break`.
     """
 
     def __init__(self, transcriber: Transcriber, on_turn: Callable[[Turn], None]) -> None:
@@ -35,20 +35,20 @@ class MicrophoneStream:
 
     @property
     def partial(self) -> str:
-        """The word that is being said."""
+        """The word being spoken, so far."""
         return self._recording.partial
 
     @property
     def transcript(self) -> Transcript | None:
-        """The whole transcript, after the last word."""
+        """The transcript; None before the last word."""
         return self._recording.transcript
 
     def stop(self) -> None:
-        """Stop listening. The words that are still due come before the iteration ends."""
+        """Stop listening. The iteration ends after the remaining words."""
         self._recording.stop()
 
     def close(self) -> None:
-        """Close the microphone and discard what is not transcribed yet. The iteration ends."""
+        """Close the microphone and discard audio that is not transcribed yet. The iteration ends."""
         self._recording.close()
 
     async def __aenter__(self) -> MicrophoneStream:
@@ -80,14 +80,14 @@ class MicrophoneStream:
 
 
 class _Recording:
-    """What the page's messages reach. It holds no MicrophoneStream, so that one can be garbage collected."""
+    """Handles the page's messages. It has no reference to the MicrophoneStream, which can thus be garbage collected."""
 
     def __init__(self, transcriber: Transcriber, on_turn: Callable[[Turn], None]) -> None:
         self._transcriber, self._on_turn = transcriber, on_turn
         self._bridge: PageBridge | None = None
         self._session: Session | None = None
-        self._words: deque[Word] = deque()  # that nobody has asked for yet
-        self._n_words = 0  # so far
+        self._words: deque[Word] = deque()  # not yet returned by `next_word`
+        self._n_words = 0  # received so far
         self._changed = asyncio.Event()
         self._is_stopped = self._is_closed = False
         self._error: TympanError | None = None

@@ -1,4 +1,4 @@
-"""Reaches the page's own thread from a worker without SharedArrayBuffer: requests and answers over a channel.
+"""Sends requests from a worker to the page thread over a BroadcastChannel, without SharedArrayBuffer.
 
 The other end is static/bridge/page_bridge.js, which PyScript imports there.
 """
@@ -21,12 +21,12 @@ from tympan.errors import NotInWorker
 
 
 def home_url() -> str:
-    """The address of the site that this library came from, which has Pyodide in `vendor/pyodide/`."""
+    """The URL of the site that served this library; Pyodide is in its `vendor/pyodide/`."""
     return urljoin(str(pyodide_js._api.config.indexURL), "../../")
 
 
 def check_worker() -> None:
-    """Raise NotInWorker on the page's own thread."""
+    """Raise NotInWorker on the page thread."""
     if not hasattr(js, "WorkerGlobalScope"):
         raise NotInWorker
 
@@ -40,12 +40,15 @@ class PageError(Exception):
 
     @property
     def reason(self) -> str:
-        """The part of the sentence that says why."""
+        """The part of the message that states the cause."""
         return str(self.fields.get("reason", self))
 
 
 class PageBridge:
-    """on_samples: called with a Float32Array while the microphone is open. on_end: when the microphone is gone."""
+    """The connection to the page thread.
+
+    on_samples: called with a Float32Array while the microphone is open. on_end: called when the device is disconnected.
+    """
 
     _instance: ClassVar[PageBridge | None] = None
 
@@ -59,7 +62,7 @@ class PageBridge:
 
     @classmethod
     async def connect(cls) -> PageBridge:
-        """The bridge of this worker, made by the first call. Raises NotInWorker."""
+        """Return the bridge of this worker; the first call creates it. Raises NotInWorker."""
         check_worker()
         if cls._instance is None:
             from polyscript import xworker
@@ -71,19 +74,19 @@ class PageBridge:
         return cls._instance
 
     async def request(self, action: str, value: Any = None) -> Any:
-        """Have the page do something; return its result. Raises PageError."""
+        """Request an action of the page and return its result. Raises PageError."""
         answer = asyncio.get_running_loop().create_future()
         self._answers[self.send(action, value)] = answer
         return await answer
 
     def send(self, action: str, value: Any = None) -> int:
-        """Have the page do something without waiting for it. Returns the id of the message."""
+        """Request an action of the page without waiting for it. Returns the id of the message."""
         message = {"id": next(self._ids), "action": action, "value": value}
         self._channel.postMessage(to_js(message, dict_converter=Object.fromEntries))
         return message["id"]
 
     def close_microphone(self) -> None:
-        """Close the microphone, and call nobody any more."""
+        """Close the microphone and remove the callbacks."""
         self.on_samples = self.on_end = _ignore
         self.send("close")
 
@@ -108,4 +111,4 @@ class PageBridge:
 
 
 def _ignore(*values: object) -> None:
-    """The callback where none is set."""
+    """The default callback."""

@@ -1,4 +1,4 @@
-"""Reports errors to authors."""
+"""Prints errors to the console."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tympan.errors import TympanError
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Print errors raised inside to the console: PyScript drops exceptions of a worker."""
+    """Print errors raised in the block to the console, because PyScript discards exceptions of workers."""
     try:
         yield
     except TympanError as error:

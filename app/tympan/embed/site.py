@@ -1,4 +1,4 @@
-"""Finds models by the names that they have on the site that this library came from."""
+"""Finds models by their names on the site that served this library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tympan.Transcriber` for authors: loads a model by name, and reaches the page's microphone and files."""
+"""`tympan.Transcriber` in other pages: loads a model by name, and transcribes the page's microphone and files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class EmbeddedTranscriber(transcriber.Transcriber):
-    """A loaded model. Run one recording at a time: most machines are too slow for two."""
+    """A loaded model. Run one recording at a time: most devices are too slow for two."""
 
     manifest: Manifest
 
@@ -35,8 +35,8 @@ class EmbeddedTranscriber(transcriber.Transcriber):
     ) -> EmbeddedTranscriber:
         """Load a model.
 
-        model: an id of the catalogue of the site that this library came from, "" for its first one; the address of a
-        model directory; outside of a browser the path of one. backend, on_progress: as `tympan.loading.load` says.
+        model: an id in the catalogue of the site that served this library, "" for the first one; or the URL of a model
+        directory; outside of a browser, its path. backend, on_progress: as of `tympan.loading.load`.
         Raises ModelError, GpuError, BadOption; NotInWorker.
         """
         with reported():
@@ -49,8 +49,8 @@ class EmbeddedTranscriber(transcriber.Transcriber):
     async def transcribe(self, source: Any, *, trace: Trace = Trace.NONE) -> Transcript:
         """Transcribe a whole recording.
 
-        source: samples, float32 (n_samples,) in [-1, 1], mono at 24 kHz; in a page also an address, relative to the
-        page, or bytes, a Blob or a File of whatever the browser can decode.
+        source: samples, float32 (n_samples,) in [-1, 1], mono at 24 kHz; in a page also a URL, relative to
+        the page, or bytes, a Blob or a File that the browser can decode.
         Raises BadAudio, DownloadFailed, GpuError.
         """
         step = int(FILE_BACKLOG_S * SAMPLE_RATE_HZ)
@@ -62,7 +62,8 @@ class EmbeddedTranscriber(transcriber.Transcriber):
             return await recording.finish()
 
     def microphone(self, *, on_turn: Callable[[Turn], None] = lambda turn: None) -> MicrophoneStream:
-        """Transcribe the page's microphone: `async with stt.microphone() as words`, `async for word in words`.
+        """Transcribe the page's microphone: `async with stt.microphone() as microphone`, then
+        `async for word in microphone`.
 
         on_turn: called when a turn of speech begins, pauses or ends.
         """
@@ -83,7 +84,7 @@ async def _find(model: str | Path) -> Source:
 
 
 async def _decode(source: Any) -> Float32:
-    """Have the page decode an address, bytes or a Blob to samples. Raises BadAudio, DownloadFailed."""
+    """Request the page to decode a URL, bytes or a Blob to samples. Raises BadAudio, DownloadFailed."""
     from tympan.embed.page_bridge import PageBridge, PageError
 
     bridge = await PageBridge.connect()

@@ -1,4 +1,4 @@
-"""Buffers: weights uploaded once, small inputs written together each step, results read back through a ring."""
+"""Buffers: weights uploaded once, inputs written together each step, results read back through staging buffers."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class InputBlock:
 
 
 class Readback:
-    """A ring of staging buffers. Each carries one result to the CPU and is free again once that has been read."""
+    """A pool of staging buffers. Each transfers one result to the CPU and is reused once that has been read."""
 
     def __init__(self, device: Device, label: str, n_bytes: int, n_slots: int) -> None:
         self._device = device
@@ -142,7 +142,7 @@ class Readback:
         self._map = method_of("GPUBuffer", "mapAsync")
 
     def acquire(self) -> Buffer:
-        """Reserve a slot, the target of copies to be read later. Acquiring more than there are is a mistake."""
+        """Reserve a slot, the target of copies to be read later. At most `n_slots` may be reserved at a time."""
         assert self._free, f"{len(self._slots)} results are pending; await one of them first"
         return self._free.popleft()
 

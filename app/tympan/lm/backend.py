@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tympan.arrays import Float32, Int32
 from tympan.config import LMConfig
 
 
@@ -17,8 +17,8 @@ class Step:
     """The result of one 80 ms step of the transformer."""
 
     token: int  # argmax of the text logits, 0 .. V-1
-    logits: NDArray[np.float32] | None = None  # (V,), only when requested
-    extra_heads: NDArray[np.float32] | None = None  # (n_extra_heads, width): softmax of each; None without heads
+    logits: Float32 | None = None  # (V,), only when requested
+    extra_heads: Float32 | None = None  # (n_extra_heads, width): softmax of each; None without heads
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,15 @@ class BackendState(Protocol):
 
 
 class Backend(Protocol):
-    """The transformer, wherever it runs. `lm.reference` is the definition of what every backend computes."""
+    """An implementation of the transformer. `lm.reference` defines what every backend computes."""
 
     @property
     def name(self) -> str:
-        """As in ?backend=."""
+        """The value of `?backend=` that selects it."""
 
     @property
     def runs_on(self) -> str:
-        """The processor, in words."""
+        """The name of the processor, for the page."""
 
     @property
     def config(self) -> LMConfig: ...
@@ -55,14 +55,14 @@ class Backend(Protocol):
     def new_state(self) -> Any:
         """A new stream, a `BackendState`: empty KV caches and the initial text token."""
 
-    def step(self, state: Any, codes: NDArray[np.int32] | None, *, want_logits: bool = False) -> Awaitable[Step]:
+    def step(self, state: Any, codes: Int32 | None, *, want_logits: bool = False) -> Awaitable[Step]:
         """Start one step and return at once; await the result.
 
         The text token is fed back without leaving the backend, so the next step may start before this result is
         awaited.
 
         state: from `new_state`; updated in place. codes: int32 (K,), the Mimi codes of the next frame, or None at
-        step 0, which takes the initial tokens. want_logits: whether the result has logits.
+        step 0, which reads the initial tokens. want_logits: whether the result has logits.
         """
 
     def close(self) -> None:
@@ -70,12 +70,29 @@ class Backend(Protocol):
 
 
 class ReplayableBackend(Backend, Protocol):
-    """A backend on one device, on which a stream that was lost with another device can be replayed."""
+    """A backend on one device. A stream of a lost device can be replayed on it."""
 
     def new_state(self, position: int = 0) -> Any:
         """See `Backend.new_state`. position: of the first step; above 0 to replay the end of a longer stream."""
 
     def step(
-        self, state: Any, codes: NDArray[np.int32] | None, *, text: int | None = None, want_logits: bool = False
+        self, state: Any, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False
     ) -> Awaitable[Step]:
         """See `Backend.step`. text: the text token to read instead of the previous step's result."""
+
+
+def step_codes(config: LMConfig, codes: Int32 | None) -> Int32:
+    """The codes that a step reads: int32 (K,). codes: those of a frame, or None for the initial tokens."""
+    if codes is None:
+        return np.full(config.n_codebooks, config.card, np.int32)
+    assert codes.shape == (config.n_codebooks,), codes.shape
+    assert codes.min() >= 0 and codes.max() <= config.card, codes
+    return codes
+
+
+def cache_place(n_before: int, context: int) -> tuple[int, int]:
+    """The KV cache slot that a step writes, and the number of filled slots including it.
+
+    n_before: the steps of the stream before this one. context: the slots of the cache.
+    """
+    return n_before % context, min(n_before + 1, context)

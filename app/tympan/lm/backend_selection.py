@@ -1,4 +1,4 @@
-"""Selects the backend of the transformer, and gives the reason, which the page shows.
+"""Selects the backend of the transformer, with the reason that the page shows.
 
 A GPU leaves the CPU to Mimi, so `auto` selects it wherever there is a hardware GPU that is fast enough. A software GPU
 is not selected: the SIMD backend is twenty times as fast on the same CPU.
@@ -27,19 +27,19 @@ _MEASURED_S = 0.02
 
 
 REASONS = {
-    "asked": "as the page was asked to",
-    "gpu": "this browser offers a GPU",
-    "gpu_lost": "the GPU was lost on the way",
-    "gpu_slow": "the GPU takes {gpu_ms:.0f} ms a frame, this about {cpu_ms:.0f}",
-    "no_gpu": "this browser's WebGPU has no GPU behind it",
+    "asked": "selected in the address of the page",
+    "gpu": "a GPU is available",
+    "gpu_lost": "the GPU was lost during the recording",
+    "gpu_slow": "the GPU takes {gpu_ms:.0f} ms per frame, the CPU about {cpu_ms:.0f}",
+    "no_gpu": "WebGPU is emulated in software here",
     "no_simd": "this browser lacks WebAssembly SIMD",
-    "no_webgpu": "this browser offers no WebGPU",
+    "no_webgpu": "this browser does not offer WebGPU",
 }
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a backend was selected. `str` gives a clause to be shown."""
+    """Why a backend was selected. `str` returns a clause for the page."""
 
     kind: str  # a key of REASONS
     fields: Mapping[str, float] = field(default_factory=dict)
@@ -52,19 +52,19 @@ class Reason:
 class Choice:
     """The selected backends.
 
-    kinds: names, to be tried in this order, also when one is lost later. why: the first one was selected.
+    kinds: names in the order to try them, also when one is lost later. why: the reason for the first one.
     """
 
     kinds: tuple[str, ...]
     why: Reason
 
 
-def choose(asked: str, adapter: AdapterInfo | None) -> Choice:
-    """Select backends. asked: a backend's name, or `auto`. adapter: the GPU that the browser offers, if any."""
-    if asked == "simd" and simd_kernels() is None:
+def choose(requested: str, adapter: AdapterInfo | None) -> Choice:
+    """Select backends. requested: a backend's name, or `auto`. adapter: the GPU that the browser offers, if any."""
+    if requested == "simd" and simd_kernels() is None:
         return Choice(("numpy",), Reason("no_simd"))
-    if asked != "auto":
-        return Choice((asked,), Reason("asked"))
+    if requested != "auto":
+        return Choice((requested,), Reason("asked"))
     cpu = "numpy" if simd_kernels() is None else "simd"
     if adapter is None:
         return Choice((cpu,), Reason("no_webgpu"))

@@ -12,7 +12,7 @@ import numpy as np
 
 from tympan.arrays import Float32, Int32, linear, softmax
 from tympan.config import LMConfig
-from tympan.lm.backend import CompletedStep, Step
+from tympan.lm.backend import CompletedStep, Step, cache_place, step_codes
 from tympan.lm.weights import LayerWeights, LMWeights
 from tympan.rope import Rotation
 from tympan.weights.matrix import dense, in_memory, rows_of
@@ -28,7 +28,7 @@ class ReferenceState:
     values: Float32  # (n_layers, S, H, D)
     token: int  # the text token that the next step reads
     position: int  # of the next step
-    first: int  # position of the first step, which took slot 0 of the KV caches
+    first: int  # position of the first step, which is in slot 0 of the KV caches
 
     @classmethod
     def new(cls, config: LMConfig, position: int = 0) -> ReferenceState:
@@ -78,11 +78,8 @@ class Reference:
         self, state: ReferenceState, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False
     ) -> CompletedStep:
         """See `ReplayableBackend.step`."""
-        if codes is None:
-            codes = np.full(self.config.n_codebooks, self.config.card, np.int32)
-        assert codes.shape == (self.config.n_codebooks,), codes.shape
         x = rows_of(self.text_embedding, [state.token if text is None else text])[0]
-        for table, code in zip(self.embeddings, codes, strict=True):
+        for table, code in zip(self.embeddings, step_codes(self.config, codes), strict=True):
             x += rows_of(table, [code])[0]
         for i in range(self.config.transformer.n_layers):
             x = self._layer(state, i, x)
@@ -98,8 +95,7 @@ class Reference:
         sizes, layer = self.config.transformer, self.layers[i]
         q, k, v = linear(rms_norm(x, layer.norm1), layer.in_proj).reshape(3, 1, sizes.n_heads, sizes.head_width)
         rotation = Rotation.at(state.position, 1, sizes.head_width, sizes.max_period)
-        n_before = state.position - state.first
-        slot, n_keys = n_before % sizes.context, min(n_before + 1, sizes.context)
+        slot, n_keys = cache_place(state.position - state.first, sizes.context)
         state.keys[i, slot], state.values[i, slot] = rotation.apply(k)[0], v[0]
         attended = attention(rotation.apply(q)[0], state.keys[i, :n_keys], state.values[i, :n_keys])
         x = np.add(x, linear(attended, layer.out_proj))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tympan.arrays import Float32
+from tympan.arrays import Float32, Int32
 from tympan.config import LMConfig
 from tympan.weights.matrix import FORMATS, Matrix, MatrixFormat, format_of
 from tympan.weights.tensors import Tensors
@@ -46,12 +46,26 @@ class LayerWeights:
 
 @dataclass(frozen=True)
 class TableGroup:
-    """The embedding tables that have the same format."""
+    """The embedding tables that have the same format. A backend stacks them in this order."""
 
     format: MatrixFormat
     codebooks: tuple[int, ...]  # whose tables are in this group
     has_text: bool
     tables: tuple[Matrix, ...]  # of the codebooks, then the text table if it is in this group
+
+    @property
+    def first_rows(self) -> Int32:
+        """The first row of each codebook's table in the stack: int32 (len(codebooks),)."""
+        return np.cumsum([0, *self._n_rows[:-1]], dtype=np.int32)[: len(self.codebooks)]
+
+    @property
+    def text_row(self) -> int:
+        """The first row of the text table in the stack; -1 if it has another format."""
+        return sum(self._n_rows[:-1]) if self.has_text else -1
+
+    @property
+    def _n_rows(self) -> list[int]:
+        return [table.shape[0] for table in self.tables]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The activation functions of Mimi. With SIMD, a matrix product applies them to its result: see `matrix.Matrix`."""
+"""The activation functions of Mimi. With SIMD, a matrix product applies them to its result: see `linear.Linear`."""
 
 from __future__ import annotations
 

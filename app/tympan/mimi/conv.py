@@ -11,13 +11,15 @@ import numpy as np
 
 from tympan.arrays import Float32
 from tympan.mimi.kernels import Activation
-from tympan.mimi.matrix import Matrix
+from tympan.mimi.linear import Linear
 from tympan.weights.tensors import Tensors
 
 
 @dataclass(frozen=True)
 class ConvWeights:
-    kernel: Matrix  # (C_out, kernel_size * C_in), bias (C_out,): taps in time order, the channels of each tap adjacent
+    """Weights of a causal convolution."""
+
+    kernel: Linear  # (C_out, kernel_size * C_in), bias (C_out,): taps in time order, the channels of each tap adjacent
     n_channels: int  # C_in
     stride: int
     replicate: bool = False  # padding before the first sample: copies of that sample, or zeros
@@ -34,7 +36,7 @@ class ConvWeights:
         """Read `name.weight` (C_out, C_in, kernel_size) and `name.bias` (C_out,). Raises BadModel."""
         weight = tensors.dense(f"{name}.weight", c_out, c_in, kernel_size)
         return cls(
-            kernel=Matrix(
+            kernel=Linear(
                 weight.transpose(0, 2, 1).reshape(c_out, kernel_size * c_in),
                 tensors.dense(f"{name}.bias", c_out) if bias else None,
             ),
@@ -46,6 +48,8 @@ class ConvWeights:
 
 @dataclass
 class ConvState:
+    """The inputs that a convolution needs again for its next outputs."""
+
     history: Float32 | None = None  # (n_history, C_in), the newest inputs; None before the first call
 
 
@@ -63,7 +67,7 @@ def conv(
     """
     assert x.ndim == 2 and x.shape[1] == weights.n_channels and len(x) % weights.stride == 0, (x.shape, weights.stride)
     samples = _after_history(weights, state, x) if weights.n_history else x
-    return weights.kernel.linear(_windows(samples, weights), residual, activation)
+    return weights.kernel(_windows(samples, weights), residual, activation)
 
 
 def _after_history(weights: ConvWeights, state: ConvState, x: Float32) -> Float32:

@@ -16,7 +16,7 @@ from tympan.arrays import Float32, Int32
 from tympan.config import FRAME_SAMPLES, MimiConfig
 from tympan.errors import BadModel
 from tympan.mimi.conv import ConvState, ConvWeights, conv
-from tympan.mimi.matrix import Precision
+from tympan.mimi.linear import Precision
 from tympan.mimi.quantizer import SplitQuantizer
 from tympan.mimi.seanet import SeanetState, SeanetWeights, seanet
 from tympan.mimi.transformer import LayerWeights, TransformerState, read_layers, transformer, transformer_step
@@ -25,6 +25,8 @@ from tympan.weights.tensors import Tensors
 
 @dataclass(frozen=True)
 class MimiWeights:
+    """Weights of the whole encoder."""
+
     seanet: SeanetWeights
     layers: tuple[LayerWeights, ...]
     downsample: ConvWeights
@@ -52,6 +54,8 @@ class MimiWeights:
 
 @dataclass
 class MimiState:
+    """One stream: the state of each stage."""
+
     seanet: SeanetState
     transformer: TransformerState
     downsample: ConvState

@@ -55,7 +55,7 @@ class Panels:
 
 
 class LayerPointers:
-    """Pointers to the weights of a transformer layer, as `MimiKernels.layer` takes them."""
+    """Pointers to the weights of a transformer layer, for `MimiKernels.layer`."""
 
     def __init__(
         self,
@@ -224,7 +224,7 @@ class MimiKernels:
 
 
 def mimi_kernels() -> MimiKernels | None:
-    """The kernels at the selected level (see `wasm.module`), or None if numpy does the work."""
+    """The kernels at the selected level (see `wasm.module`), or None without SIMD."""
     library = module.library()
     return None if library is None else _kernels_in(library)
 

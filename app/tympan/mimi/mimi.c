@@ -156,7 +156,7 @@ EXPORT void layer_norm_f32(float *out, const float *x, const float *weight, cons
 /* Keys and values are processed KEYS at a time, so that a query or a result is loaded once for all of them. */
 enum { KEYS = 4 };
 
-/* The sums of four vectors, as one vector. */
+/* The sum of the lanes of each of four vectors, as one vector. */
 INLINE f32x4 sums(const f32x4 *x) {
     const f32x4 a = wasm_f32x4_add(wasm_i32x4_shuffle(x[0], x[1], 0, 4, 1, 5),
                                    wasm_i32x4_shuffle(x[0], x[1], 2, 6, 3, 7));

@@ -12,7 +12,7 @@ import numpy as np
 from tympan.arrays import Float32, Int32
 from tympan.config import MimiConfig
 from tympan.mimi.kernels import mimi_kernels
-from tympan.mimi.matrix import Matrix
+from tympan.mimi.linear import Linear
 from tympan.weights.tensors import Tensors
 
 MIN_USAGE = np.float32(1e-5)
@@ -21,7 +21,7 @@ MIN_USAGE = np.float32(1e-5)
 class ResidualQuantizer:
     """A chain of codebooks; each encodes the residual of the one before."""
 
-    def __init__(self, input_proj: Matrix, centroids: Float32) -> None:
+    def __init__(self, input_proj: Linear, centroids: Float32) -> None:
         """input_proj: (width, d). centroids: float32 (K, n_bins, width)."""
         self._input_proj, self._centroids = input_proj, centroids
         self._half_norms = np.float32(0.5) * np.square(centroids).sum(axis=-1)  # (K, n_bins): |centroid|^2 / 2
@@ -39,14 +39,14 @@ class ResidualQuantizer:
             usage = tensors.dense(f"{codebook}.cluster_usage", n_bins)
             np.divide(sums, np.maximum(usage, MIN_USAGE)[:, None], out=centroids[k])
         input_proj = tensors.dense(f"{name}.input_proj.weight", width, d, 1).reshape(width, d)
-        return cls(Matrix(input_proj), centroids)
+        return cls(Linear(input_proj), centroids)
 
     def encode(self, latent: Float32) -> Int32:
         """Encode latent (T, d) -> codes int32 (T, K): per codebook, the centroid nearest to the current residual.
 
         The nearest centroid e maximizes x.e - |e|^2 / 2.
         """
-        residual, kernels = self._input_proj.linear(latent), mimi_kernels()
+        residual, kernels = self._input_proj(latent), mimi_kernels()
         if kernels is not None and self._codebooks is not None:
             return kernels.residual_codes(residual, self._codebooks)
         codes = np.empty((len(latent), len(self._centroids)), np.int32)
@@ -58,6 +58,8 @@ class ResidualQuantizer:
 
 @dataclass(frozen=True)
 class SplitQuantizer:
+    """The semantic codebook and the acoustic chain, which encode the same latent."""
+
     semantic: ResidualQuantizer
     acoustic: ResidualQuantizer
 

@@ -26,6 +26,8 @@ class StageWeights:
 
 @dataclass(frozen=True)
 class SeanetWeights:
+    """Weights of SEANet: a convolution, the stages, a convolution."""
+
     first: ConvWeights
     stages: tuple[StageWeights, ...]
     last: ConvWeights
@@ -58,6 +60,8 @@ class SeanetWeights:
 
 @dataclass
 class StageState:
+    """The state of one stage of a stream."""
+
     wide: ConvState
     narrow: ConvState
     down: ConvState
@@ -65,6 +69,8 @@ class StageState:
 
 @dataclass
 class SeanetState:
+    """One stream: the state of each convolution."""
+
     first: ConvState
     stages: tuple[StageState, ...]
     last: ConvState

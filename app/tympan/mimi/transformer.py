@@ -17,7 +17,7 @@ from tympan.arrays import Bool, Float32, Int32, softmax
 from tympan.config import TransformerConfig
 from tympan.errors import BadModel
 from tympan.mimi.kernels import Activation, LayerPointers, mimi_kernels
-from tympan.mimi.matrix import Matrix, Precision
+from tympan.mimi.linear import Linear, Precision
 from tympan.rope import Rotation
 from tympan.weights.tensors import Tensors
 
@@ -29,16 +29,18 @@ EMPTY = -1  # the position of a slot that holds no key and value yet
 
 @dataclass(frozen=True)
 class LayerWeights:
+    """Weights of one layer."""
+
     norm1: tuple[Float32, Float32]  # weight and bias, each (d,)
-    in_proj: Matrix  # (3d, d): rows of Q, then K, then V
-    out_proj: Matrix  # (d, d), times the first layer scale
+    in_proj: Linear  # (3d, d): rows of Q, then K, then V
+    out_proj: Linear  # (d, d), times the first layer scale
     norm2: tuple[Float32, Float32]
-    linear1: Matrix  # (h, d)
-    linear2: Matrix  # (d, h), times the second layer scale
+    linear1: Linear  # (h, d)
+    linear2: Linear  # (d, h), times the second layer scale
 
     @cached_property
     def pointers(self) -> LayerPointers | None:
-        """The layer as `MimiKernels.layer` takes it, or None without SIMD."""
+        """Pointers to the weights for `MimiKernels.layer`, or None without SIMD."""
         in_proj, out_proj, linear1, linear2 = (
             matrix.panels for matrix in (self.in_proj, self.out_proj, self.linear1, self.linear2)
         )
@@ -56,11 +58,11 @@ class LayerWeights:
         scale2 = tensors.dense(f"{layer}.layer_scale_2.scale", d)
         return cls(
             norm1=(tensors.dense(f"{layer}.norm1.weight", d), tensors.dense(f"{layer}.norm1.bias", d)),
-            in_proj=Matrix(in_proj, precision=precision),
-            out_proj=Matrix(scale1[:, None] * out_proj, precision=precision),
+            in_proj=Linear(in_proj, precision=precision),
+            out_proj=Linear(scale1[:, None] * out_proj, precision=precision),
             norm2=(tensors.dense(f"{layer}.norm2.weight", d), tensors.dense(f"{layer}.norm2.bias", d)),
-            linear1=Matrix(tensors.dense(f"{layer}.linear1.weight", hidden, d), precision=precision),
-            linear2=Matrix(scale2[:, None] * tensors.dense(f"{layer}.linear2.weight", d, hidden), precision=precision),
+            linear1=Linear(tensors.dense(f"{layer}.linear1.weight", hidden, d), precision=precision),
+            linear2=Linear(scale2[:, None] * tensors.dense(f"{layer}.linear2.weight", d, hidden), precision=precision),
         )
 
 
@@ -74,6 +76,8 @@ class KVCache:
 
 @dataclass
 class TransformerState:
+    """One stream: the KV cache of every layer, and the positions in its slots."""
+
     kv_caches: tuple[KVCache, ...]  # one per layer
     positions: Int64  # (S,): the position in each slot, or EMPTY
     position: int = 0  # the next position, counted from the start of the stream
@@ -174,7 +178,7 @@ def _queries_keys_values(
     config: TransformerConfig, weights: LayerWeights, rotation: Rotation, x: Float32
 ) -> tuple[Float32, Float32, Float32]:
     """Project x (T, d) into rotated q and k and plain v, each (T, H, D)."""
-    qkv = weights.in_proj.linear(layer_norm(x, *weights.norm1))
+    qkv = weights.in_proj(layer_norm(x, *weights.norm1))
     heads = qkv.reshape(len(x), 3 * config.n_heads, config.head_width)
     rotated = rotate(heads[:, : 2 * config.n_heads], rotation)
     return rotated[:, : config.n_heads], rotated[:, config.n_heads :], heads[:, 2 * config.n_heads :]
@@ -202,9 +206,9 @@ def attention(q: Float32, keys: Float32, values: Float32, visible: Bool) -> Floa
 
 def _layer(weights: LayerWeights, x: Float32, attended: Float32) -> Float32:
     """The part of a layer after its attention: float32 (T, d) -> (T, d)."""
-    x = weights.out_proj.linear(attended, residual=x)
-    hidden = weights.linear1.linear(layer_norm(x, *weights.norm2), activation=Activation.GELU)
-    return weights.linear2.linear(hidden, residual=x)
+    x = weights.out_proj(attended, residual=x)
+    hidden = weights.linear1(layer_norm(x, *weights.norm2), activation=Activation.GELU)
+    return weights.linear2(hidden, residual=x)
 
 
 def layer_norm(x: Float32, weight: Float32, bias: Float32) -> Float32:

@@ -20,6 +20,8 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 @dataclass(frozen=True)
 class Tokenizer:
+    """The pieces of a SentencePiece model by token id."""
+
     pieces: tuple[bytes, ...]  # UTF-8 with SPACE; empty for ids without text
 
     @classmethod

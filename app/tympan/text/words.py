@@ -2,7 +2,6 @@
 
 The model emits token 0 one step before a word starts, then the word's pieces, then padding. All of these lag the audio
 by the text delay, which the model has learned; the times are corrected for it.
-delay, which it has learnt, so the delay is taken off the times.
 Source: kyutai-labs/moshi@e6a55d2 rust/moshi-core/src/asr.rs (the times of the Rust server, on the 80 ms grid).
 """
 
@@ -43,7 +42,7 @@ class WordBuilder:
         self._n_late_steps = floor(config.delay_s / FRAME_S + 1e-6) + self._n_prefix_steps
         self._n_steps = 0  # since the start or the last reset
         self._reset_s = 0.0  # the time of the last reset
-        self._skipped: list[int] = []  # frames since then that take no time
+        self._skipped: list[int] = []  # frames since then that are excluded from the audio time
         self._boundary_s: float | None = None  # the time of a boundary token that no word has followed yet
         self._pieces: list[int] = []  # of the word in progress
         self._start_s = 0.0  # of the word in progress
@@ -75,7 +74,7 @@ class WordBuilder:
         return closed
 
     def skip_frame(self) -> None:
-        """Count the frame that the next step reads as taking no time."""
+        """Exclude the frame that the next step reads from the audio time."""
         self._skipped.append(self._n_steps - 1 - self._n_prefix_steps)
 
     def reset(self, now_s: float) -> list[Word]:

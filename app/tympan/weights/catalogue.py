@@ -72,7 +72,10 @@ class HubModel:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """url: of the catalogue itself. entries: id -> JSON entry of the model, the default first."""
+    """The models of a site.
+
+    url: of the catalogue itself. entries: id -> JSON entry of the model, the default first.
+    """
 
     url: str
     entries: Mapping[str, Mapping[str, Any]]

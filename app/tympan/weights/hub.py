@@ -22,7 +22,7 @@ HOST = "https://huggingface.co"
 
 @dataclass(frozen=True)
 class HubRepository:
-    """host: the Hub's URL without a trailing slash. name: "owner/name"."""
+    """A repository of the Hub. host: the Hub's URL without a trailing slash. name: "owner/name"."""
 
     host: str
     name: str

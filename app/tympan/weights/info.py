@@ -1,4 +1,4 @@
-"""What a model is, as shown to a person: the one list of its descriptive fields."""
+"""Descriptive metadata of a model, for display. The fields are defined only here."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Progress:
 
     def skip(self, n_bytes: int) -> None:
         """Counts bytes that were already stored, without changing the rate. Negative if stored bytes are discarded."""
-        # A file can be longer than announced. It is rejected later; until then the progress must not exceed the total.
+        # A file that is longer than its manifest states is rejected later; the progress must not exceed the total.
         self.done_bytes = min(self.done_bytes + n_bytes, self.total_bytes)
         now = self._clock()
         if self.done_bytes == self.total_bytes or now - self._reported_at >= REPORT_EVERY_S:

@@ -1,8 +1,9 @@
-"""Models on the web, in a directory or in a repository of the Hub, and what to tell a person before downloading one."""
+"""Models on the web, in a directory or in a repository of the Hub, and the information shown before a download."""
 
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +21,7 @@ ASK_ABOVE_BYTES = 50_000_000  # larger downloads need consent
 
 @dataclass(frozen=True)
 class Offer:
-    """What a person should know about a model before it is downloaded."""
+    """The information about a model that the page shows before downloading it."""
 
     info: ModelInfo
     n_bytes: int
@@ -38,18 +39,46 @@ class Offer:
         return self.info.to_json() | sizes
 
 
-class Directory:
-    """A model directory at a URL; a `Source`."""
+class WebSource(ABC):
+    """A model on the web; a `Source`."""
+
+    def __init__(self, url: str, downloader: Downloader) -> None:
+        """url: any URL on the host of the files."""
+        self.host, self._downloader = urlsplit(url).netloc, downloader
+
+    @abstractmethod
+    async def manifest(self) -> Manifest:
+        """See `Source.manifest`."""
+
+    @abstractmethod
+    async def offer(self) -> Offer:
+        """Describes the model and its download."""
+
+    @abstractmethod
+    def file_url(self, file: ModelFile) -> str:
+        """The absolute URL of one file."""
+
+    async def open(self, file: ModelFile, progress: Progress) -> File:
+        """Downloads one file. See `Source.open`."""
+        return await self._downloader.file(self.file_url(file), file, progress)
+
+    def release(self) -> None:
+        """Closes the open files. See `Source.release`."""
+        self._downloader.store.release()
+
+    async def _offer_of(self, manifest: Manifest) -> Offer:
+        """The offer of a model whose manifest is known."""
+        missing = [file.n_bytes for file in manifest.files if not await self._downloader.has(self.file_url(file), file)]
+        return Offer(manifest, manifest.n_bytes, missing_bytes=sum(missing), host=self.host)
+
+
+class Directory(WebSource):
+    """A model directory at a URL."""
 
     def __init__(self, url: str, downloader: Downloader) -> None:
         """url: absolute URL of the directory, with or without a trailing slash."""
+        super().__init__(url, downloader)
         self.url = url.rstrip("/") + "/"
-        self._downloader = downloader
-
-    @property
-    def host(self) -> str:
-        """The host that its files come from."""
-        return urlsplit(self.url).netloc
 
     async def manifest(self) -> Manifest:
         """Downloads `model.json`. See `Source.manifest`."""
@@ -57,35 +86,19 @@ class Directory:
 
     async def offer(self) -> Offer:
         """Describes the model and its download. Raises the errors of `manifest`."""
-        return await _offer(await self.manifest(), self)
-
-    async def open(self, file: ModelFile, progress: Progress) -> File:
-        """Downloads one file. See `Source.open`."""
-        return await self._downloader.file(self.file_url(file), file, progress)
-
-    async def is_stored(self, file: ModelFile) -> bool:
-        """Whether the complete file is in the store."""
-        return await self._downloader.has(self.file_url(file), file)
-
-    def release(self) -> None:
-        """Closes the open files. See `Source.release`."""
-        self._downloader.store.release()
+        return await self._offer_of(await self.manifest())
 
     def file_url(self, file: ModelFile) -> str:
         return self.url + file.path
 
 
-class Hub:
-    """A model of the Hub; a `Source`. The repository's listing is stored, so that a stored model loads offline."""
+class Hub(WebSource):
+    """A model of the Hub. The repository's listing is stored, so that a stored model loads offline."""
 
     def __init__(self, model: HubModel, downloader: Downloader) -> None:
-        self._model, self._downloader = model, downloader
+        super().__init__(model.repository.host, downloader)
+        self._model = model
         self._listing_key = hashlib.sha256(model.repository.listing_url.encode()).hexdigest()
-
-    @property
-    def host(self) -> str:
-        """The host that its files come from."""
-        return urlsplit(self._model.repository.host).netloc
 
     async def manifest(self) -> Manifest:
         """Builds the manifest from the stored listing, or else downloads the listing. See `Source.manifest`."""
@@ -103,23 +116,15 @@ class Hub:
         if stored is None:
             n_bytes = self._model.n_bytes
             return Offer(self._model.info, n_bytes, missing_bytes=n_bytes, host=self.host)
-        return await _offer(stored, self)
+        return await self._offer_of(stored)
 
     async def open(self, file: ModelFile, progress: Progress) -> File:
         """Downloads one file. See `Source.open`."""
         try:
-            return await self._downloader.file(self.file_url(file), file, progress)
+            return await super().open(file, progress)
         except CorruptFile:
             await self._downloader.store_text(self._listing_key, b"")  # the repository may have changed since
             raise
-
-    async def is_stored(self, file: ModelFile) -> bool:
-        """Whether the complete file is in the store."""
-        return await self._downloader.has(self.file_url(file), file)
-
-    def release(self) -> None:
-        """Closes the open files. See `Source.release`."""
-        self._downloader.store.release()
 
     async def _stored_manifest(self) -> Manifest | None:
         """The manifest according to the listing of an earlier visit."""
@@ -133,12 +138,7 @@ class Hub:
         return self._model.repository.file_url(file.path)
 
 
-async def _offer(manifest: Manifest, source: Directory | Hub) -> Offer:
-    missing = [file.n_bytes for file in manifest.files if not await source.is_stored(file)]
-    return Offer(manifest, manifest.n_bytes, missing_bytes=sum(missing), host=source.host)
-
-
-async def resolve(model: str, page_url: str, catalogue_url: str, downloader: Downloader) -> Directory | Hub:
+async def resolve(model: str, page_url: str, catalogue_url: str, downloader: Downloader) -> WebSource:
     """Finds the model that `?model=` names.
 
     model: an id of the catalogue, empty for its first model, or the URL of a model directory.

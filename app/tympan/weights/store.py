@@ -3,7 +3,7 @@
 Each file has a key derived from its hash or its URL. It is *partial* until it has been verified and committed. A closed
 page or a crash leaves a partial file behind, whose download can be resumed.
 
-Only workers can write OPFS files synchronously and read Blobs synchronously, so this module runs in the engine worker.
+Only workers can write OPFS files synchronously, so this module runs in the engine worker.
 """
 
 from __future__ import annotations
@@ -14,14 +14,11 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
 import js
-import numpy as np
-from js import Blob, FileReaderSync, Object, Promise, Response, Uint8Array, location, navigator
-from numpy.typing import NDArray
+from js import Blob, Object, Promise, Response, Uint8Array, location, navigator
 from pyodide.ffi import JsException, create_once_callable, to_js
-from pyodide_js import _module
 
-from tympan.errors import CorruptFile, DownloadFailed
-from tympan.wasm.memory import address
+from tympan.errors import DownloadFailed
+from tympan.weights.blob_file import BlobFile, PrivateFile
 from tympan.weights.file import BytesLike, File
 from tympan.weights.manifest import ModelFile
 
@@ -83,7 +80,7 @@ class Store:
         raise NotImplementedError
 
     async def free_bytes(self) -> int:
-        """Free space according to the browser; a large number if it does not say."""
+        """Free space according to the browser; a large number if it is unknown."""
         if not hasattr(navigator, "storage") or not hasattr(navigator.storage, "estimate"):  # plain http; WebKitGTK
             return 1 << 40
         estimate = await navigator.storage.estimate()
@@ -298,51 +295,6 @@ class BlobPart:
 
     def blob(self) -> Any:
         return Blob.new(to_js(self._pieces))
-
-
-class BlobFile:
-    """A JavaScript Blob as a `File`; each read copies a part out of the browser's storage."""
-
-    def __init__(self, blob: Any, path: str) -> None:
-        """path: the file's name in messages."""
-        self._blob, self.path = blob, path
-
-    @property
-    def n_bytes(self) -> int:
-        return int(self._blob.size)
-
-    def read(self, offset: int, n_bytes: int) -> NDArray[np.uint8]:
-        """Copies a part into a new array. See `File.read`."""
-        content = np.empty(n_bytes, np.uint8)
-        try:
-            if n_bytes:
-                self._copy(offset, content)
-        except JsException as error:  # deleted in another tab
-            raise CorruptFile(self.path, f"the browser has lost it ({error.name})") from error
-        return content
-
-    def _copy(self, offset: int, target: NDArray[np.uint8]) -> None:
-        buffer = FileReaderSync.new().readAsArrayBuffer(self._blob.slice(offset, offset + len(target)))
-        buffer.assign_to(target)
-        if hasattr(buffer, "transfer"):
-            buffer.transfer(0)  # free it now: garbage collection would wait for hundreds of megabytes
-
-
-class PrivateFile(BlobFile):
-    """A file of the origin private file system. With an exclusive handle it is read directly into Python's memory.
-
-    Reading a Blob leaves a copy until the next garbage collection: hundreds of megabytes for a large model.
-    """
-
-    access: Any = None  # a FileSystemSyncAccessHandle, until released
-
-    def _copy(self, offset: int, target: NDArray[np.uint8]) -> None:
-        if self.access is None:
-            super()._copy(offset, target)
-            return
-        memory = Uint8Array.new(_module.HEAPU8.buffer, address(target), len(target))
-        if self.access.read(memory, _options(at=offset)) != len(target):
-            raise CorruptFile(self.path, "the browser has lost a part of it")
 
 
 async def _bytes(blob: Any) -> bytes | None:

@@ -1,14 +1,12 @@
-"""The transformer on the CPU, by the side module: one thread, Q4 weights, int16 KV cache."""
+"""The transformer on the CPU, computed by the side module: one thread, Q4 weights, int16 KV cache."""
 
 from __future__ import annotations
 
 from functools import cached_property
 
-import numpy as np
-
 from tympan.arrays import Int32, softmax
 from tympan.config import LMConfig
-from tympan.lm.backend import CompletedStep, Step
+from tympan.lm.backend import CompletedStep, Step, cache_place, step_codes
 from tympan.lm.simd.kernels import Call, SimdKernels, simd_kernels
 from tympan.lm.simd.model import Model
 from tympan.lm.weights import LMWeights
@@ -63,13 +61,7 @@ class SimdBackend:
     ) -> CompletedStep:
         """See `Backend.step`."""
         config = self.config
-        if codes is None:
-            codes = np.full(config.n_codebooks, config.card, np.int32)
-        assert codes.shape == (config.n_codebooks,), codes.shape
-        assert codes.min() >= 0, codes
-        assert codes.max() <= config.card, codes
-
-        self._write_inputs(state, codes, state.token if text is None else text)
+        self._write_inputs(state, step_codes(config, codes), state.token if text is None else text)
         for call in state.calls:
             call()
         state.position += 1
@@ -85,7 +77,6 @@ class SimdBackend:
         sizes, inputs = self.config.transformer, state.inputs
         for group, rows in zip(self._model.tables, inputs.rows, strict=True):
             group.write_rows(rows, codes, text)
-        n_before = state.position - state.first
-        inputs.place[:] = n_before % sizes.context, min(n_before + 1, sizes.context)
+        inputs.place[:] = cache_place(state.position - state.first, sizes.context)
         rotation = Rotation.at(state.position, 1, sizes.head_width, sizes.max_period)
         inputs.cos[:], inputs.sin[:] = rotation.cos[0], rotation.sin[0]

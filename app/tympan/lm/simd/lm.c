@@ -23,8 +23,8 @@ INLINE f32x4 load_halfs(const half_t *p) {
 }
 
 INLINE float half_to_float(half_t bits) {
-    const union { uint32_t bits; float value; } moved = {(uint32_t)(int16_t)bits << 13 & 0x8fffffff};
-    return moved.value * FIRST_MISSING * LAST_MISSING;
+    const union { uint32_t bits; float value; } shifted = {(uint32_t)(int16_t)bits << 13 & 0x8fffffff};
+    return shifted.value * FIRST_MISSING * LAST_MISSING;
 }
 
 /* ---- Q4 matrix-vector product -------------------------------------------------------------------------------------
@@ -44,7 +44,7 @@ struct panel_block {
    take a quarter less time, but its rounding error would be the largest of all in the logits. */
 struct activations {
     float scale;
-    int32_t offset;        /* -8 * sum of values: a nibble q stands for the weight q - 8 */
+    int32_t offset;        /* -8 * sum of values: a nibble q represents the weight q - 8 */
     int16_t values[BLOCK]; /* per group: the even inputs below and above HALF, then the odd ones below and above */
 };
 
@@ -123,11 +123,11 @@ EXPORT void pack_q4(struct panel_block *panels, const uint8_t *q4, const half_t 
     for (int first = 0; first < n; first += PANEL)
         for (int block = 0; block < n_blocks; block++, panels++)
             for (int j = 0; j < PANEL; j++) {
-                const int at = (first + j) * n_blocks + block, is_there = first + j < n;
-                panels->scale[j] = is_there ? scale[at] : 0;
+                const int at = (first + j) * n_blocks + block, is_inside = first + j < n;
+                panels->scale[j] = is_inside ? scale[at] : 0;
                 for (int group = 0; group < GROUPS; group++)
                     for (int i = 0; i < 4; i++)
-                        panels->nibbles[group][j / 4][4 * (j % 4) + i] = is_there ? q4[at * HALF + 4 * group + i] : 0;
+                        panels->nibbles[group][j / 4][4 * (j % 4) + i] = is_inside ? q4[at * HALF + 4 * group + i] : 0;
             }
 }
 
@@ -205,12 +205,12 @@ INLINE float key_steps(int width) {
     return steps < 32767.0f ? steps : 32767.0f;
 }
 
-INLINE void put(const struct cache *cache, int head, int slot, const float *x, int width, float steps) {
+INLINE void store_vector(const struct cache *cache, int head, int slot, const float *x, int width, float steps) {
     const int at = head * cache->n_slots + slot;
     cache->scale[at] = round_i16(cache->rounded + at * cache->stride, x, width, steps);
 }
 
-/* The sums of four vectors, as one vector. */
+/* The sum of the lanes of each of four vectors, as one vector. */
 INLINE v128_t sum_each(const v128_t *x) {
     const v128_t a = wasm_i32x4_add(wasm_i32x4_shuffle(x[0], x[1], 0, 4, 1, 5), wasm_i32x4_shuffle(x[0], x[1], 2, 6, 3, 7));
     const v128_t b = wasm_i32x4_add(wasm_i32x4_shuffle(x[2], x[3], 0, 4, 1, 5), wasm_i32x4_shuffle(x[2], x[3], 2, 6, 3, 7));
@@ -281,8 +281,8 @@ EXPORT void attention_i16(float *out, float *qkv, int16_t *keys, float *key_scal
         float *q = qkv + head * width, *k = q + d;
         rotate(q, cos, sin, width / 2);
         rotate(k, cos, sin, width / 2);
-        put(&key_cache, head, slot, k, width, key_steps(width));
-        put(&value_cache, head, slot, k + d, width, 32767.0f);
+        store_vector(&key_cache, head, slot, k, width, key_steps(width));
+        store_vector(&value_cache, head, slot, k + d, width, 32767.0f);
         score(scores, &key_cache, head, q, query, n, width);
         softmax(scores, n);
         mix(out + head * width, &value_cache, head, scores, weights, sums, n, width);

@@ -19,7 +19,7 @@ from tympan.weights.blocks import BlockMatrix, n_blocks_of
 from tympan.weights.matrix import BLOCKS, Matrix, dense
 from tympan.weights.q4 import Q4Matrix
 
-Linear: TypeAlias = Q4Panels | Float32  # a matrix as `SimdKernels.matvec` takes it
+PackedMatrix: TypeAlias = Q4Panels | Float32  # a matrix in the form that `SimdKernels.matvec` expects
 
 ALIGNMENT = 64  # bytes
 READ_OVERHEAD = 2.0  # temporary memory for reading a matrix from its file, as a multiple of its size
@@ -55,52 +55,48 @@ class Tables:
     table: Matrix  # (sum of all rows, d)
     codebooks: Int32  # the codebooks whose tables these are
     first_rows: Int32  # the first row of each codebook's table
-    first_text_row: int  # of the text table; -1 if it has another format
+    text_row: int  # the first row of the text table; -1 if it has another format
 
     @classmethod
-    def load(cls, arena: Arena, config: LMConfig, weights: LMWeights) -> tuple[Tables, ...]:
+    def load(cls, arena: Arena, weights: LMWeights) -> tuple[Tables, ...]:
         """Load one group of tables per format. Raises BadModel."""
-        groups = []
-        for group in weights.table_groups:
-            n_codebooks = len(group.codebooks)
-            first_rows = np.arange(n_codebooks, dtype=np.int32) * (config.card + 1)
-            first_text_row = n_codebooks * (config.card + 1) if group.has_text else -1
-            table = _stack(arena, group.tables)
-            groups.append(cls(table, np.array(group.codebooks, np.int32), first_rows, first_text_row))
-        return tuple(groups)
+        return tuple(
+            cls(_stack(arena, group.tables), np.array(group.codebooks, np.int32), group.first_rows, group.text_row)
+            for group in weights.table_groups
+        )
 
     @property
     def n_rows(self) -> int:
         """The number of rows summed in a step."""
-        return len(self.codebooks) + (self.first_text_row >= 0)
+        return len(self.codebooks) + (self.text_row >= 0)
 
     def write_rows(self, rows: Int32, codes: Int32, text: int) -> None:
         """Write the row indices of a step to rows (n_rows,): those of the codes (K,) and of the text token."""
         rows[: len(self.codebooks)] = self.first_rows + codes[self.codebooks]
-        if self.first_text_row >= 0:
-            rows[-1] = self.first_text_row + text
+        if self.text_row >= 0:
+            rows[-1] = self.text_row + text
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer's weights as the kernels take them."""
+    """A layer's weights in the form that the kernels expect."""
 
     norm1: Float32
-    in_proj: Linear
-    out_proj: Linear
+    in_proj: PackedMatrix
+    out_proj: PackedMatrix
     norm2: Float32
-    linear_in: Linear
-    linear_out: Linear
+    linear_in: PackedMatrix
+    linear_out: PackedMatrix
 
     @classmethod
     def load(cls, kernels: SimdKernels, arena: Arena, weights: LayerWeights) -> Layer:
         return cls(
             norm1=weights.norm1,
-            in_proj=_linear(kernels, arena, weights.in_proj),
-            out_proj=_linear(kernels, arena, weights.out_proj),
+            in_proj=_packed(kernels, arena, weights.in_proj),
+            out_proj=_packed(kernels, arena, weights.out_proj),
             norm2=weights.norm2,
-            linear_in=_linear(kernels, arena, weights.linear_in),
-            linear_out=_linear(kernels, arena, weights.linear_out),
+            linear_in=_packed(kernels, arena, weights.linear_in),
+            linear_out=_packed(kernels, arena, weights.linear_out),
         )
 
 
@@ -124,14 +120,14 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Model:
-    """All weights, packed. Read only: what changes from step to step belongs to a stream."""
+    """All weights, packed. Read only: the state of a stream is separate."""
 
     config: LMConfig
     hidden: int  # h
     tables: tuple[Tables, ...]
     layers: tuple[Layer, ...]
     out_norm: Float32
-    text_linear: Linear
+    text_linear: PackedMatrix
     extra_heads: Float32  # (n_extra_heads * width, d)
 
     @classmethod
@@ -145,10 +141,10 @@ class Model:
         return cls(
             config=config,
             hidden=weights.hidden,
-            tables=Tables.load(arena, config, weights),
+            tables=Tables.load(arena, weights),
             layers=tuple(layers),
             out_norm=weights.out_norm,
-            text_linear=_linear(kernels, arena, weights.text_linear),
+            text_linear=_packed(kernels, arena, weights.text_linear),
             extra_heads=np.concatenate([no_heads, *weights.extra_heads]),
         )
 
@@ -188,7 +184,7 @@ class Model:
         yield kernels.matvec(outputs.head_logits, self.extra_heads, normed)
 
 
-def _linear(kernels: SimdKernels, arena: Arena, matrix: Matrix) -> Linear:
+def _packed(kernels: SimdKernels, arena: Arena, matrix: Matrix) -> PackedMatrix:
     if isinstance(matrix, Q4Matrix):
         return kernels.pack(matrix, arena.allocate(SimdKernels.packed_shape(*matrix.shape)))
     return dense(matrix)  # Q8 too: only embedding tables use it, so there is no kernel for it

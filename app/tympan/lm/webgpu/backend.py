@@ -16,7 +16,7 @@ from tympan.errors import GpuWrong
 from tympan.gpu.buffers import WORD_BYTES, Buffer, InputBlock, Readback, Usage, upload
 from tympan.gpu.device import Adapter, Device
 from tympan.gpu.kernel import Compiler, Copy, Queue
-from tympan.lm.backend import Step
+from tympan.lm.backend import Step, cache_place, step_codes
 from tympan.lm.webgpu.kernels import KVFormat, Tuning, WebGPUKernels
 from tympan.lm.webgpu.model import KVCache, Model, needed_limits
 from tympan.lm.webgpu.selfcheck import check
@@ -30,7 +30,7 @@ class WebGPUState:
     """One stream: its KV caches, text token and position, and the dispatches of a step, bound to these once."""
 
     def __init__(self, backend: WebGPUBackend, position: int) -> None:
-        self.position = self.first = position  # the first step takes slot 0 of the KV caches
+        self.position = self.first = position  # the first step is written to slot 0 of the KV caches
         device, config, model = backend.device, backend.config, backend.model
         initial = np.array([config.text_card], np.uint32)
         self.token = upload(device, "lm.token", [initial], Usage.STORAGE | Usage.COPY_SRC)
@@ -69,7 +69,7 @@ class WebGPUBackend:
     ) -> WebGPUBackend:
         """Upload a model to the GPU and check its results. The weights may be dropped afterwards.
 
-        kv_format: of keys and values; with f32 nothing else is rounded either. tuning: the kernel parameters; by
+        kv_format: of keys and values; f32 also disables all other rounding. tuning: the kernel parameters; by
         default those for the adapter, without subgroups if the self-check fails with them.
         Raises NoWebGPU; GpuLimit if the GPU is too small for the model; GpuFault if the driver rejects a shader or
         buffer; GpuWrong if the self-check fails.
@@ -129,15 +129,8 @@ class WebGPUBackend:
     def write_inputs(self, state: WebGPUState, codes: Int32 | None) -> None:
         """Write the inputs of one step: its slot of the KV cache, its rotation, and its rows of the tables."""
         config, sizes, host = self.config, self.config.transformer, self.inputs.host
-        if codes is None:
-            codes = np.full(config.n_codebooks, config.card, np.int32)
-        assert codes.shape == (config.n_codebooks,), codes.shape
-        assert (codes.astype(np.uint32) <= config.card).all(), (
-            codes
-        )  # as unsigned, a negative code is too large as well
-
-        n_before = state.position - state.first
-        host["step"][:2] = n_before % sizes.context, min(n_before + 1, sizes.context)
+        codes = step_codes(config, codes)
+        host["step"][:2] = cache_place(state.position - state.first, sizes.context)
         rotation = Rotation.at(state.position, 1, sizes.head_width, sizes.max_period)
         host["step"][2::2], host["step"][3::2] = rotation.cos[0].view(np.uint32), rotation.sin[0].view(np.uint32)
         for group in self.model.tables:

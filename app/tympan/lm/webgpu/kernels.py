@@ -40,11 +40,11 @@ class Shape:
 
 @dataclass(frozen=True)
 class Tuning:
-    """The kernel parameters for one adapter. All compute the same, except that integers round vectors to 16 bits."""
+    """The kernel parameters for one adapter. Results are the same, except that integers round vectors to 16 bits."""
 
     subgroup_width: int = 0  # the smallest that the adapter may choose; 0: do not use subgroups
     has_integers: bool = False  # multiply Q4 in 8-bit integers instead of floats
-    # Where rows are few, there are lanes for a whole row of the 1B model: loads of one round overlap, rounds do not.
+    # Kernels of few rows have enough lanes for a whole row of the 1B model: loads of one round overlap, rounds do not.
     embed: Shape = Shape(64, 64)
     qkv: Shape = Shape(128, 64)
     out_proj: Shape = Shape(256, 64)  # every workgroup combines the splits of the attention

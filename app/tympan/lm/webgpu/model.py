@@ -53,18 +53,14 @@ class Tables:
     first_rows: Int32  # of the table of each codebook, in the stack
 
     @classmethod
-    async def load(
-        cls, device: Device, kernel_library: WebGPUKernels, config: LMConfig, weights: LMWeights
-    ) -> tuple[Tables, ...]:
+    async def load(cls, device: Device, kernel_library: WebGPUKernels, weights: LMWeights) -> tuple[Tables, ...]:
         """Upload the tables, one `Tables` per format."""
         groups: list[Tables] = []
         for group in weights.table_groups:
             label, n_codebooks = f"lm.embeddings_{group.format}", len(group.codebooks)
             matrix = DeviceMatrix.upload(device, label, *group.tables)
-            first_rows = np.arange(n_codebooks, dtype=np.int32) * (config.card + 1)
-            text_row = n_codebooks * (config.card + 1) if group.has_text else -1
-            kernel = await kernel_library.embed(matrix.format, n_codebooks, text_row, accumulate=bool(groups))
-            groups.append(cls(label, kernel, matrix, np.array(group.codebooks, np.int32), first_rows))
+            kernel = await kernel_library.embed(matrix.format, n_codebooks, group.text_row, accumulate=bool(groups))
+            groups.append(cls(label, kernel, matrix, np.array(group.codebooks, np.int32), group.first_rows))
         return tuple(groups)
 
     def rows(self, codes: Int32) -> Int32:
@@ -175,7 +171,7 @@ class Model:
     @classmethod
     async def load(cls, device: Device, kernel_library: WebGPUKernels, config: LMConfig, weights: LMWeights) -> Model:
         """Upload the weights and compile the kernels. Raises GpuFault."""
-        tables = await Tables.load(device, kernel_library, config, weights)
+        tables = await Tables.load(device, kernel_library, weights)
         layers = tuple([await Layer.load(device, kernel_library, weights, i) for i in range(len(weights.layers))])
         text_linear = DeviceMatrix.upload(device, "lm.text_linear", weights.text_linear)
         heads = DeviceMatrix.upload(device, "lm.extra_heads", *weights.extra_heads) if weights.extra_heads else None

@@ -1,4 +1,4 @@
-"""Matrix products of Mimi: by a kernel if SIMD is available, else by numpy."""
+"""Linear layers of Mimi: computed by a kernel if SIMD is available, else by numpy."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Precision(Enum):
     INT16 = "int16"  # each row rounded to multiples of its largest magnitude / 32767: half the memory
 
 
-class Matrix:
-    """A weight matrix W (n, k) with a bias (n,), packed for the kernels if SIMD is available. Read only."""
+class Linear:
+    """A linear layer: a weight W (n, k) and a bias (n,), packed for the kernels if SIMD is available. Read only."""
 
     def __init__(self, weight: Float32, bias: Float32 | None = None, precision: Precision = Precision.FLOAT32) -> None:
         """weight: float32 (n, k). bias: float32 (n,) or None. precision: of the stored weight."""
@@ -33,7 +33,9 @@ class Matrix:
         else:
             self._dense = _rounded(weight) if is_int16 else weight
 
-    def linear(self, x: Float32, residual: Float32 | None = None, activation: Activation = Activation.NONE) -> Float32:
+    def __call__(
+        self, x: Float32, residual: Float32 | None = None, activation: Activation = Activation.NONE
+    ) -> Float32:
         """activation(x @ W.T + bias + residual): float32 (m, k) -> (m, n), with residual (m, n).
 
         The rows of x may overlap, as the windows of a convolution do.
