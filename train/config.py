@@ -43,5 +43,5 @@ class Config:
 
 TINY = Config(
     filters=8, mimi_dim=64, mimi_layers=1, mimi_heads=2, mimi_ff=128, codebook_dim=32, codebook_size=64, lm_dim=64,
-    lm_layers=1, lm_heads=2, lm_hidden_scale=4.2,
+    lm_layers=1, lm_heads=2, lm_hidden_scale=4.5,
 )  # fmt: skip
