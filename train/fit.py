@@ -21,6 +21,7 @@ make for GPU N.
 import argparse
 import json
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +97,18 @@ def test(trainer: Trainer, pieces: Pieces, tests: dict, limit: int) -> dict[str,
 
 
 def train(rank: int, world: int, a: argparse.Namespace) -> None:
-    """One rank's whole run."""
+    """One rank's whole run; prints the error that ends it."""
+    try:
+        run(Ranks(rank, world), a)
+    except BaseException:
+        traceback.print_exc()
+        raise
+
+
+def run(ranks: Ranks, a: argparse.Namespace) -> None:
+    """Set up, wait for speech, train, save."""
     torch.backends.cuda.matmul.allow_tf32 = False  # the networks run in bfloat16; the quantizer's distances are exact
     torch.set_num_threads(2)
-    ranks = Ranks(rank, world)
     a.work.mkdir(parents=True, exist_ok=True)
     pieces = Pieces(a.assets / "tokenizer.model")
     tests = load_tests(a.tests) if ranks.first else {}
@@ -107,10 +116,10 @@ def train(rank: int, world: int, a: argparse.Namespace) -> None:
     corpus = a.assets / "corpus.txt.xz"
     bank = Bank(ranks.device, a.kept_hours, a.stream_hours, pieces)
     source = BatchSource(
-        bank, a.batch, a.seconds, trainer.config.delay, a.planners, rank + world * trainer.step,
+        bank, a.batch, a.seconds, trainer.config.delay, a.planners, ranks.rank + ranks.world * trainer.step,
         corpus if corpus.exists() else None,
     )  # fmt: skip
-    bank.watch([a.data / "kept", a.data / f"stream{rank}"])
+    bank.watch([a.data / "kept", a.data / f"stream{ranks.rank}"])
     begin = time.time()
     wait_for_speech(bank, 0.1, 0.0)
     trainer.warm_up(source.next())
@@ -123,7 +132,13 @@ def train(rank: int, world: int, a: argparse.Namespace) -> None:
     if a.until:
         a.minutes = ranks.agree(trainer.seconds + a.until - time.time()) / 60
     settings = {k: v for k, v in vars(a).items() if not isinstance(v, Path)}
-    note(bank=bank.hours(), device=str(ranks.device), ranks=world, settings=settings, config=trainer.config.as_dict())
+    note(
+        bank=bank.hours(),
+        device=str(ranks.device),
+        ranks=ranks.world,
+        settings=settings,
+        config=trainer.config.as_dict(),
+    )
     loop(a, trainer, source, pieces, tests, note)
     if ranks.first:
         trainer.save()

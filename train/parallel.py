@@ -67,6 +67,7 @@ def flatten_gradients(module: nn.Module) -> Tensor:
 def spawn(work: Callable[..., None], *arguments: object) -> None:
     """Run `work(rank, world, *arguments)` in one process for each GPU."""
     world = max(1, torch.cuda.device_count())
+    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     if world == 1:
         work(0, 1, *arguments)
     else:

@@ -208,6 +208,8 @@ class PlannerPool:
         context = multiprocessing.get_context("spawn")
         self.outbox = context.Queue(2 * processes)
         self.inboxes = [context.Queue() for _ in range(processes)]
+        for inbox in self.inboxes:
+            inbox.cancel_join_thread()  # or a trainer that fails would wait for planners that are gone
         for index, inbox in enumerate(self.inboxes):
             arguments = (seed * 1000 + index, seconds, delay, corpus)
             context.Process(target=_work, args=(arguments, size, inbox, self.outbox), daemon=True).start()
