@@ -42,9 +42,9 @@ def make_demo(checkpoint: Path, models: Path) -> None:
         title="Tympan demo, English",
         languages=("en",),
         licence="Apache-2.0",
-        source="trained for Tympan on recordings of people (Common Voice, LibriSpeech, speechocean762, VCTK, LJ Speech, "
-        "Cathy, Picovoice, Speech Commands, Free Spoken Digit Dataset) and on synthetic speech (Kokoro, hibari, flite, "
-        "espeak-ng)",
+        source="trained for Tympan on recordings of people (Common Voice, LibriSpeech, speechocean762, VCTK, LJ "
+        "Speech, Cathy, Picovoice, Speech Commands, Free Spoken Digit Dataset) and on synthetic speech (Kokoro, "
+        "hibari, flite, espeak-ng)",
         notes="A small model to try the page with, trained on twenty hours of people. It often misunderstands them. "
         f"Words it gets wrong, before quantization: {rates}.",
     )

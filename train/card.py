@@ -41,8 +41,8 @@ Recordings of people, {people_hours:.1f} hours after silence was cut away, in {p
 | Speech Commands, single words | 0.2 | 458 | CC BY 4.0 |
 | Free Spoken Digit Dataset | 0.2 | 6 | CC BY-SA 4.0 |
 
-Transcripts by Whisper are kept where whisper-tiny.en and whisper-base agree or whisper-base is very sure. The encoder of
-whisper-base (MIT) is also a teacher: Mimi's encoder learns to predict its features.
+Transcripts by Whisper are kept where whisper-tiny.en and whisper-base agree or whisper-base is very sure. The encoder
+of whisper-base (MIT) is also a teacher: Mimi's encoder learns to predict its features.
 
 Synthetic speech in the other clips: Kokoro-82M (Apache-2.0), hibari (Apache-2.0), flite (BSD-like) and espeak-ng
 (GPL-3.0; its output is free of it), reading an everyday grammar, sentences of Common Voice (CC0), six books of Project
