@@ -1,7 +1,7 @@
 """From plans to audio on the GPU: pieces of utterances side by side, then random distortions.
 
-People do not sound like synthesizers, and microphones do not sound alike. So every batch is made anew: another speed
-(which moves pitch and formants), equalizer, room, band, noise, music, babble, gain and codec.
+Every batch gets new random speeds (which move pitch and formants), equalizers, rooms, bands, noise, music, babble,
+gains and codecs.
 """
 
 import math

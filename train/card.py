@@ -1,4 +1,4 @@
-"""The model card that stands beside the weights."""
+"""The model card."""
 
 from collections.abc import Mapping
 from typing import Any

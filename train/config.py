@@ -1,11 +1,11 @@
-"""Every size of the model, and the few constants that the modules share."""
+"""The sizes of the model, and shared constants."""
 
 from dataclasses import asdict, dataclass
 
 from .text import LABEL_CHARS
 
 SAMPLE_RATE, FRAME = 24_000, 1920
-PAD_TOKEN, WORD_TOKEN = 3, 0  # the padding id, and the id that comes just before a word
+PAD_TOKEN, WORD_TOKEN = 3, 0  # padding; the id before the pieces of a word
 CTC_CLASSES = len(LABEL_CHARS) + 1  # 0 is the blank
 MEL_BANDS = 64
 TEACHER_WIDTH = 512  # of Whisper-base
@@ -13,7 +13,7 @@ TEACHER_WIDTH = 512  # of Whisper-base
 
 @dataclass(frozen=True)
 class Config:
-    """Every size. `mimi_*` and `lm_*` end up in the exported configs."""
+    """The sizes of the model. `mimi_*` and `lm_*` are part of the exported configs."""
 
     filters: int = 24
     ratios: tuple[int, ...] = (4, 5, 6, 8)  # in encoder order; the official config lists them reversed

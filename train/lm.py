@@ -1,4 +1,4 @@
-"""The delayed-streams transformer, written for training. Parameter names are the official ones; modules named
+"""The delayed-streams transformer for training. Parameter names are the official ones; modules named
 `train_*` are not exported.
 
 Shapes: B batch, S frames at 12.5 Hz, K codebooks, d width.
@@ -113,7 +113,7 @@ class Lm(nn.Module):
 
     @torch.no_grad()
     def thaw_audio(self, mimi: Mimi) -> None:
-        """The way back from `freeze_audio`, as near as least squares come: the tables may have learned since."""
+        """Approximate inverse of `freeze_audio` by least squares: the tables may have been trained since."""
         parts = ((self.train_first, mimi.books[:1], self.emb[:1]), (self.train_rest, mimi.books[1:], self.emb[1:]))
         for projection, books, tables in parts:
             centroids = torch.cat([book.centroids for book in books])
@@ -122,7 +122,7 @@ class Lm(nn.Module):
 
     @torch.no_grad()
     def transcribe(self, audio: Tensor) -> Tensor:
-        """Greedy streaming decoding with a key-value ring: audio (B, S, d) -> tokens (B, S + 1)."""
+        """Greedy streaming decoding with a KV cache: audio (B, S, d) -> tokens (B, S + 1)."""
         batch, frames, d = audio.shape
         heads, context, period = self.c.lm_heads, self.c.lm_context, self.c.lm_max_period
         rates = torch.exp(torch.arange(d // heads // 2, device=audio.device) * (-2 * math.log(period) * heads / d))

@@ -1,4 +1,4 @@
-"""Mimi's encoder and quantizer, written for training. Parameter names are the official ones; modules named `train_*`
+"""Mimi's encoder and quantizer for training. Parameter names are the official ones; modules named `train_*`
 are not exported.
 
 Shapes: B batch, L samples at 24 kHz, S frames at 12.5 Hz, K codebooks.
@@ -18,7 +18,7 @@ from torch.nn import functional as F  # noqa: N812
 from .config import CTC_CLASSES, MEL_BANDS, TEACHER_WIDTH, Config
 from .layers import Attention, Transformer, holder
 
-LAYER_SCALE = 0.3  # initial value; the usual 0.01 would take the first minutes to grow
+LAYER_SCALE = 0.3  # initial value; with the usual 0.01 the first minutes are spent on its growth
 
 
 def folded_conv(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, fold: int) -> Tensor:
@@ -230,7 +230,7 @@ def time_mask(x: Tensor, spans: int = 5, longest: int = 9) -> Tensor:
 
 @dataclass
 class Encoded:
-    """What Mimi makes of a batch. `first` and `rest` (B, S, codebook_dim) are the two quantized parts."""
+    """The quantized output of Mimi for a batch. `first` and `rest` (B, S, codebook_dim) are the two quantized parts."""
 
     first: Tensor
     rest: Tensor
@@ -241,7 +241,7 @@ class Encoded:
 
 
 class Mimi(nn.Module):
-    """The encoder half of Mimi; training heads tell characters (CTC, 50 Hz), log-mel, and a teacher's features."""
+    """The encoder half of Mimi; training heads predict characters (CTC, 50 Hz), log-mel and a teacher's features."""
 
     def __init__(self, c: Config):
         super().__init__()

@@ -1,10 +1,10 @@
 """Plans of batches, made in processes of their own: which piece of which utterance goes where, and the text to write.
 
-A plan holds numbers only, so that it travels cheaply; `data.py` turns it into audio on the GPU.
+A plan holds numbers only and is small; `data.py` turns it into audio on the GPU.
 
-Clips of people come in three kinds, because 50 hours of people hold few different sentences and the transformer learns
-them by heart: whole utterances, phrases cut out of them at random, and new sentences of the text corpus put together
-from single words.
+Clips of people are of three kinds: whole utterances, random phrases cut out of them, and new sentences of the text
+corpus spliced from single words. With whole utterances alone the transformer memorizes the few sentences that 20 hours
+of people hold.
 """
 
 import math
@@ -189,7 +189,7 @@ class Planner:
 
 
 def _work(planner_args: tuple, size: int, inbox: Any, outbox: Any) -> None:
-    """A planning process: reads updates whenever there are any, and writes plans for ever."""
+    """A planning process: reads updates whenever there are any, and writes plans without end."""
     planner = Planner(*planner_args)
     while True:
         try:

@@ -1,7 +1,7 @@
-"""The transformer as the page has it while it still learns: its matrices rounded to Q4.
+"""Quantization-aware training: the transformer's matrices rounded to Q4, Mimi's to 8 bits.
 
-A step goes forward and back through rounded weights, and moves the exact ones (a straight-through estimate). So they
-settle where rounding does little harm.
+A step goes forward and back through rounded weights and updates the exact ones (a straight-through estimate), so that
+they end where rounding changes little.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def rounded_table(blocks: Tensor) -> Tensor:
 
 @torch.no_grad()
 def round_mimi(mimi: Mimi) -> None:
-    """Let the matrices of Mimi's transformer be whole numbers from -127 to 127, for good.
+    """Round the matrices of Mimi's transformer permanently to whole numbers from -127 to 127.
 
     Their scales move into the norms before them (a column each) and the layer scales after them (a row each), so that
     they are stored in 8 bits without a format of their own.
@@ -74,7 +74,7 @@ def unround_mimi(mimi: Mimi) -> None:
 
 @contextmanager
 def rounded_weights(module: nn.Module) -> Iterator[None]:
-    """Replace every exported matrix of `module` by its rounded self for a while: tables in 8 bits, the others in 4.
+    """Round every exported matrix of `module` inside the context: tables to 8 bits, the others to 4.
 
     All matrices of a kind are rounded at once, in blocks; their rows are whole numbers of blocks.
     """

