@@ -42,9 +42,10 @@ def make_demo(checkpoint: Path, models: Path) -> None:
         title="Tympan demo, English",
         languages=("en",),
         licence="Apache-2.0",
-        source="trained for Tympan on recordings of people (Common Voice, speechocean762, LibriSpeech, LJ Speech, "
-        "Cathy, Speech Commands) and on synthetic speech (Kokoro, hibari, flite, espeak-ng)",
-        notes="A small model to try the page with. It has heard twelve hours of people, and often misunderstands them. "
+        source="trained for Tympan on recordings of people (Common Voice, LibriSpeech, speechocean762, VCTK, LJ "
+        "Speech, Cathy, Picovoice, Speech Commands, Free Spoken Digit Dataset) and on synthetic speech (Kokoro, "
+        "hibari, flite, espeak-ng)",
+        notes="A small model to try the page with, trained on twenty hours of people. It often misunderstands them. "
         f"Words it gets wrong, before quantization: {rates}.",
     )
     # 8-bit tables take 1 MB more, but quantization then adds 1 point of word error on digit strings instead of 3.

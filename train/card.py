@@ -1,4 +1,4 @@
-"""The model card that stands beside the weights."""
+"""The model card."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from .config import FRAME, SAMPLE_RATE, Config
 
 _SETS = {
     "unseen_sentences": "new sentences by voices it was trained on",
-    "unseen_voices": "synthetic voices it never heard",
+    "unseen_voices": "synthetic voices that were not in the training data",
     "human_digits": "strings of digits, read by a person",
     "human_sentences": "sentences of people: prose, commands, telephone prompts",
     "people_accents": "Mandarin speakers, half of them children (speechocean762, official test half)",
@@ -15,14 +15,14 @@ _SETS = {
     "people_commonvoice": "people of many accents at their own microphones (Common Voice, 40 speakers)",
 }
 
-_PEOPLE_HOURS, _PEOPLE_SHARE = 11.4, 0.58
+_PEOPLE_HOURS, _PEOPLE_SHARE = 19.7, 0.64
 
 _CARD = """# Tympan demo, English
 
 Streaming speech-to-text for trying Tympan's page without a download. Kyutai's architecture in miniature: a Mimi encoder
 of {mimi}, its transformer in 8 bits and the rest in 16, {codebooks} codebooks of {codebook_size}, and a delayed-streams
-transformer of {lm} in 4 bits, its tables in 8, text {delay_s:.2f} s behind the voice. It writes English in small
-letters, without punctuation, numbers as words.
+transformer of {lm} in 4 bits, its tables in 8, text delay {delay_s:.2f} s. It writes English in lower case, without
+punctuation, numbers as words.
 
 ## What it was trained on
 
@@ -30,17 +30,19 @@ Recordings of people, {people_hours:.1f} hours after silence was cut away, in {p
 
 | source | hours | speakers | licence |
 | --- | --- | --- | --- |
-| Mozilla Common Voice, English, with its own transcripts | 2.6 | 316 | CC0 |
-| Mozilla Common Voice, English, from the repository korliu/whisper, transcribed by Whisper | 3.7 | unknown | CC0 |
+| Mozilla Common Voice, English, with its own transcripts | 6.6 | 501 known, 3,700 clips unknown | CC0 |
+| Mozilla Common Voice, English, transcribed by Whisper | 4.0 | unknown | CC0 |
+| LibriSpeech (train), 0.8 h of it transcribed by Whisper | 3.6 | 231 | CC BY 4.0 |
 | speechocean762, official training half | 2.4 | 125 | free for commercial and other use; Apache-2.0 (authors' card) |
-| LibriSpeech | 1.6 | 4 | CC BY 4.0 |
-| LJ Speech, and a second reader of its texts | 0.6 | 2 | public domain; Apache-2.0 |
-| rhasspy's Cathy | 0.3 | 1 | CC0 |
-| Speech Commands, single words | 0.2 | 488 | CC BY 4.0 |
+| rhasspy's Cathy | 1.0 | 1 | CC0 |
+| LJ Speech, and a second reader of its texts | 0.8 | 2 | public domain; Apache-2.0 |
+| VCTK | 0.6 | 21 | CC BY 4.0 |
+| Picovoice's speech-to-intent benchmark, transcribed by Whisper | 0.4 | more than 50 | Apache-2.0 |
+| Speech Commands, single words | 0.2 | 458 | CC BY 4.0 |
+| Free Spoken Digit Dataset | 0.2 | 6 | CC BY-SA 4.0 |
 
-The transcripts by Whisper are those on which whisper-tiny.en and whisper-base agree, word for word or, in one of three,
-all but 15 % of the words; then they are whisper-base's. Whisper-base's encoder (MIT) also taught Mimi's encoder, which
-learnt to tell its features.
+Transcripts by Whisper are kept where whisper-tiny.en and whisper-base agree or whisper-base is very sure. The encoder
+of whisper-base (MIT) is also a teacher: Mimi's encoder learns to predict its features.
 
 Synthetic speech in the other clips: Kokoro-82M (Apache-2.0), hibari (Apache-2.0), flite (BSD-like) and espeak-ng
 (GPL-3.0; its output is free of it), reading an everyday grammar, sentences of Common Voice (CC0), six books of Project
@@ -58,9 +60,9 @@ Words wrong, greedy and streaming, with weights as trained (the page's figures f
 
 Word starts are within 0.16 s of the synthesizers' own in {near:.0%} of words.
 
-Good for: trying the page, tests, short clear English close to the microphone. Not good for: people in general. It gets
-about half of the words of a person's sentences wrong, knows one language, and writes something even when it understood
-nothing. Do not rely on what it writes.
+Good for: trying the page, tests, digits, short clear English close to the microphone. Not good for: people in general.
+It gets about half of the words of a person's sentences wrong, knows only English, and writes words even when it
+understood nothing. Do not rely on what it writes.
 
 ## Licence
 

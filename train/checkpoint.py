@@ -1,7 +1,6 @@
-"""Checkpoints in pieces of at most 14 MiB: f16 matrices, f32 vectors and codebooks, and the place in the schedule.
+"""Checkpoints in pieces of at most 14 MiB: f16 matrices, f32 vectors and codebooks, and the position in the schedule.
 
-The optimizer's moments stay behind. They would double the size, and a resumed run wins them back in the hundred
-steps of its short second warm-up.
+The optimizer's moments are not saved: they would double the size, and a resumed run restores them within its warm-up.
 """
 
 import json
@@ -19,7 +18,7 @@ PIECE_BYTES = 14 << 20
 
 
 def save(folder: Path, mimi: Mimi, lm: Lm, state: dict) -> None:
-    """Write `state.json` (config, progress) and `piece-N.pt`; complete or not at all, also when killed halfway."""
+    """Write `state.json` (config, progress) and `piece-N.pt`; atomically."""
     tensors = {"mimi." + k: v for k, v in mimi.state_dict().items()} | {
         "lm." + k: v for k, v in lm.state_dict().items()
     }

@@ -1,4 +1,4 @@
-"""The synthesizers of old, as libraries in this process: espeak-ng and flite. See voices.py."""
+"""espeak-ng and flite, loaded as libraries. See voices.py."""
 
 import ctypes
 import re

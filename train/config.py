@@ -1,11 +1,11 @@
-"""Every size of the model, and the few constants that the modules share."""
+"""The sizes of the model, and shared constants."""
 
 from dataclasses import asdict, dataclass
 
 from .text import LABEL_CHARS
 
 SAMPLE_RATE, FRAME = 24_000, 1920
-PAD_TOKEN, WORD_TOKEN = 3, 0  # the padding id, and the id that comes just before a word
+PAD_TOKEN, WORD_TOKEN = 3, 0  # padding; the id before the pieces of a word
 CTC_CLASSES = len(LABEL_CHARS) + 1  # 0 is the blank
 MEL_BANDS = 64
 TEACHER_WIDTH = 512  # of Whisper-base
@@ -13,7 +13,7 @@ TEACHER_WIDTH = 512  # of Whisper-base
 
 @dataclass(frozen=True)
 class Config:
-    """Every size. `mimi_*` and `lm_*` end up in the exported configs."""
+    """The sizes of the model. `mimi_*` and `lm_*` are part of the exported configs."""
 
     filters: int = 24
     ratios: tuple[int, ...] = (4, 5, 6, 8)  # in encoder order; the official config lists them reversed
@@ -34,7 +34,7 @@ class Config:
     lm_max_period: int = 10_000
     text_card: int = 2000
     delay: int = 12  # frames between a word's start and its announcement: 0.96 s
-    prefix: int = 2  # frames of silence before a recording: 0.16 s; more harms recordings that begin with silence
+    prefix: int = 0  # frames of silence before a recording: any more harmed more than it helped
     head: int = 384  # width of the training heads
 
     def as_dict(self) -> dict:
@@ -43,5 +43,5 @@ class Config:
 
 TINY = Config(
     filters=8, mimi_dim=64, mimi_layers=1, mimi_heads=2, mimi_ff=128, codebook_dim=32, codebook_size=64, lm_dim=64,
-    lm_layers=1, lm_heads=2, lm_hidden_scale=4.2,
+    lm_layers=1, lm_heads=2, lm_hidden_scale=4.5,
 )  # fmt: skip

@@ -15,12 +15,13 @@ import torch
 from . import shards
 from .checkpoint import load_models
 from .config import FRAME, SAMPLE_RATE
-from .data import Pieces, clips
+from .data import clips
 from .lm import Lm
 from .mimi import Mimi
 from .normalise import normalise
 from .ogg import read_ogg
 from .text import LABEL_CHARS
+from .tokens import Pieces
 
 
 def edits(a: list, b: list) -> int:
@@ -60,7 +61,7 @@ def evaluate(mimi: Mimi, lm: Lm | None, pieces: Pieces, tests: dict, device: tor
         for i in range(0, len(utterances), 48):
             group = utterances[i : i + 48]
             wave, _ = clips(group)
-            started = lm is not None or mimi.quantizer.rvq_first.vq.layers[0]._codebook.started
+            started = lm is not None or bool(mimi.books[0]._initialized)
             encoded = mimi.quantize(mimi.latent(wave.to(device)), "eval" if started else "off")
             if lm is None:
                 texts = greedy_ctc(mimi.heads(encoded)[0])

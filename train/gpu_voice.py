@@ -133,7 +133,7 @@ class GraphRunner:
 
 
 def _same_device(tensors: list) -> list:
-    """Move CPU tensors to the GPU where they meet one that is there."""
+    """Move CPU tensors to the GPU if another operand is there."""
     device = next((t.device for t in tensors if t is not None and t.device.type != "cpu"), None)
     return tensors if device is None else [t if t is None else t.to(device) for t in tensors]
 

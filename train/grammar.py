@@ -1,4 +1,4 @@
-"""Everyday sentences without end: templates filled from word classes, numbers spelled out."""
+"""Generates everyday sentences: templates filled from word classes, numbers spelled out."""
 
 import random
 import re

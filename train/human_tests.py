@@ -1,4 +1,4 @@
-"""Test sets of human recordings, from packages that carry them; nothing here is ever trained on.
+"""Test sets of human recordings, from packages that contain them. None of them is used for training.
 
     python -m train.human_tests POCKETSPHINX ASTERISK WHISPER_WAV DEST
 

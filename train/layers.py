@@ -1,4 +1,4 @@
-"""What both transformers are made of. Shapes: B batch, n positions, d width, D width of a head."""
+"""Attention, RoPE and masks of both transformers. Shapes: B batch, n positions, d width, D width of a head."""
 
 import math
 
@@ -34,7 +34,7 @@ class Attention(nn.Module):
 class Transformer(nn.Module):
     """Layers under one mask: key j is visible to query p iff max(p, end) - context < j <= p, where `end` is the last
     position that arrives together with p (`stride` positions arrive at a time). It is the mask of the official
-    streaming ring."""
+    streaming KV cache."""
 
     def __init__(self, layers: list[nn.Module], context: int, stride: int):
         super().__init__()
@@ -53,7 +53,7 @@ class Transformer(nn.Module):
 
 
 def holder(**children: nn.Module) -> nn.Module:
-    """A module that only gives its children their official place in the state dict."""
+    """A module that gives its children their official names in the state dict."""
     module = nn.Module()
     for name, child in children.items():
         setattr(module, name, child)

@@ -1,4 +1,4 @@
-"""The delayed-streams transformer, written for training. Parameter names are the official ones; modules named
+"""The delayed-streams transformer for training. Parameter names are the official ones; modules named
 `train_*` are not exported.
 
 Shapes: B batch, S frames at 12.5 Hz, K codebooks, d width.
@@ -80,14 +80,16 @@ class Lm(nn.Module):
     def forward(self, audio: Tensor, text: Tensor, heard: Tensor | None = None, share: float = 0.0) -> Tensor:
         """audio (B, S, d) embedded frames, text (B, S + 1) target tokens -> logits (B, S + 1, text_card).
 
-        While it trains, it reads some of its tokens from elsewhere, as it will read its own mistakes: `share` of them
-        from `heard` (B, S + 1), what it would have written itself, and a few at random or as silence.
+        In training, part of the text that it reads is replaced, because at run time it reads its own mistakes: `share`
+        of it by `heard` (B, S + 1), its own output, and some by random tokens and padding: 30 % in one clip of six, so
+        that no text can be known by heart from its beginning, and 5 % in the others.
         """
         initial = sum(t.weight[-1] for t in self.emb).expand(audio.shape[0], 1, -1)
         if self.training:
             chance = torch.rand(text.shape, device=text.device)
-            text = torch.where(chance < 0.04, torch.randint_like(text, self.c.text_card), text)
-            text = torch.where((chance >= 0.04) & (chance < 0.07), PAD_TOKEN, text)
+            noise = torch.where(torch.rand(len(text), 1, device=text.device) < 1 / 6, 0.15, 0.025)
+            text = torch.where(chance < noise, torch.randint_like(text, self.c.text_card), text)
+            text = torch.where((chance >= noise) & (chance < 2 * noise), PAD_TOKEN, text)
             if heard is not None:
                 text = torch.where(chance > 1 - share, heard, text)
         previous = F.pad(text[:, :-1], (1, 0), value=self.c.text_card)
@@ -105,28 +107,22 @@ class Lm(nn.Module):
     @torch.no_grad()
     def freeze_audio(self, mimi: Mimi) -> None:
         """Fill the tables so that `look_up(codes)` equals `project(encoded)`."""
-        q = mimi.quantizer
-        books = [*q.rvq_first.vq.layers, *q.rvq_rest.vq.layers]
-        for k, (table, book) in enumerate(zip(self.emb, books, strict=True)):
+        for k, (table, book) in enumerate(zip(self.emb, mimi.books, strict=True)):
             projection = self.train_first if k == 0 else self.train_rest
-            table.weight[:-1] = projection(book._codebook.centroids)
+            table.weight[:-1] = projection(book.centroids)
 
     @torch.no_grad()
     def thaw_audio(self, mimi: Mimi) -> None:
-        """The way back from `freeze_audio`, as near as least squares come: the tables may have learned since."""
-        q = mimi.quantizer
-        parts = (
-            (self.train_first, q.rvq_first.vq.layers, self.emb[:1]),
-            (self.train_rest, q.rvq_rest.vq.layers, self.emb[1:]),
-        )
+        """Approximate inverse of `freeze_audio` by least squares: the tables may have been trained since."""
+        parts = ((self.train_first, mimi.books[:1], self.emb[:1]), (self.train_rest, mimi.books[1:], self.emb[1:]))
         for projection, books, tables in parts:
-            centroids = torch.cat([book._codebook.centroids for book in books])
+            centroids = torch.cat([book.centroids for book in books])
             rows = torch.cat([table.weight[:-1] for table in tables])
             projection.weight.copy_(torch.linalg.lstsq(centroids, rows).solution.T)
 
     @torch.no_grad()
     def transcribe(self, audio: Tensor) -> Tensor:
-        """Greedy streaming decoding with a key-value ring: audio (B, S, d) -> tokens (B, S + 1)."""
+        """Greedy streaming decoding with a KV cache: audio (B, S, d) -> tokens (B, S + 1)."""
         batch, frames, d = audio.shape
         heads, context, period = self.c.lm_heads, self.c.lm_context, self.c.lm_max_period
         rates = torch.exp(torch.arange(d // heads // 2, device=audio.device) * (-2 * math.log(period) * heads / d))

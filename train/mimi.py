@@ -1,4 +1,4 @@
-"""Mimi's encoder and quantizer, written for training. Parameter names are the official ones; modules named `train_*`
+"""Mimi's encoder and quantizer for training. Parameter names are the official ones; modules named `train_*`
 are not exported.
 
 Shapes: B batch, L samples at 24 kHz, S frames at 12.5 Hz, K codebooks.
@@ -17,6 +17,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from .config import CTC_CLASSES, MEL_BANDS, TEACHER_WIDTH, Config
 from .layers import Attention, Transformer, holder
+
+LAYER_SCALE = 0.3  # initial value; with the usual 0.01 the first minutes are spent on its growth
 
 
 def folded_conv(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, fold: int) -> Tensor:
@@ -96,7 +98,7 @@ class Seanet(nn.Module):
 class LayerScale(nn.Module):
     def __init__(self, dim: int):
         super().__init__()
-        self.scale = nn.Parameter(torch.full((dim,), 0.3))  # 0.01 would take the first minutes to grow
+        self.scale = nn.Parameter(torch.full((dim,), LAYER_SCALE))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.scale * x
@@ -125,7 +127,6 @@ class Codebook(nn.Module):
         self.register_buffer("_initialized", torch.zeros(1))
         self.register_buffer("cluster_usage", torch.ones(size))
         self.register_buffer("embedding_sum", torch.zeros(size, dim))
-        self.started = False  # `_initialized` on the host: reading the buffer would stall the GPU every step
 
     @property
     def centroids(self) -> Tensor:
@@ -152,17 +153,19 @@ class Codebook(nn.Module):
         self._initialized.fill_(1)
 
     @torch.no_grad()
-    def follow(self, x: Tensor, codes: Tensor, revive: bool, decay: float = 0.99) -> None:
-        """One averaging step; `revive` moves hardly used centroids onto random vectors of the batch."""
-        count = torch.zeros_like(self.cluster_usage).index_add_(0, codes, torch.ones_like(codes, dtype=torch.float32))
-        total = torch.zeros_like(self.embedding_sum).index_add_(0, codes, x)
-        self.cluster_usage.lerp_(count, 1 - decay)
-        self.embedding_sum.lerp_(total, 1 - decay)
-        if revive:
+    def follow(self, statistics: Tensor, spare: Tensor | None, decay: float = 0.99) -> None:
+        """One averaging step.
+
+        Args:
+            statistics: (size, 1 + dim), how many vectors of the batch each centroid got, and their sum.
+            spare: (size, dim) random vectors of the batch that replace hardly used centroids, or None.
+        """
+        self.cluster_usage.lerp_(statistics[:, 0], 1 - decay)
+        self.embedding_sum.lerp_(statistics[:, 1:], 1 - decay)
+        if spare is not None:
             fair = self.cluster_usage.mean()
             dead = self.cluster_usage < 0.1 * fair
-            random = x[torch.randint(len(x), (len(dead),), device=x.device)]
-            self.embedding_sum.copy_(torch.where(dead[:, None], fair * random, self.embedding_sum))
+            self.embedding_sum.copy_(torch.where(dead[:, None], fair * spare, self.embedding_sum))
             self.cluster_usage.copy_(torch.where(dead, fair, self.cluster_usage))
 
 
@@ -174,29 +177,46 @@ class ResidualQuantizer(nn.Module):
         books = [holder(_codebook=Codebook(c.codebook_size, c.codebook_dim)) for _ in range(levels)]
         self.vq = holder(layers=nn.ModuleList(books))
 
-    def forward(self, latent: Tensor, mode: str, revive: bool) -> tuple[Tensor, Tensor | None, Tensor]:
-        """(B, S, mimi_dim) float32 -> quantized (B, S, codebook_dim) with a straight-through gradient, codes (B,
-        levels, S), and the commitment loss. `mode`: "off" (no quantization), "train" or "eval"."""
-        x = F.linear(latent, self.input_proj.weight[..., 0])
-        if mode == "off":
-            return x, None, x.new_zeros(())
+    @property
+    def books(self) -> list[Codebook]:
+        return [layer._codebook for layer in self.vq.layers]
+
+    def project(self, latent: Tensor) -> Tensor:
+        """(B, S, mimi_dim) float32 -> (B, S, codebook_dim), what is quantized."""
+        return F.linear(latent, self.input_proj.weight[..., 0])
+
+    @torch.no_grad()
+    def start(self, latent: Tensor) -> None:
+        """Initialize the codebooks by k-means, each on what the ones before it leave."""
+        rest = self.project(latent).flatten(0, 1)
+        for book in self.books:
+            book.start(rest)
+            rest = rest - book.centroids[book.nearest(rest)]
+
+    def forward(self, latent: Tensor, train: bool) -> tuple[Tensor, Tensor, Tensor, list[Tensor], list[Tensor]]:
+        """Quantize (B, S, mimi_dim) float32.
+
+        Returns:
+            quantized (B, S, codebook_dim) with a straight-through gradient; codes (B, levels, S); the commitment loss;
+            and if `train`, what each codebook's `follow` takes: statistics and spare vectors.
+        """
+        x = self.project(latent)
         flat = x.flatten(0, 1)
         rest, total, codes, commitment = flat.detach(), torch.zeros_like(flat), [], x.new_zeros(())
-        for layer in self.vq.layers:
-            book = layer._codebook
-            if mode == "train" and not book.started:
-                if not book._initialized.item():
-                    book.start(rest)
-                book.started = True
+        statistics, spares = [], []
+        for book in self.books:
             code = book.nearest(rest)
             chosen = book.centroids[code]
-            if mode == "train":
+            if train:
                 commitment = commitment + F.mse_loss(flat - total, chosen)
-                book.follow(rest, code, revive)
+                counted = torch.cat([torch.ones_like(rest[:, :1]), rest], 1)
+                size = len(book.cluster_usage)
+                statistics.append(counted.new_zeros(size, counted.shape[1]).index_add_(0, code, counted))
+                spares.append(rest[torch.randint(len(rest), (size,), device=rest.device)])
             total, rest = total + chosen, rest - chosen
             codes.append(code.view(x.shape[:2]))
         quantized = (flat + (total - flat).detach()).view_as(x)
-        return quantized, torch.stack(codes, 1), commitment / len(self.vq.layers)
+        return quantized, torch.stack(codes, 1), commitment / len(self.books), statistics, spares
 
 
 def time_mask(x: Tensor, spans: int = 5, longest: int = 9) -> Tensor:
@@ -210,16 +230,18 @@ def time_mask(x: Tensor, spans: int = 5, longest: int = 9) -> Tensor:
 
 @dataclass
 class Encoded:
-    """What Mimi makes of a batch. `first` and `rest` (B, S, codebook_dim) are the two quantized parts."""
+    """The quantized output of Mimi for a batch. `first` and `rest` (B, S, codebook_dim) are the two quantized parts."""
 
     first: Tensor
     rest: Tensor
     codes: Tensor | None  # (B, K, S)
     commitment: Tensor
+    statistics: Tensor | None = None  # (K, size, 1 + codebook_dim), see Codebook.follow
+    spares: Tensor | None = None  # (K, size, codebook_dim)
 
 
 class Mimi(nn.Module):
-    """The encoder half of Mimi; training heads tell characters (CTC, 50 Hz), log-mel, and a teacher's features."""
+    """The encoder half of Mimi; training heads predict characters (CTC, 50 Hz), log-mel and a teacher's features."""
 
     def __init__(self, c: Config):
         super().__init__()
@@ -249,13 +271,32 @@ class Mimi(nn.Module):
         x = torch.cat([x[:, :-2].unflatten(1, (-1, 2)), x[:, 2:].unflatten(1, (-1, 2))], 2).flatten(2)
         return F.linear(x, self.downsample.conv.conv.conv.weight.permute(0, 2, 1).flatten(1))
 
-    def quantize(self, latent: Tensor, mode: str, revive: bool = False) -> Encoded:
-        """Always in float32: a rounded distance would choose other codes than inference does."""
+    @property
+    def books(self) -> list[Codebook]:
+        """The K codebooks."""
+        return [*self.quantizer.rvq_first.books, *self.quantizer.rvq_rest.books]
+
+    def start_codebooks(self, latent: Tensor) -> None:
+        """Initialize the codebooks from the latents (B, S, mimi_dim) of a batch."""
+        for part in (self.quantizer.rvq_first, self.quantizer.rvq_rest):
+            part.start(latent.float())
+
+    def quantize(self, latent: Tensor, mode: str) -> Encoded:
+        """`mode`: "off" (nothing is quantized), "train" or "eval".
+
+        Always in float32: a rounded distance would choose other codes than inference does.
+        """
+        first, rest = self.quantizer.rvq_first, self.quantizer.rvq_rest
         with torch.autocast(latent.device.type, enabled=False):
-            first, code, loss = self.quantizer.rvq_first(latent.float(), mode, revive)
-            rest, codes, losses = self.quantizer.rvq_rest(latent.float(), mode, revive)
-            both = torch.cat([code, codes], 1) if code is not None else None
-            return Encoded(first, rest, both, loss + losses)
+            latent = latent.float()
+            if mode == "off":
+                return Encoded(first.project(latent), rest.project(latent), None, latent.new_zeros(()))
+            x, code, loss, statistics, spares = first(latent, mode == "train")
+            y, codes, losses, more, others = rest(latent, mode == "train")
+            both = torch.cat([code, codes], 1)
+            if mode == "eval":
+                return Encoded(x, y, both, loss + losses)
+            return Encoded(x, y, both, loss + losses, torch.stack(statistics + more), torch.stack(spares + others))
 
     def heads(self, e: Encoded) -> tuple[Tensor, Tensor, Tensor]:
         """CTC log-probabilities (B, 4 S, classes), log-mel (B, 8 S, bands) and the teacher's features (B, 2 S, 512)."""

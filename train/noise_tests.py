@@ -1,4 +1,4 @@
-"""A test set without speech: noises, hum, a keyboard and music, all computed here.
+"""A test set without speech: noises, hum, a keyboard and music, all generated.
 
     python -m train.noise_tests DEST
 

@@ -1,4 +1,4 @@
-"""One spelling for every transcript: small letters and apostrophes, numbers as words, no other marks."""
+"""Normalizes transcripts: lower case, apostrophes, numbers as words, no other marks."""
 
 import re
 import unicodedata

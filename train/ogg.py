@@ -1,4 +1,4 @@
-"""Ogg Opus files taken apart: their packets as they are."""
+"""Reads the packets of Ogg Opus files."""
 
 import struct
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class OpusPackets:
 
 
 def read_ogg(data: bytes) -> OpusPackets:
-    """Take an Ogg Opus file of one stream apart."""
+    """Read an Ogg Opus file with one stream."""
     packets, pending, position, granule = list[bytes](), b"", 0, 0
     while position < len(data):
         magic, _, _, page_granule, _, _, _, n_segments = struct.unpack_from("<4sBBqIIIB", data, position)

@@ -1,4 +1,4 @@
-"""Test sets as any program reads them: one zip a set, of Ogg Opus files and a `labels.json`.
+"""Packs test sets: one zip per set, with Ogg Opus files and a `labels.json`.
 
     python -m train.pack_tests TESTS DEST
 

@@ -1,7 +1,7 @@
-"""The transformer as the page has it while it still learns: its matrices rounded to Q4.
+"""Quantization-aware training: the transformer's matrices rounded to Q4, Mimi's to 8 bits.
 
-A step goes forward and back through rounded weights, and moves the exact ones (a straight-through estimate). So they
-settle where rounding does little harm.
+A step goes forward and back through rounded weights and updates the exact ones (a straight-through estimate), so that
+they end where rounding changes little.
 """
 
 from collections.abc import Iterator
@@ -9,35 +9,28 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 
-from .mimi import Mimi
+from .mimi import LAYER_SCALE, Mimi
 
 _BLOCK = 32  # weights that share a scale, along a row
 
 
-def rounded(weight: Tensor) -> Tensor:
-    """(n, k) -> (n, k), every block of 32 a multiple, -8 to 7, of its element of largest magnitude over -8."""
-    n, k = weight.shape
-    blocks = F.pad(weight, (0, -k % _BLOCK)).view(n, -1, _BLOCK)
+def rounded(blocks: Tensor) -> Tensor:
+    """(n, 32) -> (n, 32), every row a multiple, -8 to 7, of its element of largest magnitude over -8."""
     largest = blocks.gather(-1, blocks.abs().argmax(-1, keepdim=True))
-    scale = (largest / -8).half().to(weight.dtype)
-    steps = torch.where(scale == 0, 0.0, blocks / scale).round().clamp(-8, 7)
-    return (steps * scale).view(n, -1)[:, :k]
+    scale = (largest / -8).half().to(blocks.dtype)
+    return torch.where(scale == 0, 0.0, blocks / scale).round().clamp(-8, 7) * scale
 
 
-def rounded_table(weight: Tensor) -> Tensor:
-    """(n, k) -> (n, k), every block of 32 a multiple, -127 to 127, of its largest magnitude over 127."""
-    n, k = weight.shape
-    blocks = F.pad(weight, (0, -k % _BLOCK)).view(n, -1, _BLOCK)
-    scale = (blocks.abs().amax(-1, keepdim=True) / 127).half().to(weight.dtype)
-    steps = torch.where(scale == 0, 0.0, blocks / scale).round().clamp(-127, 127)
-    return (steps * scale).view(n, -1)[:, :k]
+def rounded_table(blocks: Tensor) -> Tensor:
+    """(n, 32) -> (n, 32), every row a multiple, -127 to 127, of its largest magnitude over 127."""
+    scale = (blocks.abs().amax(-1, keepdim=True) / 127).half().to(blocks.dtype)
+    return torch.where(scale == 0, 0.0, blocks / scale).round().clamp(-127, 127) * scale
 
 
 @torch.no_grad()
 def round_mimi(mimi: Mimi) -> None:
-    """Let the matrices of Mimi's transformer be whole numbers from -127 to 127, for good.
+    """Round the matrices of Mimi's transformer permanently to whole numbers from -127 to 127.
 
     Their scales move into the norms before them (a column each) and the layer scales after them (a row each), so that
     they are stored in 8 bits without a format of their own.
@@ -58,16 +51,43 @@ def round_mimi(mimi: Mimi) -> None:
             after.scale.mul_(scale)
 
 
+@torch.no_grad()
+def unround_mimi(mimi: Mimi) -> None:
+    """The inverse of `round_mimi`: moves the scales back into the matrices, so that training can go on.
+
+    The norms get weights of 1 and the layer scales their initial value. The function of the network stays the same.
+    """
+    for layer in mimi.encoder_transformer.transformer.layers:
+        attention = layer.self_attn
+        for norm, weight in ((layer.norm1, attention.in_proj_weight), (layer.norm2, layer.linear1.weight)):
+            scale = torch.where(norm.weight.abs() < 1e-8, 1e-8, norm.weight)
+            weight.mul_(scale)
+            norm.bias.div_(scale)
+            norm.weight.fill_(1)
+        for after, weight in (
+            (layer.layer_scale_1, attention.out_proj.weight),
+            (layer.layer_scale_2, layer.linear2.weight),
+        ):
+            weight.mul_(after.scale[:, None] / LAYER_SCALE)
+            after.scale.fill_(LAYER_SCALE)
+
+
 @contextmanager
 def rounded_weights(module: nn.Module) -> Iterator[None]:
-    """Let every exported matrix of `module` be its rounded self for a while: tables in 8 bits, the others in 4."""
+    """Round every exported matrix of `module` inside the context: tables to 8 bits, the others to 4.
+
+    All matrices of a kind are rounded at once, in blocks; their rows are whole numbers of blocks.
+    """
     named = [(n, p) for n, p in module.named_parameters() if p.dim() == 2 and not n.startswith("train_")]
-    matrices = [p for _, p in named]
-    exact = [p.data for p in matrices]
-    for name, p in named:
-        p.data = rounded_table(p.data) if "emb" in name else rounded(p.data)
+    exact = [p.data for _, p in named]
+    for tables, function in ((True, rounded_table), (False, rounded)):
+        chosen = [p for n, p in named if ("emb" in n) == tables]
+        assert all(p.shape[1] % _BLOCK == 0 for p in chosen)
+        flat = function(torch.cat([p.data.flatten() for p in chosen]).view(-1, _BLOCK)).flatten()
+        for p, part in zip(chosen, flat.split([p.numel() for p in chosen]), strict=True):
+            p.data = part.view_as(p)
     try:
         yield
     finally:
-        for p, data in zip(matrices, exact, strict=True):
+        for (_, p), data in zip(named, exact, strict=True):
             p.data = data

