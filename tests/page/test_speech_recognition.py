@@ -62,8 +62,9 @@ HELPERS = """
     window.humming = (seconds) => {
         const context = new AudioContext();
         const hum = new OscillatorNode(context, { frequency: 60 });
-        hum.start();
-        hum.stop(context.currentTime + seconds);
+        const start = context.currentTime + 0.5; // after some silence, from which the hum differs
+        hum.start(start);
+        hum.stop(start + seconds);
         return trackOf(hum.connect(new GainNode(context, { gain: 0.3 })));
     };
     function trackOf(player) {
