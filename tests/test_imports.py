@@ -59,3 +59,10 @@ def test_linked_packages_have_one_name(name: str) -> None:
     assert link.resolve() == ROOT / name
     folders = ("app", "bench", "cli", "quantize", "tests", "train")
     assert not [path for folder in folders for path in modules(folder) if name in imported_packages(path)]
+
+
+def test_no_patch_names_a_linked_package_by_its_folder() -> None:
+    """Patching `cli.site` by a string would import a second copy of the package, and leave the first as it is."""
+    patterns = [f'setattr("{name}.' for name in LINKS]
+    paths = [path for path in modules("tests") if path != Path(__file__)]
+    assert not [path for path in paths if any(pattern in path.read_text("utf-8") for pattern in patterns)]

@@ -178,7 +178,7 @@ def test_manifest_has_the_given_metadata(tmp_path: Path) -> None:
 
 def test_shards_are_limited_and_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limit_bytes = 100_000
-    monkeypatch.setattr("quantize.shards.SHARD_BYTES", limit_bytes)
+    monkeypatch.setattr("tympan.quantize.shards.SHARD_BYTES", limit_bytes)
     tensors: dict[str, Tensor] = {f"layer.{i}.weight": np.full((i, 100), i, np.float32) for i in range(1, 80)}
     tensors["large"] = np.zeros(2 * limit_bytes, np.uint8)
     tensors["last"] = np.zeros(1, np.uint8)
