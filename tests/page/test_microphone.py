@@ -32,12 +32,12 @@ REFUSE_24_KHZ = """
 
 @pytest.fixture(scope="module")
 def listening_browser(chromium: Browser) -> Iterator[Browser]:
-    """A browser whose microphone plays the speech in a loop."""
+    """A browser whose microphone plays the speech once, then silence, so the time of the stop adds no words."""
     browser = chromium.browser_type.launch(
         **chromium_options(
             "--use-fake-device-for-media-stream",
             "--use-fake-ui-for-media-stream",
-            f"--use-file-for-fake-audio-capture={SPEECH}",
+            f"--use-file-for-fake-audio-capture={SPEECH}%noloop",
         )
     )
     yield browser
