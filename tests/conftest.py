@@ -21,6 +21,7 @@ pytest_plugins = ["tympan.cli.testing"]
 BROWSER_FIXTURE = "tympan_chromium"  # every test that starts a browser depends on it
 LONGEST_FILES = (  # those of a minute or more on two busy cores; the other files follow, browser tests first
     "app/test_lm_webgpu.py",
+    "app/test_lm_webgpu_steps.py",
     "page/test_models.py",
     "page/test_errors.py",
     "shaders/test_attention.py",

@@ -15,8 +15,8 @@ from typing import Any, SupportsIndex
 
 import pytest
 
+from tests.app.fake_model import FakeTranscriber, SimpleTask, audio, sentence
 from tests.app.golden import golden
-from tests.app.test_endpointing import FakeTranscriber, SimpleTask, audio, sentence
 from tests.awaiting import run
 from tympan.config import FRAME_S, FRAME_SAMPLES
 from tympan.session import MAX_CONTEXT_S, Session

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Error
 
 from tests.app.golden import golden
-from tests.app.test_lm_webgpu import frames, in_q4
+from tests.app.golden_lm import frames, in_q4
 from tests.conftest import PyodidePage
 
 BROKEN = """

@@ -13,17 +13,8 @@ import numpy as np
 import pytest
 
 from tests.app.golden import golden
-from tests.app.test_lm_webgpu import (
-    STREAMS,
-    frames,
-    heads_of,
-    in_all_formats,
-    in_q4,
-    logits_of,
-    official,
-    official_tokens,
-)
-from tests.app.test_lm_webgpu import reference_steps as reference_steps_of_golden
+from tests.app.golden_lm import STREAMS, frames, heads_of, in_all_formats, in_q4, logits_of, official, official_tokens
+from tests.app.golden_lm import reference_steps as reference_steps_of_golden
 from tests.awaiting import run
 from tests.conftest import PyodidePage
 from tympan.arrays import Int32

@@ -1,0 +1,48 @@
+"""The modules that download models, with a fake browser."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.app.fake_browser import AbortController, FakeModule, JsError, MemoryStore, Server
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def modules(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    """`download` and `sources`, imported with the fakes."""
+    js, ffi = FakeModule("js"), FakeModule("pyodide.ffi")
+    js.fetch, js.AbortController = server.fetch, AbortController  # type: ignore[attr-defined]
+    ffi.JsException = JsError  # type: ignore[attr-defined]
+    ffi.to_js = lambda value, **options: value  # type: ignore[attr-defined]
+    for module in (js, ModuleType("pyodide"), ffi, FakeModule("pyodide_js")):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    names = [f"tympan.weights.{name}" for name in ("blob_file", "store", "download", "sources")]
+    for name in names:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    download = importlib.import_module("tympan.weights.download")
+    monkeypatch.setattr(download, "FIRST_PAUSE_S", 0)
+    monkeypatch.setattr(download, "STALL_S", 0.01)
+    yield SimpleNamespace(download=download, sources=importlib.import_module("tympan.weights.sources"))
+    for name in names:
+        sys.modules.pop(name)
+
+
+@pytest.fixture
+def downloader(modules: SimpleNamespace, store: MemoryStore) -> Any:
+    return modules.download.Downloader(store)
