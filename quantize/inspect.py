@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tympan.errors import BadModel, UnknownModel
-from tympan.weights.file import InMemory, TensorInfo
+from tympan.weights.file import File, InMemory, TensorInfo, join_parts
 from tympan.weights.manifest import MANIFEST_NAME, Manifest
 from tympan.weights.model import open_tensors
 
@@ -17,7 +17,7 @@ def inspect(path: Path) -> Iterator[str]:
     path: a model directory, or a tensor file. Raises UnknownModel if it does not exist, BadModel if it is invalid.
     """
     if path.is_file():
-        yield from _file_lines(path)
+        yield from _file_lines(_mapped(path), path.name)
         return
     try:
         manifest = Manifest.parse((path / MANIFEST_NAME).read_bytes())
@@ -32,19 +32,23 @@ def inspect(path: Path) -> Iterator[str]:
         "bytes": f"{manifest.n_bytes:,}",
     }
     yield from (f"{key:10} {value}" for key, value in facts.items())
-    for file in manifest.files:
-        yield ""
-        yield f"{file.path}  {file.role}, {file.n_bytes:,} bytes, sha256 {file.sha256}"
-        if file.role != "tokenizer":
-            yield from _file_lines(path / file.path)
+    yield ""
+    yield from (f"{file.path}  {file.role}, {file.n_bytes:,} bytes, sha256 {file.sha256}" for file in manifest.files)
+    for name, file in join_parts(
+        (file.path, _mapped(path / file.path)) for file in manifest.files if file.role != "tokenizer"
+    ):
+        yield from ("", name, *_file_lines(file, name))
 
 
-def _file_lines(path: Path) -> Iterator[str]:
+def _mapped(path: Path) -> File:
     try:
-        file = InMemory.mapped(path)
+        return InMemory.mapped(path)
     except OSError as error:
         raise BadModel(f"{path.name} cannot be read ({error})") from error
-    tensors = list(open_tensors(file, path.name).tensor_infos())
+
+
+def _file_lines(file: File, name: str) -> Iterator[str]:
+    tensors = list(open_tensors(file, name).tensor_infos())
     yield from _table(tensors)
     yield f"{len(tensors)} tensors, {sum(tensor.n_bytes for tensor in tensors):,} bytes"
 

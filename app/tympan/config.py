@@ -122,13 +122,25 @@ class LMConfig:
 
     @classmethod
     def from_json(cls, config: Mapping[str, Any]) -> LMConfig:
-        """Read the official `config.json`. Raises BadModel, as `MimiConfig.from_json` does."""
+        """Read the official `config.json` as it is published. Raises BadModel, as `MimiConfig.from_json` does.
+
+        Every key that changes what the official model computes is read, or must have the value that is implemented.
+        Other keys describe the checkpoint or the depth transformer, which speech-to-text models lack; they are ignored.
+        """
         with _Reading("config.json"):
             _expect(config, causal=True, gating="silu", norm="rms_norm_f32", positional_embedding="rope")
-            _expect(config, layer_scale=None, dep_q=0)
-            if any(config.get("delays", ())):
+            _expect(config, layer_scale=None, dep_q=0, model_type="stt", existing_text_end_padding_id=WORD_BOUNDARY_ID)
+            _expect(config, cross_attention=False, kv_repeat=1, positional_scale=1.0, skip_self_attn=False)
+            _expect(config, norm_emb=False, bias_proj=False, demux_second_text_stream=False, quantize=False)
+            if any(config.get("delays") or ()):
                 raise BadModel("a model with acoustic delays is not a speech-to-text model")
-            stt = config.get("stt_config", {})
+            if config.get("conditioners"):
+                raise BadModel(f"the conditioners {', '.join(config['conditioners'])} are not supported")
+            if config.get("lora_name"):
+                raise BadModel("its LoRA weights are not merged into the checkpoint")
+            if config.get("text_card_out") not in (None, config["text_card"]):
+                raise BadModel("it outputs other text tokens than it reads")
+            stt = config.get("stt_config") or {}
             return cls(
                 transformer=_transformer(config, d="dim", n_layers="num_layers", n_heads="num_heads"),
                 n_codebooks=int(config["n_q"]),
@@ -137,8 +149,8 @@ class LMConfig:
                 padding_id=int(config.get("existing_text_padding_id", 3)),
                 delay_s=float(stt.get("audio_delay_seconds", 0.5)),
                 silence_prefix_s=float(stt.get("audio_silence_prefix_seconds", 0.0)),
-                n_extra_heads=int(config.get("extra_heads_num_heads", 0)),
-                extra_head_width=int(config.get("extra_heads_dim", 6)),
+                n_extra_heads=int(config.get("extra_heads_num_heads") or 0),
+                extra_head_width=int(config.get("extra_heads_dim") or 6),
             )
 
 

@@ -7,6 +7,7 @@
     │   ├── CorruptFile       a file does not match the hash or length in the manifest
     │   ├── DownloadFailed    a network or server error
     │   ├── StorageFull       not enough storage in the browser
+    │   ├── NotEnoughMemory   the model is too large for this device
     │   └── Cancelled         the user cancelled loading
     ├── AudioError
     │   ├── BadAudio          a file that holds no audio the browser can decode
@@ -77,6 +78,15 @@ class StorageFull(ModelError):
             f"{free_bytes / 1e6:.1f} MB are free" if free_bytes < needed_bytes else "the browser refuses to store more"
         )
         super().__init__(f"There is not enough storage for the model: {needed_bytes / 1e6:.1f} MB are needed, {free}.")
+
+
+class NotEnoughMemory(ModelError):
+    def __init__(self, needed_gb: float, offered_gb: float) -> None:
+        self.needed_gb, self.offered_gb = needed_gb, offered_gb
+        super().__init__(
+            f"This model is too large for this device: it needs about {needed_gb:.1f} GB of memory, and a page can use "
+            f"about {offered_gb:.1f} GB here. Choose a smaller model."
+        )
 
 
 class Cancelled(ModelError):

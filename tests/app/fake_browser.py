@@ -133,6 +133,7 @@ class MemoryStore:
     kept: set[str] = field(default_factory=set)
     room_bytes: int = 1 << 30
     claimed_bytes: int = 1 << 30
+    device_bytes: int | None = None
 
     @asynccontextmanager
     async def locked(self, key: str) -> AsyncIterator[None]:
@@ -154,6 +155,9 @@ class MemoryStore:
 
     async def free_bytes(self) -> int:
         return self.claimed_bytes
+
+    def device_memory_bytes(self) -> int | None:
+        return self.device_bytes
 
     async def read_text(self, key: str) -> bytes | None:
         return bytes(self.parts[key]) if key in self.parts else None

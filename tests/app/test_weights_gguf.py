@@ -104,7 +104,7 @@ def test_metadata_of_every_type_is_parsed() -> None:
     metadata += [text("texts") + number(9, 4) + number(8, 4) + number(2) + text("a") + text("bc")]
     file = read(packed(entry(), metadata=tuple(metadata)))
     assert list(file) == ["w"]
-    assert file.metadata == {"fixed4": 0}
+    assert file.metadata == dict.fromkeys([f"fixed{kind}" for kind in range(8)] + ["long10", "long11", "long12"], 0)
 
 
 def test_alignment_from_metadata() -> None:

@@ -111,32 +111,3 @@ def test_mimi_with_pytorch_names(model: Path) -> None:
     edit_manifest(model, lambda files: files[1].update(bytes=described.n_bytes, sha256=described.sha256))
     files = read(model)
     assert list(files.mimi) == list(encoder_names(files.manifest.mimi_config))
-
-
-def write_metadata(path: Path, **metadata: int) -> None:
-    """Write a GGUF file without tensors."""
-    content = b"GGUF" + (3).to_bytes(4, "little") + (0).to_bytes(8, "little") + len(metadata).to_bytes(8, "little")
-    for field, value in metadata.items():
-        key = f"stt.{field}".encode()
-        content += len(key).to_bytes(8, "little") + key + (4).to_bytes(4, "little") + value.to_bytes(4, "little")
-    path.write_bytes(content + bytes(-len(content) % 32))
-
-
-@pytest.mark.parametrize(
-    ("metadata", "reason"),
-    [
-        ({"block_count": 3, "embedding_length": 128, "context_length": 9}, ""),
-        ({"block_count": 4}, r"lm\.gguf says stt\.block_count = 4, the config says 3"),
-        ({"embedding_length": 64}, r"lm\.gguf says stt\.embedding_length = 64, the config says 128"),
-    ],
-)
-def test_gguf_metadata_must_match_the_config(model: Path, metadata: dict[str, int], reason: str) -> None:
-    write_metadata(model / "lm.gguf", **metadata)
-    described = describe(model / "lm.gguf", "lm")
-    entry = {"path": "lm.gguf", "role": "lm", "bytes": described.n_bytes, "sha256": described.sha256}
-    edit_manifest(model, lambda files: files.append(entry))
-    if not reason:
-        read(model)
-        return
-    with pytest.raises(BadModel, match=reason):
-        read(model)

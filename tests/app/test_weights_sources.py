@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.app.fake_browser import SITE, Answer, Server
+from tests.app.fake_browser import SITE, Answer, MemoryStore, Server
 from tests.awaiting import run
-from tympan.errors import BadModel, DownloadFailed, UnknownModel
+from tympan.errors import BadModel, DownloadFailed, NotEnoughMemory, UnknownModel
 from tympan.weights.info import ModelInfo
 
 CATALOGUE = {
@@ -82,3 +83,25 @@ def test_hub_model_is_offered_without_a_request_to_the_hub(server: Server, find:
 def test_when_consent_is_needed(modules: SimpleNamespace, missing_bytes: int, host: str, must_ask: bool) -> None:
     offer = modules.sources.Offer(ModelInfo(), 600_000_000, missing_bytes, host)
     assert offer.must_ask("https://example.org/tympan/") == must_ask
+
+
+def test_models_that_do_not_fit_are_refused_before_their_download(
+    server: Server, store: MemoryStore, find: Callable[[str], Any]
+) -> None:
+    large = find("large")
+    store.device_bytes = 4 << 30
+    large._model = replace(large._model, n_bytes=1_690_000_000)  # stt-2.6b-en in Q4
+    refusal = r"it needs about 2\.1 GB of memory, and a page can use about 1\.7 GB here"
+    with pytest.raises(NotEnoughMemory, match=refusal):
+        run(large.offer())
+    with pytest.raises(NotEnoughMemory, match=refusal):
+        run(large.manifest())
+    for device_bytes in (8 << 30, None):
+        store.device_bytes = device_bytes
+        assert run(large.offer()).n_bytes == 1_690_000_000
+    assert len(server.ranges) == 1, "only the catalogue was downloaded"
+
+
+def test_small_models_are_tried_everywhere(find: Callable[[str], Any], store: MemoryStore) -> None:
+    store.device_bytes = 1 << 28
+    assert run(find("large").offer()).n_bytes == 900

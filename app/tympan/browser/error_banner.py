@@ -7,7 +7,7 @@ from tympan.browser.language import language
 CPU = ("backend", "simd", "use_cpu")
 DEMO = ("model", "", "use_demo")
 GPU_ERRORS = ("NoWebGPU", "GpuLimit", "GpuFault", "GpuWrong", "DeviceLost")
-LINKS = {"UnknownModel": DEMO, "BadModel": DEMO}
+LINKS = {"UnknownModel": DEMO, "BadModel": DEMO, "NotEnoughMemory": DEMO}
 LINKS.update((kind, CPU) for kind in GPU_ERRORS)
 TRANSIENT = ("DownloadFailed", "CorruptFile", "Cancelled")  # a retry may succeed
 

@@ -146,6 +146,8 @@ FRENCH_SENTENCES = {
     "CorruptFile": "Le fichier de modèle {path} est endommagé : {reason}. Rechargez la page pour le retélécharger.",
     "DownloadFailed": "Impossible de télécharger {url} : {reason}.",
     "StorageFull": "Le navigateur n’a pas assez d’espace pour le modèle : il faut {needed_bytes} octets.",
+    "NotEnoughMemory": "Ce modèle est trop grand pour cet appareil : il lui faut environ {needed_gb:.1f} Go de "
+    "mémoire, et une page peut en utiliser ici environ {offered_gb:.1f} Go. Choisissez un modèle plus petit.",
     "Cancelled": "Le chargement a été annulé. Les données déjà téléchargées sont conservées pour la prochaine fois.",
     "BadAudio": "« {name} » ne peut pas être transcrit : {reason}.",
     "MicrophoneDenied": "Impossible d’utiliser le microphone : {reason}.",

@@ -112,11 +112,11 @@ class LMWeights:
         """Select the transformer's tensors from a checkpoint.
 
         checkpoint: official name -> array; a quantized matrix W is the pair `W.q4` or `W.q8` and `W.scale`.
-        Raises BadModel when a tensor is missing or its shape does not match the config.
+        Raises BadModel when a tensor is missing, or does not match the config in its shape or its name.
         Source: kyutai-labs/moshi@e6a55d2 moshi/models/lm.py.
         """
         d, tensors = config.transformer.d, Tensors(checkpoint)
-        return cls(
+        weights = cls(
             embeddings=tuple(tensors.matrix(f"emb.{k}.weight", config.card + 1, d) for k in range(config.n_codebooks)),
             text_embedding=tensors.matrix("text_emb.weight", config.text_card + 1, d),
             layers=tuple(
@@ -130,3 +130,5 @@ class LMWeights:
                 for i in range(config.n_extra_heads)
             ),
         )
+        tensors.check_all_used()
+        return weights

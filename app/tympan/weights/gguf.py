@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
+from struct import Struct
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +39,10 @@ _MAX_HEADER_BYTES = 1 << 26
 _MAX_DIMS = 4
 _MAX_ELEMENTS = 2**31 - 1  # the limit of WebAssembly's 32-bit addresses
 
-# Types of metadata values, and the sizes of those with a fixed length.
-_UINT32, _STRING, _ARRAY = 4, 8, 9
-_VALUE_BYTES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+# Types of metadata values, and the `struct` formats of those with a fixed length.
+_STRING, _ARRAY = 8, 9
+_CODES = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_NUMBERS = {kind: Struct(f"<{code}") for kind, code in _CODES.items()}
 
 F32, F16, Q4_0, Q8_0 = 0, 1, 2, 8  # types of tensors
 _NAMES = {F32: "F32", F16: "F16", Q4_0: "Q4_0", Q8_0: "Q8_0"}
@@ -70,7 +72,7 @@ class GgufFile(Mapping[str, Tensor]):
     """The tensors of one file by name, each read on access. Only the last block-quantized matrix is cached.
 
     F32 and F16 are views of the file's bytes. Q4_0 and Q8_0 matrices are copied into two parts.
-    metadata: the integers of the metadata by key.
+    metadata: the numbers of the metadata by key.
     """
 
     def __init__(self, file: File, path: str) -> None:
@@ -140,7 +142,7 @@ class _Ended(Exception):
     """The header is longer than the part that has been read."""
 
 
-def _parse_header(file: File, path: str) -> tuple[dict[str, _Entry], int, dict[str, int]]:
+def _parse_header(file: File, path: str) -> tuple[dict[str, _Entry], int, dict[str, float]]:
     """Return the entries in the order of their data, the offset of the data, and the metadata. Raises BadModel."""
     n_bytes = _FIRST_READ_BYTES
     while True:
@@ -180,7 +182,7 @@ class _Header:
 
     def __init__(self, content: bytes) -> None:
         self._content, self._position = content, 0
-        self.metadata: dict[str, int] = {}  # integers only
+        self.metadata: dict[str, float] = {}  # numbers only
 
     @property
     def n_bytes(self) -> int:
@@ -197,12 +199,12 @@ class _Header:
         n_tensors, n_entries = self._int(8), self._int(8)
         for _ in range(n_entries):
             key, kind = self._text(), self._int(4)
-            if kind == _UINT32:
-                self.metadata[key] = self._int(4)
+            if number := _NUMBERS.get(kind):
+                [self.metadata[key]] = number.unpack(self._read(number.size))
             else:
                 self._skip_value(kind)
         alignment = self.metadata.get(_ALIGNMENT_KEY, _DEFAULT_ALIGNMENT)
-        if not 1 <= alignment <= 1 << 16:
+        if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 16:
             raise ValueError(f"its alignment is {alignment}")
         entries: dict[str, _Entry] = {}
         for _ in range(n_tensors):
@@ -231,14 +233,14 @@ class _Header:
         return _Entry(kind, shape, begin)
 
     def _skip_value(self, kind: int, *, nested: bool = False) -> None:
-        if kind in _VALUE_BYTES:
-            self._read(_VALUE_BYTES[kind])
+        if kind in _NUMBERS:
+            self._read(_NUMBERS[kind].size)
         elif kind == _STRING:
             self._read(self._int(8))
         elif kind == _ARRAY and not nested:
             kind, n_values = self._int(4), self._int(8)
-            if kind in _VALUE_BYTES:
-                self._read(n_values * _VALUE_BYTES[kind])
+            if kind in _NUMBERS:
+                self._read(n_values * _NUMBERS[kind].size)
             else:
                 for _ in range(n_values):
                     self._skip_value(kind, nested=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tympan.config import LMConfig
 from tympan.errors import BadModel, CorruptFile, UnknownModel
 from tympan.weights import gguf
-from tympan.weights.file import File, InMemory
+from tympan.weights.file import File, InMemory, join_parts
 from tympan.weights.gguf import GgufFile
 from tympan.weights.manifest import MANIFEST_NAME, Manifest, ModelFile, Role
 from tympan.weights.mimi_names import EncoderTensors
@@ -26,7 +26,11 @@ class Source(Protocol):
     """Where a model is stored: a folder, or a URL."""
 
     async def manifest(self) -> Manifest:
-        """Return the manifest. Raises UnknownModel if there is no model, another ModelError if the manifest is bad."""
+        """Return the manifest.
+
+        Raises UnknownModel if there is no model, NotEnoughMemory if it is too large for the device, another ModelError
+        if the manifest is bad.
+        """
         ...
 
     async def open(self, file: ModelFile, progress: Progress) -> File:
@@ -67,7 +71,8 @@ async def read_model(source: Source, on_progress: Callable[[Progress], None] = i
     progress = Progress("prepare", manifest.n_bytes, on_progress)
     [(_, tokenizer)] = files["tokenizer"]
     mimi, lm = (
-        _MergedTensors([(path, _CountingFile(file, progress)) for path, file in files[role]]) for role in ("mimi", "lm")
+        _MergedTensors([(path, _CountingFile(file, progress)) for path, file in join_parts(files[role])])
+        for role in ("mimi", "lm")
     )
     lm.check_metadata(manifest.lm_config)
     return ModelFiles(manifest, lm, EncoderTensors(mimi, manifest.mimi_config), _content(tokenizer))
@@ -97,13 +102,24 @@ class _MergedTensors(Mapping[str, Tensor]):
                 self._tensors[name] = tensors
 
     def check_metadata(self, config: LMConfig) -> None:
-        """Raise BadModel if a GGUF file's metadata contradicts the config, which would silently drop layers."""
-        expected = {"block_count": config.transformer.n_layers, "embedding_length": config.transformer.d}
+        """Raise BadModel if a GGUF file's metadata contradicts the config.
+
+        Source of the keys: idle-intelligence/stt-web@7187f13 scripts/quantize.py.
+        """
+        expected: dict[str, float] = {
+            "block_count": config.transformer.n_layers,
+            "embedding_length": config.transformer.d,
+            "context_length": config.transformer.context,
+            "head_count": config.transformer.n_heads,
+            "freq_base": config.transformer.max_period,
+            "vocab_size": config.text_card,
+            "audio_vocab_size": config.card + 1,
+        }
         for path, tensors in self._files.items():
             for key, value in tensors.metadata.items() if isinstance(tensors, GgufFile) else ():
                 _, _, field = key.rpartition(".")
                 if value != expected.get(field, value):
-                    raise BadModel(f"{path} says {key} = {value}, the config says {expected[field]}")
+                    raise BadModel(f"{path} says {key} = {value:g}, the config says {expected[field]:g}")
 
     def __getitem__(self, name: str) -> Tensor:
         return self._tensors[name][name]

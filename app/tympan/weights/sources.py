@@ -14,6 +14,7 @@ from tympan.weights.download import Downloader
 from tympan.weights.file import File
 from tympan.weights.info import ModelInfo
 from tympan.weights.manifest import MANIFEST_NAME, Manifest, ModelFile
+from tympan.weights.memory import check_memory
 from tympan.weights.progress import Progress
 
 ASK_ABOVE_BYTES = 50_000_000  # larger downloads need consent
@@ -66,6 +67,10 @@ class WebSource(ABC):
         """Close the open files. See `Source.release`."""
         self._downloader.store.release()
 
+    def _check_memory(self, n_bytes: int) -> None:
+        """Raise NotEnoughMemory if a model of this size does not fit into this device."""
+        check_memory(n_bytes, self._downloader.store.device_memory_bytes())
+
     async def _offer_of(self, manifest: Manifest) -> Offer:
         """The offer of a model whose manifest is known."""
         missing = [file.n_bytes for file in manifest.files if not await self._downloader.has(self.file_url(file), file)]
@@ -82,7 +87,10 @@ class Directory(WebSource):
 
     async def manifest(self) -> Manifest:
         """Download `model.json`. See `Source.manifest`."""
-        return Manifest.parse(await self._downloader.text(self.url + MANIFEST_NAME, missing=UnknownModel(self.url)))
+        text = await self._downloader.text(self.url + MANIFEST_NAME, missing=UnknownModel(self.url))
+        manifest = Manifest.parse(text)
+        self._check_memory(manifest.n_bytes)
+        return manifest
 
     async def offer(self) -> Offer:
         """Describe the model and its download. Raises the errors of `manifest`."""
@@ -102,6 +110,7 @@ class Hub(WebSource):
 
     async def manifest(self) -> Manifest:
         """Build the manifest from the stored listing, or else download the listing. See `Source.manifest`."""
+        self._check_memory(self._model.n_bytes)
         stored = await self._stored_manifest()
         if stored is not None:
             return stored
@@ -112,6 +121,7 @@ class Hub(WebSource):
 
     async def offer(self) -> Offer:
         """Describe the model and its download without any request to the Hub."""
+        self._check_memory(self._model.n_bytes)
         stored = await self._stored_manifest()
         if stored is None:
             n_bytes = self._model.n_bytes

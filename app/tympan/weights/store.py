@@ -86,6 +86,11 @@ class Store:
         estimate = await navigator.storage.estimate()
         return int(estimate.quota - estimate.usage)
 
+    def device_memory_bytes(self) -> int | None:
+        """Memory of the device, rounded by the browser; None in browsers that do not tell."""
+        gib = getattr(navigator, "deviceMemory", None)
+        return None if gib is None else int(gib * (1 << 30))
+
     @asynccontextmanager
     async def locked(self, key: str) -> AsyncIterator[None]:
         """Lock the key against other tabs of this site; wait until it is free."""

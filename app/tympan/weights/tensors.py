@@ -26,6 +26,12 @@ class Tensors:
 
     def __init__(self, tensors: Mapping[str, NDArray[np.generic]]) -> None:
         self._tensors = tensors
+        self._used: set[str] = set()
+
+    def check_all_used(self) -> None:
+        """Raise BadModel if there is a tensor that no method was asked for, such as a layer beyond the config's."""
+        if unused := sorted(set(self._tensors) - self._used):
+            raise BadModel(f"the config has no place for the tensor {unused[0]}")
 
     def n_rows(self, name: str) -> int:
         """The first dimension of the tensor `name`, which may be block-quantized."""
@@ -69,16 +75,18 @@ class Tensors:
 
     def _block_matrix(self, name: str, block_format: BlockFormat, k: int) -> BlockMatrix:
         if isinstance(self._tensors, LazyTensors):
-            self._shape(f"{name}.scale")
+            self._shape(f"{name}.scale")  # so that a missing scale is reported now
             return LAZY_BLOCKS[block_format](self.n_rows(name), k, lambda part: self._get(f"{name}.{part}"))
         return BLOCKS[block_format](self._get(f"{name}.{block_format}"), self._get(f"{name}.scale"), k)
 
     def _shape(self, name: str) -> tuple[int, ...]:
         if isinstance(self._tensors, LazyTensors) and name in self._tensors:
+            self._used.add(name)
             return self._tensors.shape(name)
         return self._get(name).shape
 
     def _get(self, name: str) -> NDArray[Any]:
         if name not in self._tensors:
             raise BadModel(f"the tensor {name} is missing")
+        self._used.add(name)
         return self._tensors[name]
