@@ -1,14 +1,17 @@
 """Word starts of human recordings, by forced alignment with pocketsphinx's English acoustic model.
 
-    python -m train.align DEST ZIP...
+    python -m train.align DEST ZIP... --tests TEST_ZIP... --processes N
 
-Each ZIP is packed like bench/speech. Writes DEST/NAME.shard for each: the recordings as they are packed, not encoded
-again, with normalised text and word starts. Clips that cannot be aligned are dropped and counted.
+Each ZIP is packed like bench/speech. Writes DEST/NAME-000.shard and so on, one for each process: the recordings as they
+are packed, not encoded again, with normalised text and word starts. Clips that cannot be aligned, or whose text shares
+five words in a row or a shorter sentence with a test set, are dropped and counted.
 """
 
 import argparse
+import functools
 import itertools
 import json
+import multiprocessing
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +24,11 @@ from . import shards
 from .normalise import normalise
 from .ogg import read_ogg
 from .pronounce import Pronouncer
+from .text import shares_run, test_runs
 
 RATE = 16_000  # of the acoustic model
 _FRAME_S = 0.01
+_SHORTEST_RUN = 3  # words; one or two are common to all texts
 _SHIFT_S = 0.04  # half of what Kokoro and hibari tell later than this aligner; espeak-ng and flite agree with it
 
 
@@ -77,21 +82,29 @@ def to_16k(pcm: np.ndarray) -> np.ndarray:
     return np.clip(resample_poly(pcm.astype(np.float32), 2, 3), -32768, 32767).astype(np.int16)
 
 
-def align_zip(path: Path, dest: Path, aligner: Aligner) -> tuple[int, int]:
-    """Write one shard; returns how many clips were kept, of how many."""
-    kept, labels = [], {}
+@functools.cache
+def _aligner() -> Aligner:
+    return Aligner()
+
+
+def align_zip(path: Path, dest: Path, barred: set[tuple[str, ...]], number: int, of: int) -> tuple[int, int]:
+    """Write a shard of every `of`-th clip, from `number` on; returns how many were kept, of how many.
+
+    barred: runs of words (`text.test_runs`); a clip with one of them, of three words or more, is dropped.
+    """
+    kept = []
     with zipfile.ZipFile(path) as archive:
-        labels = json.loads(archive.read("labels.json"))
-        for name, what in labels.items():
+        labels = list(json.loads(archive.read("labels.json")).items())[number::of]
+        for name, what in labels:
             text = normalise(what["text"])
-            if text is None:
+            if text is None or shares_run(text, barred, _SHORTEST_RUN):
                 continue
             ogg = read_ogg(archive.read(name))
             packed = shards.Packed(ogg.packets, ogg.skip, ogg.samples, text, (), what["voice"])
-            starts = aligner.starts(to_16k(packed.pcm()), text.split())
+            starts = _aligner().starts(to_16k(packed.pcm()), text.split())
             if starts is not None:
                 kept.append(replace(packed, starts=tuple(s + _SHIFT_S for s in starts)))
-    shards.write_packed(dest / f"{path.stem}.shard", kept)
+    shards.write_packed(dest / f"{path.stem}-{number:03d}.shard", kept)
     return len(kept), len(labels)
 
 
@@ -99,12 +112,16 @@ def main() -> None:
     cli = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     cli.add_argument("dest", type=Path)
     cli.add_argument("zips", type=Path, nargs="+")
+    cli.add_argument("--tests", type=Path, nargs="*", default=[], help="test sets whose sentences are left out")
+    cli.add_argument("--processes", type=int, default=1)
     a = cli.parse_args()
     a.dest.mkdir(parents=True, exist_ok=True)
-    aligner = Aligner()
-    for path in a.zips:
-        kept, total = align_zip(path, a.dest, aligner)
-        print(f"{path.stem}: {kept} of {total} clips aligned", flush=True)
+    barred = test_runs(a.tests)
+    with multiprocessing.get_context("spawn").Pool(a.processes) as pool:
+        for path in a.zips:
+            jobs = [(path, a.dest, barred, n, a.processes) for n in range(a.processes)]
+            counts = pool.starmap(align_zip, jobs, chunksize=1)
+            print(f"{path.stem}: {sum(k for k, _ in counts)} of {sum(n for _, n in counts)} clips aligned", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import lzma
 import random
 from itertools import islice
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
 from train.grammar import Grammar
-from train.text import LABEL_CHARS, MAX_WORDS, is_held_out, label, sentences
+from train.text import LABEL_CHARS, MAX_WORDS, is_held_out, label, sentences, shares_run
+from train.text import test_runs as runs_of_tests
 
 
 @pytest.fixture
@@ -52,3 +55,14 @@ def test_training_and_test_sentences_never_meet(corpus: Path) -> None:
     assert not trained & tested
     assert all(map(is_held_out, tested))
     assert all(len(text.split()) <= MAX_WORDS and set(text) <= set(LABEL_CHARS) for text in trained)
+
+
+def test_text_of_a_test_set_is_recognized(tmp_path: Path) -> None:
+    texts = ["Then they came back to the house.", "Turn it off", "Seven"]
+    with ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.writestr("labels.json", json.dumps({f"{i}.opus": {"text": text} for i, text in enumerate(texts)}))
+    barred = runs_of_tests([tmp_path / "set.zip"])
+    assert shares_run("they came back to the garden", barred, shortest=3)
+    assert shares_run("turn it off", barred, shortest=3)
+    assert not shares_run("they came back to", barred, shortest=3)
+    assert shares_run("seven", barred) and not shares_run("seven", barred, shortest=3)
