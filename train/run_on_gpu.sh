@@ -3,7 +3,9 @@
 #
 #   setup PACK        unpack libraries and assets
 #   speak             start the fast synthesizers as daemons, for each GPU its own
-#   people SHARD...   decode recordings of people to where the trainer finds them
+#   align WHEEL ZIP...  align recordings of people in the background, with pocketsphinx's wheel, and decode them;
+#                     after setup, as the test sets' text is left out
+#   people SHARD...   decode aligned recordings of people to where the trainer finds them
 #   kept SHARD...     synthetic speech made before
 #   stash FILE...     keep pieces of a checkpoint, of the compiler's cache, or of kokoro.onnx
 #   kokoro N          start N processes of Kokoro on the CPU
@@ -46,6 +48,17 @@ speak)
         synthesize flite "${FLITE:-1}" "stream$gpu" $((100 * gpu))
         synthesize espeak "${ESPEAK:-1}" "stream$gpu" $((100 * gpu))
     done
+    ;;
+align)
+    "$python" -m pip install -q --no-index --no-deps --target "$base/site" "$1"
+    shift
+    cp "$@" "$base/stash/"
+    for zip in "$@"; do
+        name=$(basename "$zip" .zip)
+        echo "python -m train.align people/$name stash/$name.zip --processes ${PROCESSES:-14} --tests \$(ls tests/*.zip)"
+        echo "python -m train.unpack people/$name data/kept --processes ${PROCESSES:-14}"
+    done | sed "s#^python#nice -n 10 $python#" >"$base/align.sh"
+    OMP_NUM_THREADS=1 daemon align bash -e "$base/align.sh"
     ;;
 people)
     for file in "$@"; do
