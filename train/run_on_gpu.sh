@@ -17,6 +17,7 @@
 set -e
 base=${BASE:-/tmp/tympan} python=${PYTHON:-python3}
 export LD_LIBRARY_PATH=$base/lib PYTHONPATH=$base:$base/site OMP_NUM_THREADS=2 PYTHONUNBUFFERED=1
+export ESPEAK_DATA_PATH=$base/assets  # for pronounce.py
 export TORCHINDUCTOR_CACHE_DIR=$base/inductor TORCHINDUCTOR_FX_GRAPH_CACHE=1 TRITON_CACHE_DIR=$base/inductor/triton
 step=$1
 shift
