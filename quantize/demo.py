@@ -1,4 +1,4 @@
-"""Replaces the demo model of the site and its entry in the catalogue:
+"""Replaces the demo model of the site and its entry in the catalogue.
 
     python -m tympan.quantize.demo CHECKPOINT
 

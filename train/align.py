@@ -29,7 +29,7 @@ from .text import shares_run, test_runs
 RATE = 16_000  # of the acoustic model
 _FRAME_S = 0.01
 _SHORTEST_RUN = 3  # words; one or two are common to all texts
-_SHIFT_S = 0.04  # half of what Kokoro and hibari tell later than this aligner; espeak-ng and flite agree with it
+_SHIFT_S = 0.04  # half of how much later Kokoro's and hibari's word starts are; espeak-ng's and flite's agree
 
 
 class Aligner:
@@ -42,7 +42,7 @@ class Aligner:
         self.pronounce = Pronouncer()
 
     def starts(self, pcm: np.ndarray, words: list[str]) -> list[float] | None:
-        """Seconds at which each word begins; None where the recording does not fit the words. pcm: int16, 16 kHz."""
+        """Return each word's start in seconds; None if the recording does not fit the words. pcm: int16, 16 kHz."""
         for word in words:
             if self.decoder.lookup_word(word) is None:
                 phones = self.pronounce(word)
@@ -67,18 +67,18 @@ class Aligner:
 
     @staticmethod
     def _plausible(starts: list[float], words: list[str], seconds: float) -> bool:
-        """Whether no word of several letters is squeezed into the shortest time that its phones allow, twice."""
+        """Whether few words are as short as their phones allow, and the whole is not faster than speech."""
         ends = [*starts[1:], seconds]
         letters = sum(map(len, words))
-        squeezed = sum(
+        n_shortest = sum(
             e - s < 0.035 * max(2, len(w) - 1)
             for (s, e), w in zip(itertools.zip_longest(starts, ends), words, strict=True)
         )
-        return squeezed <= 0.2 * len(words) and 0.03 * letters < seconds
+        return n_shortest <= 0.2 * len(words) and 0.03 * letters < seconds
 
 
 def to_16k(pcm: np.ndarray) -> np.ndarray:
-    """Int16 from 24 to 16 kHz."""
+    """Resample int16 from 24 to 16 kHz."""
     return np.clip(resample_poly(pcm.astype(np.float32), 2, 3), -32768, 32767).astype(np.int16)
 
 
@@ -88,7 +88,7 @@ def _aligner() -> Aligner:
 
 
 def align_zip(path: Path, dest: Path, barred: set[tuple[str, ...]], number: int, of: int) -> tuple[int, int]:
-    """Write a shard of every `of`-th clip, from `number` on; returns how many were kept, of how many.
+    """Write a shard of every `of`-th clip, from `number` on. Returns the number of clips kept and of all clips.
 
     barred: runs of words (`text.test_runs`); a clip with one of them, of three words or more, is dropped.
     """

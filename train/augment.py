@@ -1,4 +1,4 @@
-"""From plans to audio on the GPU: pieces of utterances side by side, then random distortions.
+"""Turns plans into audio on the GPU: joins pieces of utterances, then distorts them at random.
 
 Every batch gets new random speeds (which move pitch and formants), equalizers, rooms, bands, noise, music, babble,
 gains and codecs.
@@ -16,7 +16,7 @@ from .config import SAMPLE_RATE
 _FADE = 120  # samples over which a piece fades in and out
 _ROOM = SAMPLE_RATE // 4  # longest impulse response, samples
 _STROKE_HOP = SAMPLE_RATE // 200
-# What a clip without speech holds: (silence, noise, strokes as of a keyboard, music, hum, everything as under speech).
+# Content of clips without speech: (silence, noise, keystrokes, music, hum, all of these as under speech).
 _SILENT_KINDS = 6
 
 
@@ -51,12 +51,12 @@ def _decibel(db: Tensor) -> Tensor:
 
 
 def _uniform(x: Tensor, low: float, high: float) -> Tensor:
-    """(B, 1), a random number for each clip of x."""
+    """Return (B, 1), a random number for each clip of x."""
     return low + (high - low) * torch.rand(len(x), 1, device=x.device)
 
 
 def _chance(x: Tensor, p: float) -> Tensor:
-    """(B, 1) bool."""
+    """Return (B, 1) bool, true with this probability."""
     return torch.rand(len(x), 1, device=x.device) < p
 
 
@@ -65,7 +65,7 @@ def _unit(x: Tensor) -> Tensor:
 
 
 def response(x: Tensor, freq: Tensor) -> Tensor:
-    """(B, n_freq): a random equalizer of ten points within 9 dB, high pass, low pass and up to two missing bands."""
+    """Return a random equalizer (B, n_freq): ten points within 9 dB, high pass, low pass, up to two missing bands."""
     points = (torch.rand(len(x), 10, device=x.device) * 2 - 1) * 9 * _chance(x, 0.8)
     axis = torch.log1p(freq / 300) / math.log1p(SAMPLE_RATE / 600) * 8.999
     left = axis.long()
@@ -81,7 +81,7 @@ def response(x: Tensor, freq: Tensor) -> Tensor:
 
 
 def room(x: Tensor) -> Tensor:
-    """(B, _ROOM): an impulse response, the direct sound and exponentially decaying noise."""
+    """Return (B, _ROOM): an impulse response of the direct sound and exponentially decaying noise."""
     time = torch.arange(_ROOM, device=x.device) / SAMPLE_RATE
     tail = torch.randn(len(x), _ROOM, device=x.device) * torch.exp(-6.9 * time / _uniform(x, 0.08, 0.6))
     tail = tail * (time > _uniform(x, 0.002, 0.012))
@@ -90,7 +90,7 @@ def room(x: Tensor) -> Tensor:
 
 
 def strokes(x: Tensor) -> Tensor:
-    """(B, L) of unit power: bursts of noise of 5 to 20 ms, one to twenty a second."""
+    """Return (B, L) of unit power: bursts of noise of 5 to 20 ms, one to twenty a second."""
     n = -(-x.shape[1] // _STROKE_HOP)
     hit = torch.rand(len(x), n + 3, device=x.device)
     hit = (hit < _uniform(x, 1, 20) / 200) * torch.rand_like(hit)
@@ -102,7 +102,7 @@ def strokes(x: Tensor) -> Tensor:
 
 
 def music(x: Tensor, hum: Tensor, voices: int = 3, notes: int = 40) -> Tensor:
-    """(B, L) of unit power: random chords, or mains hum where `hum` (B, 1)."""
+    """Return (B, L) of unit power: random chords, or mains hum where `hum` (B, 1)."""
     batch, length = x.shape
     steady = hum[:, :, None]
     pitch = 55 * torch.pow(2.0, torch.randint(0, 49, (batch, voices, notes), device=x.device) / 12)
@@ -119,15 +119,15 @@ def music(x: Tensor, hum: Tensor, voices: int = 3, notes: int = 40) -> Tensor:
 
 
 def mu_law(x: Tensor) -> Tensor:
-    """What a telephone's 8-bit mu-law leaves of x."""
+    """Encode x with a telephone's 8-bit mu-law and decode it."""
     law = torch.sign(x) * torch.round(torch.log1p(255 * x.abs()) / math.log(256) * 127) / 127
     return torch.sign(law) * (torch.pow(256.0, law.abs()) - 1) / 255
 
 
 def _some(wanted: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Indices of a fixed `share` of the rows, those with `wanted` (B, 1) first, and whether each is (n, 1).
+    """Select a fixed `share` of the rows, those with `wanted` (B, 1) first. Returns indices (n,) and `wanted` (n, 1).
 
-    A fixed number of rows keeps the shapes static and spares the GPU what most rows do not need.
+    A fixed number of rows keeps the shapes static, and the GPU computes nothing for the other rows.
     """
     n = max(1, round(share * len(wanted)))
     rows = (wanted[:, 0] + 0.5 * torch.rand(len(wanted), device=wanted.device)).topk(n).indices
@@ -174,14 +174,14 @@ class Augment:
         self.freq = torch.linspace(0, SAMPLE_RATE / 2, self.size // 2 + 1, device=device)
 
     def noise(self, x: Tensor) -> Tensor:
-        """Noise in the shape of x (B, L), of unit power, that falls with a random power of the frequency."""
+        """Return noise of the shape of x (B, L) and unit power, which falls with a random power of the frequency."""
         white = torch.randn(len(x), len(self.freq), 2, device=x.device)
         coloured = white * (self.freq + 40).pow(-_uniform(x, 0, 1.2))[..., None]
         return _unit(1e4 * torch.fft.irfft(torch.view_as_complex(coloured), self.size)[:, : x.shape[1]])
 
     @torch.no_grad()
     def __call__(self, x: Tensor, silent: Tensor) -> Tensor:
-        """(B, L) float32 speech, (B,) bool -> (B, L)."""
+        """Distort speech: (B, L) float32, silent (B,) bool -> (B, L)."""
         spectrum = torch.fft.rfft(x, self.size) * torch.fft.rfft(room(x), self.size)
         heard = torch.fft.irfft(spectrum * response(x, self.freq), self.size)[:, : x.shape[1]]
         return mix(heard.contiguous(), self.noise(x), silent[:, None])

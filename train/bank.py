@@ -17,11 +17,13 @@ from .config import SAMPLE_RATE
 from .items import KEPT, Item, Update, cut_points, source_of
 from .tokens import Pieces
 
-_MARGIN = 90 * SAMPLE_RATE  # items so close after the write position are no longer planned: they are overwritten next
+_MARGIN = (
+    90 * SAMPLE_RATE
+)  # items within this distance after the write position are not planned: they are overwritten next
 
 
 class Bank:
-    """Audio on the device, and a feed of `Update`s to everyone who plans batches from it."""
+    """Audio on the device. Sends an `Update` to every planner when its items change."""
 
     def __init__(self, device: torch.device, kept_hours: float, stream_hours: float, pieces: Pieces):
         kept, stream = (int(hours * 3600 * SAMPLE_RATE) for hours in (kept_hours, stream_hours))
@@ -34,7 +36,7 @@ class Bank:
         self.listeners: list[Callable[[Update], None]] = []
 
     def poll(self, folders: list[Path]) -> int:
-        """Load the new shards under `folders`; returns how many. Streamed shards are deleted once loaded."""
+        """Load the new shards under `folders` and return their number. Streamed shards are deleted once loaded."""
         new = [p for folder in folders for p in sorted(folder.rglob("*.shard")) if p not in self.seen]
         for path in new:
             self.seen.add(path)
@@ -77,7 +79,7 @@ class Bank:
             for offset, u in zip(offsets, utterances, strict=False)
         ]  # fmt: skip
         if not ring:
-            for listener in self.listeners:  # they drop the items before the audio changes
+            for listener in self.listeners:  # planners drop the items before the audio changes
                 listener(Update(source, [], begin, end + _MARGIN))
         self.audio[begin:end].copy_(pcm.pin_memory() if self.device.type == "cuda" else pcm)
         for listener in self.listeners:

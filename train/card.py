@@ -71,7 +71,7 @@ Apache-2.0.
 
 
 def card(config: Config, metrics: Mapping[str, Mapping[str, Any]], n_mimi: int, n_lm: int) -> str:
-    """metrics: what `evaluate` reports. n_mimi, n_lm: parameters."""
+    """Return the text of the card. metrics: the output of `evaluate`. n_mimi, n_lm: numbers of parameters."""
     rows = [
         f"| {title} | {metrics[name]['wer']:.1%} | {metrics[name]['words']} | {metrics[name]['n']} |"
         for name, title in _SETS.items()

@@ -1,6 +1,6 @@
-"""Checkpoints in pieces of at most 14 MiB: f16 matrices, f32 vectors and codebooks, and the position in the schedule.
+"""Checkpoints in files of at most 14 MiB: f16 matrices, f32 vectors and codebooks, and the position in the schedule.
 
-The optimizer's moments are not saved: they would double the size, and a resumed run restores them within its warm-up.
+The optimizer's moments are not saved: they would double the size, and a resumed run recovers them during its warm-up.
 """
 
 import json
@@ -18,7 +18,7 @@ PIECE_BYTES = 14 << 20
 
 
 def save(folder: Path, mimi: Mimi, lm: Lm, state: dict) -> None:
-    """Write `state.json` (config, progress) and `piece-N.pt`; atomically."""
+    """Write `state.json` (config, progress) and `piece-N.pt` atomically."""
     tensors = {"mimi." + k: v for k, v in mimi.state_dict().items()} | {
         "lm." + k: v for k, v in lm.state_dict().items()
     }
@@ -50,7 +50,7 @@ def save(folder: Path, mimi: Mimi, lm: Lm, state: dict) -> None:
 
 
 def load_state(folder: Path) -> tuple[dict, dict[str, Tensor]]:
-    """(state, tensors) of a checkpoint."""
+    """Read the state and the tensors of a checkpoint."""
     state = json.loads((folder / "state.json").read_text())
     tensors: dict[str, Tensor] = {}
     for i in range(state["pieces"]):
@@ -67,7 +67,7 @@ def config_of(state: dict) -> Config:
 
 
 def load_models(folder: Path, device: torch.device) -> tuple[Mimi, Lm | None, dict]:
-    """Both networks of a checkpoint, ready for evaluation; the LM is None before its training began."""
+    """Load both networks of a checkpoint, ready for evaluation; the LM is None before its training began."""
     state, tensors = load_state(folder)
     config = config_of(state)
     mimi, lm = Mimi(config), Lm(config, dropout=0.0)

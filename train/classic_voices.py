@@ -11,7 +11,7 @@ from .shards import Utterance
 from .voices import finish, to_int16
 
 HELD_OUT_FLITE = ("rms",)
-TRAIN_FLITE = ("slt", "awb")  # rms is never trained on
+TRAIN_FLITE = ("slt", "awb")  # the voice rms is held out of training
 
 
 class _EspeakEvent(ctypes.Structure):
@@ -74,7 +74,7 @@ class Espeak:
         return 0
 
     def phonemes(self, text: str) -> str:
-        """IPA of `text` in the American voice, clauses joined by a space."""
+        """Return the IPA of `text` in the American voice, clauses joined by a space."""
         self.lib.espeak_SetVoiceByName(b"en-us")
         buffer = ctypes.create_string_buffer(text.encode())
         pointer, clauses = ctypes.c_void_p(ctypes.addressof(buffer)), []
@@ -98,7 +98,7 @@ class Espeak:
         return finish(to_int16(wave, self.rate), label, starts, "espeak:" + voice) if starts and len(wave) else None
 
     def _match(self, spoken: str, label: str) -> list[float] | None:
-        """One start a word. espeak runs some function words together; their starts are interpolated by letters."""
+        """Return one start per word. espeak merges some function words; their starts are interpolated by letters."""
         spans = [m.start() for m in re.finditer(r"[A-Za-z][A-Za-z']*", spoken)]
         events = dict(self._words)
         known = [(i, events[s]) for i, s in enumerate(spans) if s in events]
@@ -168,7 +168,7 @@ class Flite:
         self.lib.delete_utterance(utterance)
         if [w.replace("'", "") for w in words] != [w.replace("'", "") for w in label.split()]:
             return None
-        # Resampling by a few per cent moves pitch and formants together: another speaker.
+        # Resampling by a few per cent moves pitch and formants together, as another speaker would.
         shift = rng.uniform(0.88, 1.14)
         wave16 = to_int16(samples, round(rate * shift / 100) * 100)
         return finish(wave16, label, [s / shift for s in starts], "flite:" + name)

@@ -27,7 +27,7 @@ class Batch:
 
 
 class BatchSource:
-    """Batches of `size` clips of the bank's audio, planned by `processes` processes."""
+    """Yields batches of `size` clips of the bank's audio, planned by `processes` processes."""
 
     def __init__(
         self, bank: Bank, size: int, seconds: float, delay: int, processes: int, seed: int, corpus: Path | None
@@ -37,7 +37,7 @@ class BatchSource:
         bank.listeners.append(self.pool.update)
 
     def to_device(self, plan: Plan) -> Batch:
-        """Copies the plan (from pinned memory, so that nothing waits for the GPU) and renders its audio."""
+        """Copy the plan from pinned memory, without waiting for the GPU, and render its audio."""
         device = self.bank.device
 
         def copy(array: object) -> Tensor:
@@ -56,7 +56,7 @@ class BatchSource:
 
 
 def clips(utterances: list[shards.Utterance], lead: float = 0.3, tail: float = 1.0) -> tuple[Tensor, list[int]]:
-    """Utterances alone, one a row, for evaluation: (n, L) float32 and each row's true number of frames."""
+    """Return single utterances for evaluation: (n, L) float32, one per row, and the number of frames of each."""
     lengths = [math.ceil((lead + tail + len(u.pcm) / SAMPLE_RATE) * SAMPLE_RATE / FRAME) for u in utterances]
     wave = torch.zeros(len(utterances), max(lengths) * FRAME)
     for row, u in enumerate(utterances):

@@ -25,7 +25,7 @@ from .tokens import Pieces
 
 
 def edits(a: list, b: list) -> int:
-    """Levenshtein distance."""
+    """Return the Levenshtein distance."""
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
         previous, row[0] = row[0], i
@@ -35,7 +35,7 @@ def edits(a: list, b: list) -> int:
 
 
 def error_rate(pairs: list[tuple[str, str]], words: bool = True) -> float:
-    """Edits over reference length of (hypothesis, reference) pairs, in words or in characters."""
+    """Divide the edits of (hypothesis, reference) pairs by the reference length, in words or in characters."""
     split = str.split if words else list
     return sum(edits(split(h), split(r)) for h, r in pairs) / max(1, sum(len(split(r)) for _, r in pairs))
 
@@ -89,7 +89,7 @@ def evaluate(mimi: Mimi, lm: Lm | None, pieces: Pieces, tests: dict, device: tor
 
 
 def load_tests(folder: Path) -> dict[str, list[shards.Utterance]]:
-    """The sets of `folder`, packed like bench/speech."""
+    """Read the sets of `folder`, packed like bench/speech."""
     return {p.stem: list(read_zip(p)) for p in sorted(folder.glob("*.zip"))}
 
 

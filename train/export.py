@@ -3,8 +3,9 @@ tokenizer.model, with a model card (README.md) and the metrics it quotes.
 
     python -m train.export CHECKPOINT TOKENIZER DEST
 
-CHECKPOINT holds the metrics.json of its evaluation too. The matrices of Mimi's transformer are whole numbers by now and
-go into 8 bits; the others are f16. `python -m tympan.quantize.demo DEST` makes the site's demo model of it.
+CHECKPOINT must also contain metrics.json, written by `train.evaluate`. The matrices of Mimi's transformer hold whole
+numbers and are stored in 8 bits; the others are f16. `python -m tympan.quantize.demo DEST` then makes the site's demo
+model.
 """
 
 import argparse
@@ -22,20 +23,20 @@ from .config import FRAME, SAMPLE_RATE, Config
 
 
 def official(module: torch.nn.Module) -> dict[str, Tensor]:
-    """The state dict less training heads; attention outputs keep the published names already."""
+    """Return the state dict without the training heads. Its names are the official ones."""
     named = module.state_dict().items()
     return {name: _stored(name, tensor).cpu() for name, tensor in named if not name.startswith("train_")}
 
 
 def _stored(name: str, tensor: Tensor) -> Tensor:
-    """Whole numbers (see `round_mimi`) in 8 bits, vectors and counts in float32, all else in float16."""
+    """Convert whole numbers (see `round_mimi`) to 8 bits, vectors and counts to float32, all else to float16."""
     if tensor.dim() == 2 and tensor.abs().max() == 127 and bool((tensor == tensor.round()).all()):
         return tensor.to(torch.int8)
     return tensor.to(torch.float32 if "cluster_usage" in name or tensor.dim() < 2 else torch.float16)
 
 
 def mimi_config(c: Config) -> dict:
-    """What the official loader's constants would be for this encoder."""
+    """Return the config of this encoder in the official format."""
     seanet = {
         "channels": 1, "dimension": c.mimi_dim, "causal": True, "n_filters": c.filters, "n_residual_layers": 1,
         "activation": "ELU", "compress": 2, "dilation_base": 2, "disable_norm_outer_blocks": 0, "kernel_size": 7,

@@ -1,7 +1,7 @@
 """Kokoro-82M on the GPU: a small interpreter of its ONNX graph in PyTorch.
 
-The int8 export is all that can be had of the weights, and onnxruntime runs it at about real time on a core. The same
-graph with its weights dequantized runs hundreds of times faster on the training GPU, at no accuracy lost: dynamic
+Only an int8 export of the weights was available, and onnxruntime runs it at about real time on one core. The same graph
+with dequantized weights runs hundreds of times faster on the training GPU without a loss of accuracy: dynamic
 quantization is undone (activations stay float), constants are folded once, and small integer tensors (shapes) stay
 on the CPU.
 
@@ -29,7 +29,7 @@ class GraphRunner:
         graph = onnx.load(model).graph
         self.audio_name = graph.output[0].name
         self.device = torch.device(device)
-        self.constants: dict[str, Any] = {"": None}  # tensors; None is the input that is left out
+        self.constants: dict[str, Any] = {"": None}  # tensors; None is an omitted input
         for tensor in graph.initializer:
             self.constants[tensor.name] = torch.from_numpy(np.array(numpy_helper.to_array(tensor)))
         self.lstms: dict[str, torch.nn.LSTM] = {}
@@ -60,7 +60,7 @@ class GraphRunner:
         return values[self.audio_name].reshape(-1), values[self.durations_name]
 
     def _fold(self) -> None:
-        """Undo the quantization and run once every node that depends on constants alone; the rest stays in `nodes`."""
+        """Undo the quantization and evaluate every node that depends on constants only; the others stay in `nodes`."""
         kept: list[tuple] = []
         for op, attributes, inputs, outputs in self.nodes:
             if op == "DynamicQuantizeLinear":  # x -> (x, 1, 0): activations are left as they are
@@ -88,7 +88,7 @@ class GraphRunner:
         last_use = {name: n for n, (_, _, inputs, _) in enumerate(kept) for name in inputs}
         for name in (self.audio_name, self.durations_name, *self.constants):
             last_use.pop(name, None)
-        self.dead: list[list[str]] = [[] for _ in kept]  # after each node, what no later one reads
+        self.dead: list[list[str]] = [[] for _ in kept]  # tensors that no later node reads, by node
         for name, n in last_use.items():
             self.dead[n].append(name)
         used = {i for _, _, inputs, _ in kept for i in inputs}
@@ -100,7 +100,7 @@ class GraphRunner:
                 self.constants[name] = value.to(self.device)
 
     def _lstm(self, attributes: dict, inputs: list) -> torch.nn.LSTM:
-        """A torch LSTM of the dequantized weights; ONNX orders the gates i o f c, torch i f c o."""
+        """Create a torch LSTM with the dequantized weights. ONNX orders the gates i o f c, torch i f c o."""
         hidden = attributes["hidden_size"]
 
         def dequantize(weight: Tensor, scale: Tensor, zero: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ MONTHS = [
 ]
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 
-# One word class a line; a template names a class in braces. Classes may refer to other classes.
+# One word class per line. A template names a class in braces. Classes may refer to other classes.
 _CLASSES = """
 name: Anna|Ben|Carla|David|Emma|Frank|Grace|Henry|Irene|Jack|Karen|Laura|Michael|Nora|Oliver|Paul|Rachel|Sam|Tom|Lucy|\
 James|Mary|John|Linda|Robert|Susan|Peter|Julia|Daniel|Alice|Kevin|Sarah|Martin|Helen|George|Jenny|Mark|Sophie|Adam|Kate
@@ -227,7 +227,7 @@ _TEMPLATES = """
 
 
 def number_words(n: int) -> str:
-    """Spell out 0 <= n < 1,000,000 the way it is said."""
+    """Spell out 0 <= n < 1,000,000 as it is spoken."""
     if n < 20:
         return ONES[n]
     if n < 100:
@@ -253,7 +253,7 @@ class Grammar:
         self.weights, self.templates = [float(w) for w, _ in pairs], [t for _, t in pairs]
 
     def sentence(self) -> str:
-        """One sentence in spoken form."""
+        """Return one sentence in spoken form."""
         text = self.rng.choices(self.templates, self.weights)[0]
         while "{" in text:
             text = re.sub(r"\{(\w+)\}", lambda m: self._fill(m[1]), text, count=1)

@@ -27,7 +27,7 @@ _OPUS_BITRATE = 32_000
 
 
 def load(path: Path, rate: int = 16_000) -> np.ndarray:
-    """A .wav, or a .raw of int16 at `rate`, as float at 24 kHz."""
+    """Read a .wav, or a .raw of int16 at `rate`, as float at 24 kHz."""
     if path.suffix == ".raw":
         pcm = np.fromfile(path, "<i2")
     else:
@@ -43,7 +43,7 @@ def utterance(pcm: np.ndarray, text: str, voice: str) -> shards.Utterance:
 
 
 def pocketsphinx(folder: Path) -> list[shards.Utterance]:
-    """Card names, read prose, robot commands."""
+    """Return the recordings of card names, read prose and robot commands."""
     out = []
     for directory, listing in (("cards", "cards.transcription"), ("librivox", "transcription")):
         for line in (folder / directory / listing).read_text().splitlines():
@@ -56,7 +56,7 @@ def pocketsphinx(folder: Path) -> list[shards.Utterance]:
 
 
 def asterisk_prompts(folder: Path, transcripts: Path, count: int, rng: random.Random) -> list[shards.Utterance]:
-    """Whole spoken prompts of 1 to 9 seconds."""
+    """Return whole spoken prompts of 1 to 9 seconds."""
     raw = gzip.decompress(transcripts.read_bytes()) if transcripts.suffix == ".gz" else transcripts.read_bytes()
     out = []
     lines = raw.decode("utf-8", "replace").splitlines()
@@ -75,7 +75,7 @@ def asterisk_prompts(folder: Path, transcripts: Path, count: int, rng: random.Ra
 
 
 def asterisk_digits(folder: Path, count: int, rng: random.Random) -> list[shards.Utterance]:
-    """Strings of 3 to 7 recorded digits with short pauses, as a telephone reads them out."""
+    """Join 3 to 7 recorded digits with short pauses, as an automated telephone service does."""
     out = []
     for _ in range(count):
         names = [str(rng.randrange(10)) for _ in range(rng.randint(3, 7))]

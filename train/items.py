@@ -1,4 +1,4 @@
-"""What the bank tells the planning processes about its audio. Imports no torch: the processes start fast."""
+"""What the planning processes know of the bank's audio. Imports no torch, so that they start fast."""
 
 from typing import NamedTuple
 
@@ -36,7 +36,7 @@ class Update(NamedTuple):
 
 
 def cut_points(pcm: np.ndarray, starts: tuple[float, ...]) -> tuple[float, ...]:
-    """For each word the quietest 10 ms of the 110 ms before its start, in seconds; 0 for the first word.
+    """Return for each word the quietest 10 ms of the 110 ms before its start, in seconds; 0 for the first word.
 
     Args:
         pcm: (n,) int16 at 24 kHz.
@@ -53,7 +53,7 @@ def cut_points(pcm: np.ndarray, starts: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def source_of(voice: str) -> str:
-    """The source of a voice such as "human:cv_12" or "kokoro:af_sky": "human:cv", "kokoro"."""
+    """Return the source of a voice such as "human:cv_12" or "kokoro:af_sky": "human:cv", "kokoro"."""
     engine, _, name = voice.partition(":")
     if engine != "human":
         return engine

@@ -53,7 +53,7 @@ class Transformer(nn.Module):
 
 
 def holder(**children: nn.Module) -> nn.Module:
-    """A module that gives its children their official names in the state dict."""
+    """Create a module that gives its children their official names in the state dict."""
     module = nn.Module()
     for name, child in children.items():
         setattr(module, name, child)

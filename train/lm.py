@@ -80,9 +80,9 @@ class Lm(nn.Module):
     def forward(self, audio: Tensor, text: Tensor, heard: Tensor | None = None, share: float = 0.0) -> Tensor:
         """audio (B, S, d) embedded frames, text (B, S + 1) target tokens -> logits (B, S + 1, text_card).
 
-        In training, part of the text that it reads is replaced, because at run time it reads its own mistakes: `share`
+        In training, part of the text input is replaced, because at run time the model reads its own mistakes: `share`
         of it by `heard` (B, S + 1), its own output, and some by random tokens and padding: 30 % in one clip of six, so
-        that no text can be known by heart from its beginning, and 5 % in the others.
+        that no text can be recalled from its beginning, and 5 % in the others.
         """
         initial = sum(t.weight[-1] for t in self.emb).expand(audio.shape[0], 1, -1)
         if self.training:
@@ -97,11 +97,11 @@ class Lm(nn.Module):
         return self.text_linear(self.out_norm(self.transformer(x)))
 
     def project(self, e: Encoded) -> Tensor:
-        """Audio embedding while Mimi learns: (B, S, d)."""
+        """Return the audio embedding while Mimi learns: (B, S, d)."""
         return self.train_first(e.first) + self.train_rest(e.rest)
 
     def look_up(self, codes: Tensor) -> Tensor:
-        """Audio embedding by the official tables: codes (B, K, S) -> (B, S, d)."""
+        """Return the audio embedding by the official tables: codes (B, K, S) -> (B, S, d)."""
         return sum(table(codes[:, k]) for k, table in enumerate(self.emb))
 
     @torch.no_grad()
@@ -113,7 +113,7 @@ class Lm(nn.Module):
 
     @torch.no_grad()
     def thaw_audio(self, mimi: Mimi) -> None:
-        """Approximate inverse of `freeze_audio` by least squares: the tables may have been trained since."""
+        """Invert `freeze_audio` approximately, by least squares, as the tables may have been trained since."""
         parts = ((self.train_first, mimi.books[:1], self.emb[:1]), (self.train_rest, mimi.books[1:], self.emb[1:]))
         for projection, books, tables in parts:
             centroids = torch.cat([book.centroids for book in books])
@@ -122,7 +122,7 @@ class Lm(nn.Module):
 
     @torch.no_grad()
     def transcribe(self, audio: Tensor) -> Tensor:
-        """Greedy streaming decoding with a KV cache: audio (B, S, d) -> tokens (B, S + 1)."""
+        """Decode greedily with a KV cache, as a stream: audio (B, S, d) -> tokens (B, S + 1)."""
         batch, frames, d = audio.shape
         heads, context, period = self.c.lm_heads, self.c.lm_context, self.c.lm_max_period
         rates = torch.exp(torch.arange(d // heads // 2, device=audio.device) * (-2 * math.log(period) * heads / d))

@@ -22,14 +22,14 @@ class LogMel:
         self.window = torch.hann_window(1024, device=device)
 
     def __call__(self, wave: Tensor) -> Tensor:
-        """(B, L) -> (B, L / 240, bands)"""
+        """Compute (B, L) -> (B, L / 240, bands)."""
         spectrum = torch.stft(wave, 1024, 240, window=self.window, return_complex=True).abs()
         mel = torch.log(spectrum[:, :, : wave.shape[1] // 240].transpose(1, 2) @ self.filters + 1e-4)
         return (mel - mel.mean((1, 2), keepdim=True)) / 3
 
 
 def ctc_loss(log_probs: Tensor, characters: Tensor, lengths: Tensor) -> Tensor:
-    """Mean CTC loss per character.
+    """Compute the mean CTC loss per character.
 
     Args:
         log_probs: (B, n, classes) float32.
@@ -42,7 +42,7 @@ def ctc_loss(log_probs: Tensor, characters: Tensor, lengths: Tensor) -> Tensor:
 
 
 def text_loss(logits: Tensor, target: Tensor, weights: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
-    """Cross entropy of the text stream, and the share of the tokens of words that are right.
+    """Compute the cross entropy of the text stream, and the share of correct tokens among those of words.
 
     Args:
         logits: (B, S, text_card).

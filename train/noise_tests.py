@@ -26,7 +26,7 @@ Rng = np.random.Generator
 
 
 def coloured(slope: float) -> Callable[[Rng], Wave]:
-    """Noise whose power falls with the frequency to the power of `slope`."""
+    """Return noise whose power falls with the frequency to the power of `slope`."""
 
     def make(rng: Rng) -> Wave:
         freq = np.fft.rfftfreq(_N, 1 / SAMPLE_RATE)
@@ -36,18 +36,18 @@ def coloured(slope: float) -> Callable[[Rng], Wave]:
 
 
 def hum(rng: Rng) -> Wave:
-    """Mains hum with its harmonics, and a little noise."""
+    """Return mains hum with its harmonics, and a little noise."""
     tones = sum(np.sin(2 * np.pi * 50 * k * _TIME + rng.uniform(0, 6)) / k for k in (1, 2, 3, 4, 6, 8))
     return np.asarray(tones) + 0.05 * rng.standard_normal(_N)
 
 
 def fan(rng: Rng) -> Wave:
-    """Pink noise that swells with the blades."""
+    """Return pink noise whose level follows the blades."""
     return coloured(1.0)(rng) * (1 + 0.4 * np.sin(2 * np.pi * 23 * _TIME)) * (1 + 0.1 * np.sin(2 * np.pi * 0.3 * _TIME))
 
 
 def _strokes(rng: Rng, rate: float, length_s: float) -> Wave:
-    """Short bursts of noise, `rate` of them a second."""
+    """Return short bursts of noise, `rate` per second."""
     out, n = np.zeros(_N), int(length_s * SAMPLE_RATE)
     decay = np.exp(-np.arange(n) / n * 6)
     for begin in rng.integers(0, _N - n, int(rate * SECONDS)):
@@ -56,17 +56,17 @@ def _strokes(rng: Rng, rate: float, length_s: float) -> Wave:
 
 
 def keyboard(rng: Rng) -> Wave:
-    """Typing, six keys a second."""
+    """Return typing, six keys per second."""
     return _strokes(rng, 6, 0.03) + 0.5 * _strokes(rng, 6, 0.008) + 0.003 * rng.standard_normal(_N)
 
 
 def rain(rng: Rng) -> Wave:
-    """Drops on a roof."""
+    """Return drops on a roof."""
     return _strokes(rng, 400, 0.01) + 0.1 * coloured(0.7)(rng)
 
 
 def _notes(rng: Rng, length_s: float, voices: int, harmonics: tuple[int, ...]) -> Wave:
-    """Random notes of a pentatonic scale, each of which dies away."""
+    """Return random notes of a pentatonic scale, each of which decays."""
     out, n = np.zeros(_N), int(length_s * SAMPLE_RATE)
     time = np.arange(n) / SAMPLE_RATE
     scale = np.array([0, 2, 4, 7, 9, 12, 14, 16])
@@ -79,12 +79,12 @@ def _notes(rng: Rng, length_s: float, voices: int, harmonics: tuple[int, ...]) -
 
 
 def melody(rng: Rng) -> Wave:
-    """One voice, four notes a second."""
+    """Return one voice, four notes per second."""
     return _notes(rng, 0.25, 1, (1, 2, 3, 4))
 
 
 def chords(rng: Rng) -> Wave:
-    """Three voices, and a beat."""
+    """Return three voices and a beat."""
     return _notes(rng, 0.8, 3, (1, 2, 3, 5)) + 0.3 * _strokes(rng, 2, 0.08)
 
 

@@ -12,7 +12,7 @@ _NAMES = {o: number for number, o in enumerate(ORDINALS, 1)}
 
 
 def normalise(text: str) -> str | None:
-    """The words of a transcript in `LABEL_CHARS`; None where a mark or a letter has no spelling in them."""
+    """Spell a transcript with `LABEL_CHARS`. Returns None if a mark or a letter cannot be spelled with them."""
     text = unicodedata.normalize("NFKD", text).replace("\u2019", "'").replace("\u2018", "'")
     text = "".join(c for c in text if not unicodedata.combining(c)).replace("\u0142", "l").replace("\u00f8", "o")
     for symbol, words in _SYMBOLS.items():
@@ -43,7 +43,7 @@ def normalise(text: str) -> str | None:
 
 
 def _cardinal(digits: str) -> str | None:
-    """How a number is read: years in pairs, long ones digit by digit."""
+    """Spell a number as it is read: years in pairs, long ones digit by digit."""
     n = int(digits)
     if len(digits) > 1 and digits[0] == "0":
         return " ".join(ONES[int(d)] for d in digits)

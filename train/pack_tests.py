@@ -17,7 +17,7 @@ _BITRATE = 24_000
 
 
 def opus(utterance: shards.Utterance) -> bytes:
-    """An Ogg Opus file of one utterance."""
+    """Encode one utterance as an Ogg Opus file."""
     command = ["ffmpeg", "-v", "error", "-f", "s16le", "-ar", str(shards.SAMPLE_RATE), "-ac", "1", "-i", "-"]
     command += [
         "-c:a",
@@ -38,7 +38,7 @@ def opus(utterance: shards.Utterance) -> bytes:
 def pack(shard: Path, dest: Path) -> None:
     """Write one set. labels.json: file -> {"text", "voice", "starts"}; starts in seconds, none where unknown."""
     labels = {}
-    with zipfile.ZipFile(dest, "w") as target:  # stored: Opus does not get smaller
+    with zipfile.ZipFile(dest, "w") as target:  # not compressed: Opus would not get smaller
         for i, utterance in enumerate(shards.read(shard)):
             name = f"{i:03d}.opus"
             starts = [round(s, 3) for s in utterance.starts] if any(utterance.starts) else []

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Ranks:
-    """The processes that train together; alone, every operation does nothing."""
+    """The processes that train together. In a single process, every operation does nothing."""
 
     def __init__(self, rank: int = 0, world: int = 1):
         self.rank, self.world = rank, world
@@ -22,25 +22,25 @@ class Ranks:
             os.environ.setdefault("MASTER_PORT", "29511")
             backend = "nccl" if self.device.type == "cuda" else "gloo"
             dist.init_process_group(backend, rank=rank, world_size=world, timeout=timedelta(minutes=5))
-            self.host = dist.new_group(backend="gloo")  # for numbers on the CPU: no waiting for the GPU
+            self.host = dist.new_group(backend="gloo")  # for numbers on the CPU, which do not wait for the GPU
 
     @property
     def first(self) -> bool:
         return self.rank == 0
 
     def average_(self, tensor: Tensor) -> None:
-        """The mean over all ranks, in place."""
+        """Replace a tensor with its mean over all ranks."""
         if self.world > 1:
             dist.all_reduce(tensor)
             tensor.div_(self.world)
 
     def copy_first_(self, tensor: Tensor) -> None:
-        """What the first rank has, in place."""
+        """Replace a tensor with that of the first rank."""
         if self.world > 1:
             dist.broadcast(tensor, 0)
 
     def agree(self, number: float) -> float:
-        """The first rank's number."""
+        """Return the first rank's number."""
         if self.world == 1:
             return number
         tensor = torch.tensor([number], dtype=torch.float64)
@@ -48,13 +48,13 @@ class Ranks:
         return float(tensor)
 
     def wait(self) -> None:
-        """Until every rank has come here."""
+        """Wait until every rank has called this."""
         if self.world > 1:
             dist.barrier(group=self.host)
 
 
 def flatten_gradients(module: nn.Module) -> Tensor:
-    """One vector that holds the gradients of all parameters: a single all-reduce, norm and fill."""
+    """Put the gradients of all parameters into one vector, for a single all-reduce, norm and fill."""
     parameters = list(module.parameters())
     flat = torch.zeros(sum(p.numel() for p in parameters), device=parameters[0].device)
     offset = 0

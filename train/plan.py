@@ -1,4 +1,4 @@
-"""Plans of batches, made in processes of their own: which piece of which utterance goes where, and the text to write.
+"""Plans batches in separate processes: which piece of which utterance goes where, and the text of each clip.
 
 A plan holds numbers only and is small; `data.py` turns it into audio on the GPU.
 
@@ -67,7 +67,7 @@ class Plan:
 
 
 class Planner:
-    """Knows the bank's items and draws clips from them."""
+    """Draws clips from the items of the bank."""
 
     def __init__(self, seed: int, seconds: float, delay: int, corpus: Path | None):
         self.rng, self.delay = random.Random(seed), delay
@@ -80,7 +80,7 @@ class Planner:
         self.corpus = sentences(corpus, seed, grammar_share=0.15) if corpus else None
 
     def update(self, update: Update) -> None:
-        """Add items; forget those that are being overwritten."""
+        """Add items and drop those that are being overwritten."""
         if update.end:
             for source, items in self.sources.items():
                 if any(update.begin <= i.offset < update.end for i in items):
@@ -97,7 +97,7 @@ class Planner:
                     self.by_voice_word.setdefault((item.voice, word), []).append(piece)
 
     def draw(self, people: bool, voice: str | None = None) -> Item:
-        """An utterance of `voice`, or of a source drawn by its share."""
+        """Draw an utterance of `voice`, or of a source drawn by its share."""
         rng = self.rng
         if voice is not None:
             return rng.choice(self.by_voice[voice])
@@ -108,7 +108,7 @@ class Planner:
         return rng.choice(self.sources[rng.choices(names, shares)[0]])
 
     def groups(self) -> Iterator[list[Piece]]:
-        """Endless groups of pieces for one clip; the pieces of a group follow each other without a pause."""
+        """Yield groups of pieces for one clip without end. The pieces of a group follow each other without a pause."""
         rng = self.rng
         people = rng.random() < PEOPLE_SHARE and bool(self.by_voice)
         kind = rng.random()
@@ -129,7 +129,7 @@ class Planner:
                 yield [Piece(item, 0, count)]
 
     def spliced(self) -> list[Piece]:
-        """A sentence of the corpus in words of people, as many as possible by one speaker."""
+        """Splice a sentence of the corpus from words of people, as many as possible by one speaker."""
         assert self.corpus is not None
         rng = self.rng
         voice = self.draw(True).voice
@@ -140,7 +140,7 @@ class Planner:
         return [rng.choice(rng.choice(list(self.by_word.values())))]
 
     def clip(self, plan: Plan, row: int) -> str:
-        """Fill one row of `plan`; returns its text."""
+        """Fill one row of `plan` and return its text."""
         rng = self.rng
         at = int(rng.uniform(0, 0.8 if rng.random() < 0.5 else 3.0) * SAMPLE_RATE)
         words: list[tuple[float, list[int]]] = []
@@ -173,7 +173,7 @@ class Planner:
         return " ".join(said)
 
     def batch(self, size: int) -> Plan:
-        """A plan of `size` clips."""
+        """Plan `size` clips."""
         shape = (size, SLOTS)
         plan = Plan(
             np.full(shape, self.length, np.int32), np.zeros(shape, np.int64), np.full(shape, 2, np.int32),
@@ -189,7 +189,7 @@ class Planner:
 
 
 def _work(planner_args: tuple, size: int, inbox: Any, outbox: Any) -> None:
-    """A planning process: reads updates whenever there are any, and writes plans without end."""
+    """Run a planning process: read updates when there are any, and write plans without end."""
     planner = Planner(*planner_args)
     while True:
         try:
@@ -209,7 +209,7 @@ class PlannerPool:
         self.outbox = context.Queue(2 * processes)
         self.inboxes = [context.Queue() for _ in range(processes)]
         for inbox in self.inboxes:
-            inbox.cancel_join_thread()  # or a trainer that fails would wait for planners that are gone
+            inbox.cancel_join_thread()  # otherwise a trainer that fails would wait for planners that have ended
         for index, inbox in enumerate(self.inboxes):
             arguments = (seed * 1000 + index, seconds, delay, corpus)
             context.Process(target=_work, args=(arguments, size, inbox, self.outbox), daemon=True).start()

@@ -4,7 +4,7 @@ import re
 
 from .classic_voices import Espeak
 
-# Longest first. Length and stress marks are taken away before.
+# Longest first. Length and stress marks are removed before.
 _PHONES = {
     "t\u0283": "CH", "d\u0292": "JH", "a\u026a": "AY", "a\u028a": "AW", "e\u026a": "EY", "o\u028a": "OW",
     "\u0254\u026a": "OY", "\u025a": "ER", "\u025c": "ER", "\u0259l": "AH L", "\u0251": "AA", "\xe6": "AE",
@@ -25,6 +25,6 @@ class Pronouncer:
         self.espeak = Espeak()
 
     def __call__(self, word: str) -> str:
-        """The phones of a word, separated by spaces; empty where there are none."""
+        """Return the phones of a word, separated by spaces; empty if there are none."""
         ipa = re.sub("[\u02c8\u02cc\u02d0\u0329\u0303\u02b2 ]", "", self.espeak.phonemes(word))
         return " ".join(_PHONES[s] for s in _SYMBOL.findall(ipa))

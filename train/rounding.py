@@ -16,14 +16,14 @@ _BLOCK = 32  # weights that share a scale, along a row
 
 
 def rounded(blocks: Tensor) -> Tensor:
-    """(n, 32) -> (n, 32), every row a multiple, -8 to 7, of its element of largest magnitude over -8."""
+    """Round (n, 32): every row to multiples, -8 to 7, of its element of largest magnitude over -8."""
     largest = blocks.gather(-1, blocks.abs().argmax(-1, keepdim=True))
     scale = (largest / -8).half().to(blocks.dtype)
     return torch.where(scale == 0, 0.0, blocks / scale).round().clamp(-8, 7) * scale
 
 
 def rounded_table(blocks: Tensor) -> Tensor:
-    """(n, 32) -> (n, 32), every row a multiple, -127 to 127, of its largest magnitude over 127."""
+    """Round (n, 32): every row to multiples, -127 to 127, of its largest magnitude over 127."""
     scale = (blocks.abs().amax(-1, keepdim=True) / 127).half().to(blocks.dtype)
     return torch.where(scale == 0, 0.0, blocks / scale).round().clamp(-127, 127) * scale
 
@@ -53,7 +53,7 @@ def round_mimi(mimi: Mimi) -> None:
 
 @torch.no_grad()
 def unround_mimi(mimi: Mimi) -> None:
-    """The inverse of `round_mimi`: moves the scales back into the matrices, so that training can go on.
+    """Undo `round_mimi`: move the scales back into the matrices, so that training can continue.
 
     The norms get weights of 1 and the layer scales their initial value. The function of the network stays the same.
     """

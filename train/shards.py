@@ -62,7 +62,7 @@ class Packed:
         return struct.pack("<H", self.skip) + b"".join(struct.pack("<H", len(p)) + p for p in self.packets)
 
     def pcm(self) -> np.ndarray:
-        """(samples,) int16."""
+        """Decode to (samples,) int16."""
         return _opus_decode(self.payload(), self.samples)
 
 
@@ -102,7 +102,7 @@ def _opus() -> ctypes.CDLL:
 
 
 def _opus_encode(pcm: np.ndarray, bitrate: int) -> bytes:
-    """Packets of 60 ms, each behind its length as uint16."""
+    """Encode to packets of 60 ms, each after its length as uint16."""
     lib, error = _opus(), ctypes.c_int()
     state = ctypes.c_void_p(lib.opus_encoder_create(SAMPLE_RATE, 1, _OPUS_APPLICATION_AUDIO, ctypes.byref(error)))
     lib.opus_encoder_ctl(state, _OPUS_SET_BITRATE, ctypes.c_int(bitrate))
@@ -122,7 +122,7 @@ def _opus_encode(pcm: np.ndarray, bitrate: int) -> bytes:
 
 
 def _opus_decode(data: bytes, samples: int) -> np.ndarray:
-    """The inverse of `_opus_encode`, aligned with its input: (samples,) int16."""
+    """Decode the output of `_opus_encode`, aligned with its input: (samples,) int16."""
     lib, error = _opus(), ctypes.c_int()
     state = ctypes.c_void_p(lib.opus_decoder_create(SAMPLE_RATE, 1, ctypes.byref(error)))
     (lookahead,) = struct.unpack_from("<H", data)

@@ -22,7 +22,7 @@ SHARD_SECONDS, MAX_SECONDS = 240, 11.5
 
 
 def make_engine(name: str, assets: Path) -> Any:
-    """The engine with what it needs from `assets`."""
+    """Create the engine with what it needs from `assets`."""
     data = assets / "espeak-ng-data"
     espeak_data = assets if data.exists() else None
     match name:
@@ -51,7 +51,7 @@ def _graph_runner(model: Path) -> voices.Run:
 
 
 def work(name: str, assets: Path, dest: Path, number: int, hours: float, bitrate: int | None) -> None:
-    """One process: shards `NAME-NUMBER-COUNT.shard` until `dest/stop` exists."""
+    """Run one process: write shards `NAME-NUMBER-COUNT.shard` until `dest/stop` exists."""
     os.nice(10)
     seed = 1_000 * number + sum(map(ord, name))
     engine, rng = make_engine(name, assets), np.random.default_rng(seed)
@@ -64,7 +64,7 @@ def work(name: str, assets: Path, dest: Path, number: int, hours: float, bitrate
                 spoken = engine.speak_all(_breath(stream), rng)
             else:
                 spoken = [engine.speak(*next(stream), rng)]
-        except (ValueError, RuntimeError, IndexError) as error:  # an odd word must not end the process
+        except (ValueError, RuntimeError, IndexError) as error:  # one unusual word must not end the process
             print(f"{name}: {error}", flush=True)
             continue
         for utterance in spoken:
@@ -79,7 +79,7 @@ def work(name: str, assets: Path, dest: Path, number: int, hours: float, bitrate
 
 
 def _breath(stream: Iterator[tuple[str, str]], letters: int = 190) -> list[tuple[str, str]]:
-    """The next few sentences, together about `letters` long."""
+    """Return the next few sentences, about `letters` letters in all."""
     pairs: list[tuple[str, str]] = []
     while sum(len(label) for _, label in pairs) < letters:
         pairs.append(next(stream))

@@ -25,7 +25,7 @@ _HELD_OUT_MODULUS = 50
 
 
 def label(text: str) -> str | None:
-    """The label of a spoken form, or None if it holds what cannot be spelled with `LABEL_CHARS`."""
+    """Return the label of a spoken form, or None if it cannot be spelled with `LABEL_CHARS`."""
     text = text.lower().replace("\u2019", "'").replace("-", " ")
     text = re.sub(r"[,.;:!?\"]", " ", text)
     words = [w.strip("'") if w != "'" else "" for w in text.split()]
@@ -34,12 +34,12 @@ def label(text: str) -> str | None:
 
 
 def is_held_out(text_label: str) -> bool:
-    """True for the labels that no training utterance may carry."""
+    """Whether a label is held out of training."""
     return zlib.crc32(text_label.encode()) % _HELD_OUT_MODULUS == 0
 
 
 def _usable(sentence: str) -> bool:
-    """True for short plain sentences: no digits, abbreviations, brackets or foreign letters."""
+    """Whether a sentence is short and plain: no digits, abbreviations, brackets or foreign letters."""
     words = sentence.split()
     return (
         2 <= len(words) <= MAX_WORDS
@@ -50,7 +50,7 @@ def _usable(sentence: str) -> bool:
 
 
 def wordnet_sentences(folder: Path) -> tuple[list[str], list[str]]:
-    """(usage examples, definitions) of the WordNet 3 data files in `folder`."""
+    """Return the usage examples and the definitions of the WordNet 3 data files in `folder`."""
     examples: set[str] = set()
     definitions: set[str] = set()
     for path in sorted(folder.glob("data.*")):
@@ -64,7 +64,7 @@ def wordnet_sentences(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def prose_sentences(path: Path) -> list[str]:
-    """Sentences of a plain-text book (may be gzipped)."""
+    """Return the sentences of a plain-text book, which may be gzipped."""
     raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     text = re.sub(r"[{}_*]", "", raw.decode("utf-8", "replace"))
     out = set()
@@ -74,7 +74,7 @@ def prose_sentences(path: Path) -> list[str]:
 
 
 def written_sentences(path: Path) -> list[str]:
-    """The usable lines of a file of one sentence a line, or of the `sentence` column of a .tsv."""
+    """Return the usable lines of a file with one sentence per line, or of the `sentence` column of a .tsv."""
     lines = path.read_text("utf-8", errors="replace").splitlines()
     if path.suffix == ".tsv":
         column = lines[0].split("\t").index("sentence")
@@ -88,7 +88,7 @@ def _word_runs(text_label: str, n: int = 5) -> set[tuple[str, ...]]:
 
 
 def test_runs(sets: list[Path]) -> set[tuple[str, ...]]:
-    """Every five consecutive words of the test sets, and their shorter sentences."""
+    """Return every five consecutive words of the test sets, and their shorter sentences."""
     out: set[tuple[str, ...]] = set()
     for path in sets:
         with zipfile.ZipFile(path) as archive:
@@ -116,7 +116,7 @@ def build_corpus(sections: list[tuple[float, list[str]]], tests: list[Path], des
 
 
 def load_corpus(path: Path) -> list[tuple[float, list[str]]]:
-    """Read what `build_corpus` wrote: [(weight, sentences)]."""
+    """Read the output of `build_corpus`: [(weight, sentences)]."""
     sections: list[tuple[float, list[str]]] = []
     for line in lzma.decompress(path.read_bytes()).decode().splitlines():
         if line.startswith("# "):
@@ -127,7 +127,7 @@ def load_corpus(path: Path) -> list[tuple[float, list[str]]]:
 
 
 def sentences(corpus: Path, seed: int, held_out: bool = False, grammar_share: float = 0.3) -> Iterator[tuple[str, str]]:
-    """Endless (spoken form, label) pairs, either the training ones or the held-out ones."""
+    """Yield (spoken form, label) pairs without end, either those for training or the held-out ones."""
     rng = random.Random(seed)
     grammar, sections = Grammar(rng), load_corpus(corpus)
     weights, lists = zip(*sections, strict=True)

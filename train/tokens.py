@@ -18,13 +18,13 @@ class Pieces:
         return self.model.get_piece_size()
 
     def encode(self, word: str) -> list[int]:
-        """Token ids of one word."""
+        """Return the token ids of one word."""
         if word not in self.cache:
             self.cache[word] = self.model.encode(word)
         return self.cache[word]
 
     def decode(self, tokens: list[int]) -> tuple[str, list[float]]:
-        """Text and word starts (seconds) of a token stream.
+        """Decode a token stream to its text and word starts (seconds).
 
         Token i announces a word that began at frame i + 1 - delay; the caller subtracts the delay.
         """
@@ -44,7 +44,7 @@ class Pieces:
 
 
 def text_stream(words: list[tuple[float, list[int]]], steps: int, delay: int) -> list[int]:
-    """The target token of every step.
+    """Return the target token of every step.
 
     A word that starts in frame f gets WORD_TOKEN at step f + delay - 1 and its pieces after it; later if the previous
     word still occupies that step.

@@ -21,7 +21,7 @@ _PER_SHARD = 100
 
 
 def pieces(u: shards.Utterance) -> list[shards.Utterance]:
-    """`u` without the silence around it, cut where it is quietest into pieces of 2 to 7 seconds."""
+    """Trim the silence around `u` and cut it, where it is quietest, into pieces of 2 to 7 seconds."""
     words, starts = u.label.split(), np.array(u.starts)
     power = np.convolve(np.square(u.pcm.astype(np.float32)), np.ones(_WINDOW) / _WINDOW, "same")
     loud = np.flatnonzero(power > max(power.max() * 1e-4, 100.0))
@@ -41,7 +41,7 @@ def pieces(u: shards.Utterance) -> list[shards.Utterance]:
 
 
 def _quietest(power: np.ndarray, start: float) -> int:
-    """The sample of least power shortly before a word."""
+    """Find the sample of least power shortly before a word."""
     low, high = max(0, int((start - 0.16) * SAMPLE_RATE)), int((start - 0.02) * SAMPLE_RATE)
     return low + int(power[low:high].argmin())
 
@@ -49,7 +49,7 @@ def _quietest(power: np.ndarray, start: float) -> int:
 def _part(
     u: shards.Utterance, words: list[str], starts: np.ndarray, first: int, last: int, begin: int, end: int
 ) -> shards.Utterance:
-    """Words `first` to `last` and samples `begin` to `end` of u, its peak raised or lowered to 0.7."""
+    """Return words `first` to `last` and samples `begin` to `end` of u, scaled to a peak of 0.7."""
     pcm = u.pcm[begin:end].astype(np.float32)
     pcm *= 0.7 * 32767 / max(100.0, float(np.abs(pcm).max()))
     shifted = tuple(max(0.0, float(s) - begin / SAMPLE_RATE) for s in starts[first:last])
@@ -57,7 +57,7 @@ def _part(
 
 
 def work(source: Path, dest: Path, number: int, of: int) -> None:
-    """Every `of`-th utterance of a shard, from `number` on."""
+    """Unpack every `of`-th utterance of a shard, from `number` on."""
     utterances = shards.read(source, number, of)
     done = [p for u in utterances for p in pieces(u) if p.label and len(p.pcm) > SAMPLE_RATE // 4]
     for i in range(0, len(done), _PER_SHARD):

@@ -26,7 +26,7 @@ from .shards import SAMPLE_RATE, Utterance
 if TYPE_CHECKING:
     from .classic_voices import Espeak
 
-# Never trained on: the test set "unseen voices" is made of these.
+# Held out of training: the test set "unseen voices" is made with them.
 HELD_OUT_STYLES = ("am_michael", "af_sarah", "bf_emma", "bm_lewis")
 
 Run = Callable[[list[int], np.ndarray, float], tuple[np.ndarray, np.ndarray]]  # tokens, style, speed -> wave, durations
@@ -36,9 +36,9 @@ _EDGE_SILENCE = 0.12  # seconds kept before the first and after the last sound
 
 
 def to_int16(wave: np.ndarray, rate: int) -> np.ndarray:
-    """(n,) float at `rate` -> (m,) int16 at 24 kHz with a peak of at most 0.9."""
+    """Convert (n,) float at `rate` to (m,) int16 at 24 kHz with a peak of at most 0.9."""
     if rate != SAMPLE_RATE:
-        from scipy.signal import resample_poly  # the held-out voices are looked up without it, too
+        from scipy.signal import resample_poly  # without it, the held-out voices can still be looked up
 
         divisor = np.gcd(rate, SAMPLE_RATE)
         wave = resample_poly(wave, SAMPLE_RATE // divisor, rate // divisor)
@@ -63,7 +63,7 @@ def finish(pcm: np.ndarray, label: str, starts: list[float], voice: str) -> Utte
 
 
 def word_starts(symbols: str, durations: np.ndarray, unit: float) -> list[float]:
-    """Starts of the space-separated groups of a phoneme string.
+    """Return the starts of the space-separated groups of a phoneme string.
 
     `durations` (len(symbols) + 2,) counts units of `unit` seconds for each symbol and the pad at either end.
     """
@@ -72,7 +72,7 @@ def word_starts(symbols: str, durations: np.ndarray, unit: float) -> list[float]
 
 
 class Hibari:
-    """hibari-tts with its vocoder's parameters bent, so that one voice becomes a crowd.
+    """hibari-tts with random vocoder parameters, so that one voice becomes many.
 
     The network gives five spectra a frame (harmonic magnitude and phase, noise, residual magnitude and phase) and
     F0. Pitch scales F0; formants move by warping the three magnitudes along frequency; breath raises the noise.
@@ -86,7 +86,7 @@ class Hibari:
         self.package.sess = onnx_session(model, "Clip")
 
     def phonemes(self, spoken: str, label: str) -> str | None:
-        """Kokoro's phoneme string, one space-separated group a word of the label; None if they do not match."""
+        """Return Kokoro's phonemes, one space-separated group per word of the label; None if they do not match."""
         groups = " ".join(self.package.phonemize(spoken))
         groups = "".join(c for c in groups if c in self.package.vocab)
         groups = " ".join(g for g in groups.split() if any(c.isalpha() for c in g))
@@ -140,14 +140,14 @@ class Styles:
         return table[min(len(table) - 1, tokens * len(table) // 510)]
 
     def mixture(self, tokens: int, rng: np.random.Generator) -> tuple[np.ndarray, str]:
-        """A random mixture of trained voices; one in three has the prosody of another mixture."""
+        """Return a random mixture of trained voices; one in three has the prosody of another mixture."""
         timbre, names = self._blend(tokens, rng)
         prosody, others = (timbre, set()) if rng.random() < 0.67 else self._blend(tokens, rng)
         style = np.concatenate([timbre[:_TIMBRE], prosody[_TIMBRE:]])
         return style, "kokoro:" + "+".join(sorted(names | others))
 
     def _blend(self, tokens: int, rng: np.random.Generator) -> tuple[np.ndarray, set[str]]:
-        """One to three trained voices, in 15 % with a foreign one."""
+        """Mix one to three trained voices, in 15 % of the cases with a foreign one."""
         names = list(rng.choice(self.english, rng.choice([1, 2, 3], p=[0.35, 0.45, 0.2]), replace=False))
         if rng.random() < 0.15:
             names.append(rng.choice(self.foreign))
@@ -169,14 +169,14 @@ class Kokoro:
         self.run, self.styles, self.g2p = run, styles, g2p
 
     def speak(self, spoken: str, label: str, rng: np.random.Generator, voice: str | None = None) -> Utterance | None:
-        """One sentence, by a random mixture of the trained voices or by `voice`."""
+        """Speak one sentence, by a random mixture of the trained voices or by `voice`."""
         spoken_all = self.speak_all([(spoken, label)], rng, voice)
         return spoken_all[0] if spoken_all else None
 
     def speak_all(
         self, pairs: list[tuple[str, str]], rng: np.random.Generator, voice: str | None = None
     ) -> list[Utterance]:
-        """Several sentences in one call (faster on a GPU), cut at the pauses between them."""
+        """Speak several sentences in one call (faster on a GPU), and cut at the pauses between them."""
         matched = [(self.g2p.phonemes(spoken, label), label) for spoken, label in pairs]
         parts = [(s if s[-1] in ".,;:!?" else s + ".", label) for s, label in matched if s]
         symbols = " ".join(s for s, _ in parts)
@@ -218,7 +218,7 @@ def onnx_session(model: Path, durations: str, threads: int = 1) -> Any:
 
 
 def onnx_runner(model: Path) -> Run:
-    """`Kokoro.run` on the CPU, at one to two times real time a core."""
+    """Return a `Kokoro.run` for the CPU. It takes one to two times real time on one core."""
     session = onnx_session(model, "Clip")
 
     def run(tokens: list[int], style: np.ndarray, speed: float) -> tuple[np.ndarray, np.ndarray]:
@@ -240,7 +240,7 @@ class Piper:
     def speak(self, spoken: str, label: str, rng: np.random.Generator) -> Utterance | None:
         symbols = "".join(c for c in self.espeak.phonemes(spoken) if c in self.ids)
         if len(symbols.split()) != len(label.split()):
-            return None  # espeak ran function words together
+            return None  # espeak merged function words
         symbols += "."
         tokens = list(self.ids["^"])
         for c in symbols:

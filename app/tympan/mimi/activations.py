@@ -12,7 +12,7 @@ from tympan.mimi.kernels import Activation, mimi_kernels
 
 
 def elu(x: Float32) -> Float32:
-    """ELU, x where x > 0 and exp(x) - 1 elsewhere: float32, same shape."""
+    """Compute ELU, x where x > 0 and exp(x) - 1 elsewhere: float32, same shape."""
     kernels = mimi_kernels()
     if kernels is not None:
         return kernels.elu(x)
@@ -20,7 +20,7 @@ def elu(x: Float32) -> Float32:
 
 
 def gelu(x: Float32) -> Float32:
-    """The exact GELU, x * (1 + erf(x / sqrt 2)) / 2: float32, same shape."""
+    """Compute the exact GELU, x * (1 + erf(x / sqrt 2)) / 2: float32, same shape."""
     return np.float32(0.5) * x * (1 + erf(x * np.float32(sqrt(0.5))))
 
 

@@ -26,7 +26,7 @@ class ConvWeights:
 
     @property
     def n_history(self) -> int:
-        """How many samples before its own window the first output reads."""
+        """The number of samples that the first output reads before its own window."""
         return self.kernel.shape[1] // self.n_channels - self.stride
 
     @classmethod
@@ -81,7 +81,7 @@ def _after_history(weights: ConvWeights, state: ConvState, x: Float32) -> Float3
 
 
 def _windows(samples: Float32, weights: ConvWeights) -> Float32:
-    """The input window of each output as overlapping rows: (n, C_in) -> (L / stride, kernel_size * C_in), a view."""
+    """Return the input windows of the outputs as overlapping rows: (n, C_in) -> (L / stride, kernel_size * C_in)."""
     step = weights.stride * weights.n_channels
     n_windows = (samples.size - weights.kernel.shape[1]) // step + 1
     return np.ndarray((n_windows, weights.kernel.shape[1]), np.float32, samples, strides=(4 * step, 4))

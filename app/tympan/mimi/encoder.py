@@ -68,7 +68,7 @@ class Mimi:
         self.config, self.weights = config, weights
 
     def new_state(self) -> MimiState:
-        """The state of a new stream."""
+        """Return the state of a new stream."""
         transformer = TransformerState.new(self.config.transformer)
         return MimiState(SeanetState.new(self.weights.seanet), transformer, ConvState())
 
@@ -84,7 +84,7 @@ class Mimi:
         return self.weights.quantizer.encode(self.stream_latent(state, frames))
 
     def stream_latent(self, state: MimiState, frames: Float32) -> Float32:
-        """The next frames' latents before quantization: float32 (T, 1920) -> (T, d)."""
+        """Compute the next frames' latents before quantization: float32 (T, 1920) -> (T, d)."""
         n_frames = len(frames)
         assert frames.shape == (n_frames, FRAME_SAMPLES), frames.shape
         x = seanet(self.weights.seanet, state.seanet, frames.reshape(-1, 1))
@@ -99,7 +99,7 @@ class Mimi:
         return self.weights.quantizer.encode(self.latent(pcm))
 
     def latent(self, pcm: Float32) -> Float32:
-        """A whole clip's latents before quantization: float32 (n_samples,) -> (T, d)."""
+        """Compute a whole clip's latents before quantization: float32 (n_samples,) -> (T, d)."""
         state, samples = self.new_state(), np.pad(pcm, (0, -len(pcm) % FRAME_SAMPLES))
         x = seanet(self.weights.seanet, state.seanet, samples[:, None])
         x = transformer(self.config.transformer, self.weights.layers, x)

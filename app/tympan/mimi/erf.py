@@ -30,7 +30,7 @@ _DENOMINATOR = (
 
 
 def erf(x: Float32) -> Float32:
-    """The error function of every element: float32, same shape, in [-1, 1]."""
+    """Compute the error function of every element: float32, same shape, in [-1, 1]."""
     x = np.clip(x, -4, 4)
     square = x * x
     return np.clip(x * _polynomial(_NUMERATOR, square) / _polynomial(_DENOMINATOR, square), -1, 1)

@@ -110,7 +110,7 @@ class MimiKernels:
     def product(
         self, x: Float32, panels: Panels, residual: Float32 | None = None, activation: Activation = Activation.NONE
     ) -> Float32:
-        """activation(x @ W.T + bias + residual): x (m, k), residual (m, n) -> (m, n).
+        """Compute activation(x @ W.T + bias + residual): x (m, k), residual (m, n) -> (m, n).
 
         The rows of x may have any stride and may overlap.
         """
@@ -124,14 +124,14 @@ class MimiKernels:
         return out
 
     def elu(self, x: Float32) -> Float32:
-        """ELU of every element: same shape."""
+        """Apply ELU to every element: same shape."""
         check(x)
         out = np.empty_like(x)
         self._c.elu_f32(address(out), address(x), x.size)
         return out
 
     def layer_norm(self, x: Float32, weight: Float32, bias: Float32) -> Float32:
-        """Layer norm of the rows of x (m, d), weight and bias (d,)."""
+        """Apply layer norm to the rows of x (m, d), weight and bias (d,)."""
         check(x)
         m, d = x.shape
         check(weight, d)
@@ -149,7 +149,7 @@ class MimiKernels:
         self._c.rotate_f32(address(x), x.strides[0] // 4, address(cos), address(sin), m, n_heads, width)
 
     def attention(self, q: Float32, keys: Float32, values: Float32, visible: Bool) -> Float32:
-        """Attention of q (m, H, D) over keys and values (n, H, D) where visible (m, n): (m, H * D).
+        """Attend with q (m, H, D) to keys and values (n, H, D) where visible (m, n): (m, H * D).
 
         Each query must see at least one key. The rows of q may have any stride.
         """
@@ -224,7 +224,7 @@ class MimiKernels:
 
 
 def mimi_kernels() -> MimiKernels | None:
-    """The kernels at the selected level (see `wasm.module`), or None without SIMD."""
+    """Return the kernels at the selected level (see `wasm.module`), or None without SIMD."""
     library = module.library()
     return None if library is None else _kernels_in(library)
 

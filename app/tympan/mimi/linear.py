@@ -36,7 +36,7 @@ class Linear:
     def __call__(
         self, x: Float32, residual: Float32 | None = None, activation: Activation = Activation.NONE
     ) -> Float32:
-        """activation(x @ W.T + bias + residual): float32 (m, k) -> (m, n), with residual (m, n).
+        """Compute activation(x @ W.T + bias + residual): float32 (m, k) -> (m, n), with residual (m, n).
 
         The rows of x may overlap, as the windows of a convolution do.
         """
@@ -52,6 +52,6 @@ class Linear:
 
 
 def _rounded(weight: Float32) -> Float32:
-    """weight (n, k) rounded to int16 and converted back."""
+    """Round weight (n, k) to int16 and convert it back."""
     scale = np.abs(weight).max(axis=1, keepdims=True) / INT16_LIMIT
     return np.rint(weight / np.where(scale > 0, scale, 1)) * scale

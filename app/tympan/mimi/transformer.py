@@ -116,7 +116,7 @@ def step_layer(
     visible: Bool,
     x: Float32,
 ) -> Float32:
-    """One layer of `transformer_step`, F frames of T positions each: float32 (F * T, d) -> same shape.
+    """Apply one layer of `transformer_step` to F frames of T positions each: float32 (F * T, d) -> same shape.
 
     kv_cache: of this stream and layer; the keys and values of x are written to it. rotation: of the F * T positions.
     slots: (F, T), the slots they are written to. visible: (F, T, S), the slots each query attends to.
@@ -146,7 +146,7 @@ def _next_slots(config: TransformerConfig, state: TransformerState, n: int) -> t
 
 
 def transformer(config: TransformerConfig, layers: tuple[LayerWeights, ...], x: Float32) -> Float32:
-    """A whole clip: float32 (T, d) -> (T, d). Each query attends to itself and the `context - 1` keys before."""
+    """Process a whole clip: float32 (T, d) -> (T, d). A query attends to itself and the `context - 1` keys before."""
     n = len(x)
     rotation = Rotation.at(0, n, config.head_width, config.max_period)
     for weights in layers:
@@ -194,7 +194,7 @@ def rotate(x: Float32, rotation: Rotation) -> Float32:
 
 
 def attention(q: Float32, keys: Float32, values: Float32, visible: Bool) -> Float32:
-    """Attention of q (T, H, D) over keys and values (N, H, D) where visible (T, N): float32 (T, H * D)."""
+    """Attend with q (T, H, D) to keys and values (N, H, D) where visible (T, N): float32 (T, H * D)."""
     kernels = mimi_kernels()
     if kernels is not None:
         return kernels.attention(q, keys, values, visible)
@@ -205,14 +205,14 @@ def attention(q: Float32, keys: Float32, values: Float32, visible: Bool) -> Floa
 
 
 def _layer(weights: LayerWeights, x: Float32, attended: Float32) -> Float32:
-    """The part of a layer after its attention: float32 (T, d) -> (T, d)."""
+    """Apply the part of a layer after its attention: float32 (T, d) -> (T, d)."""
     x = weights.out_proj(attended, residual=x)
     hidden = weights.linear1(layer_norm(x, *weights.norm2), activation=Activation.GELU)
     return weights.linear2(hidden, residual=x)
 
 
 def layer_norm(x: Float32, weight: Float32, bias: Float32) -> Float32:
-    """(x - mean) / sqrt(variance + 1e-5) * weight + bias over the last axis: float32, same shape."""
+    """Compute (x - mean) / sqrt(variance + 1e-5) * weight + bias over the last axis: float32, same shape."""
     kernels = mimi_kernels()
     if kernels is not None:
         return kernels.layer_norm(x, weight, bias)

@@ -101,7 +101,7 @@ class WebGPUBackend:
         return backend
 
     def new_state(self, position: int = 0) -> WebGPUState:
-        """A new stream. Its GPU memory is freed with the last reference to it."""
+        """Create a stream. Its GPU memory is freed with the last reference to it."""
         return WebGPUState(self, position)
 
     def step(
@@ -156,7 +156,7 @@ class PendingStep:
 
 
 def _gather(sources: Sequence[tuple[Buffer, int]], target: Buffer) -> list[Copy]:
-    """Copies of the first words of each source to the target, one after another."""
+    """Return dispatches that copy the first words of each source to the target, one after another."""
     copies, offset = [], 0
     for source, n_words in sources:
         if n_words:

@@ -30,11 +30,11 @@ class Shape:
     n_lanes: int
 
     def narrowed(self, n_chunks: int) -> Shape:
-        """The shape for rows of `n_chunks` chunks: no more lanes than that, rounded up to a power of two."""
+        """Return the shape for rows of `n_chunks` chunks: no more lanes than that, rounded up to a power of two."""
         return Shape(self.n_invocations, min(self.n_lanes, 1 << max(n_chunks - 1, 0).bit_length()))
 
     def n_workgroups(self, n_groups: int) -> int:
-        """The grid for `n_groups` groups of lanes."""
+        """Return the grid for `n_groups` groups of lanes."""
         return -(-n_groups * self.n_lanes // self.n_invocations)
 
 
@@ -57,7 +57,7 @@ class Tuning:
 
     @classmethod
     def for_adapter(cls, adapter: AdapterInfo, kv_format: KVFormat) -> Tuning:
-        """The parameters for an adapter. Integers are used only with half floats in the KV cache: f32 rounds nothing.
+        """Return the parameters for an adapter. Integers need half floats in the KV cache: f32 rounds nothing.
 
         On a GPU, adjacent lanes that read adjacent blocks are fast. A software GPU reads as fast with one lane, and
         every barrier costs it time for each group of invocations that waits there.
@@ -81,7 +81,7 @@ class WebGPUKernels:
         self._compiler, self.tuning, self._sizes, self._kv_format = compiler, tuning, sizes, kv_format
 
     async def embed(self, matrix: MatrixFormat, n_tables: int, text_row: int, accumulate: bool) -> Kernel:
-        """The sum of one row of each of `n_tables` tables and, if text_row >= 0, of one row of the text table."""
+        """Add one row of each of `n_tables` tables and, if text_row >= 0, one row of the text table."""
         d, shape = self._sizes.d, self.tuning.embed.narrowed(n_tables + 1)
         return await self._matvec(
             "embed", matrix, shape, -(-d // VEC4),
@@ -89,7 +89,7 @@ class WebGPUKernels:
         )  # fmt: skip
 
     async def qkv(self, matrix: MatrixFormat) -> Kernel:
-        """W (3d, d) times the normed residual stream: the query, and the key and value, written to the KV cache."""
+        """Multiply W (3d, d) by the normed residual stream; write the query, and the key and value to the KV cache."""
         d = self._sizes.d
         return await self._matvec(
             "qkv", matrix, self.tuning.qkv, -(-3 * d // VEC4),
@@ -97,36 +97,36 @@ class WebGPUKernels:
         )  # fmt: skip
 
     async def attention(self) -> Kernel:
-        """One query over the KV cache, in `n_splits` splits."""
+        """Attend with one query over the KV cache, in `n_splits` splits."""
         constants = {**self._heads(), "n_invocations": self.tuning.attention}
         n_workgroups = self._sizes.n_heads * self.n_splits
         return await self._compiler.compile("attention", {"kv_format": self._kv_format}, n_workgroups, constants)
 
     async def out_proj(self, matrix: MatrixFormat) -> Kernel:
-        """The splits of the attention combined, W (d, d) times the result, added to the residual stream."""
+        """Combine the splits of the attention; add W (d, d) times the result to the residual stream."""
         d, shape = self._sizes.d, self.tuning.out_proj
         return await self._matvec("out_proj", matrix, shape, -(-d // VEC4), k=d, d=d, **self._heads())
 
     async def gate_up(self, matrix: MatrixFormat, h: int) -> Kernel:
-        """silu(gate) * value of W (2h, d) times the normed residual stream."""
+        """Compute silu(gate) * value of W (2h, d) times the normed residual stream."""
         return await self._matvec("gate_up", matrix, self.tuning.gate_up, -(-h // 2), k=self._sizes.d, h=h)
 
     async def down(self, matrix: MatrixFormat, h: int) -> Kernel:
-        """W (d, h) times the hidden vector, added to the residual stream."""
+        """Add W (d, h) times the hidden vector to the residual stream."""
         d = self._sizes.d
         return await self._matvec("down", matrix, self.tuning.down, -(-d // VEC4), k=h, d=d)
 
     async def head(self, matrix: MatrixFormat, n: int) -> Kernel:
-        """W (n, d) times the normed residual stream."""
+        """Multiply W (n, d) by the normed residual stream."""
         return await self._matvec("head", matrix, self.tuning.head, -(-n // VEC4), k=self._sizes.d, n=n)
 
     async def argmax(self, n: int) -> Kernel:
-        """The index of the largest of n logits."""
+        """Find the index of the largest of n logits."""
         return await self._compiler.compile("argmax", {}, 1, {"n": n, "n_invocations": self.tuning.argmax})
 
     @property
     def n_splits(self) -> int:
-        """The splits of a full KV cache."""
+        """The number of splits of a full KV cache."""
         return -(-self._sizes.context // self.tuning.n_split)
 
     def _heads(self) -> dict[str, Constant]:
@@ -140,7 +140,7 @@ class WebGPUKernels:
     async def _matvec(
         self, name: str, matrix: MatrixFormat, shape: Shape, n_groups: int, **constants: Constant
     ) -> Kernel:
-        """A kernel of `n_groups` groups of lanes, each of which computes four rows of a matrix."""
+        """Compile a kernel of `n_groups` groups of lanes, each of which computes four rows of a matrix."""
         shape = shape.narrowed(-(-int(constants["k"]) // (BLOCK if matrix == "q4" else VEC4)))
         has_subgroups = self.tuning.subgroup_width > 0 and shape.n_lanes > 1
         if has_subgroups:
@@ -156,7 +156,7 @@ class WebGPUKernels:
 
 
 def needed_limits(tuning: Tuning, sizes: TransformerConfig, h: int, text_card: int) -> dict[str, int]:
-    """The WebGPU limits, by name, that the kernels need."""
+    """Return the WebGPU limits, by name, that the kernels need."""
     n_splits = -(-sizes.context // tuning.n_split)
     scores, sums = max(tuning.attention, tuning.n_split // VEC4), max(tuning.attention, -(-sizes.head_width // 8))
     attention = 4 * scores + 2 * tuning.n_split + 8 * sums + VEC4
@@ -174,5 +174,5 @@ def needed_limits(tuning: Tuning, sizes: TransformerConfig, h: int, text_card: i
 
 
 def padded_to_blocks(n: int) -> int:
-    """The elements of a vector of n in the layout of interleaved.wgsl, which has whole blocks."""
+    """Return the length of a vector of n elements in the layout of interleaved.wgsl, which has whole blocks."""
     return align(n, BLOCK)

@@ -64,7 +64,7 @@ class Tables:
         return tuple(groups)
 
     def rows(self, codes: Int32) -> Int32:
-        """The rows for the codes (K,) of a frame: int32 (n_codebooks of this group,)."""
+        """Return the rows for the codes (K,) of a frame: int32 (n_codebooks of this group,)."""
         return self.first_rows + codes[self.codebooks]
 
 
@@ -190,7 +190,7 @@ class Model:
         )
 
     def forward(self, inputs: Mapping[str, Buffer], token: Buffer, kv_caches: Sequence[KVCache]) -> Iterator[Dispatch]:
-        """The dispatches of one step, in order.
+        """Return the dispatches of one step, in order.
 
         inputs: `step` and, by the label of each group of tables, its rows. token: u32 (1,), the text token of the
         previous step, replaced by that of this step. kv_caches: one per layer.
@@ -199,7 +199,7 @@ class Model:
         normed = v.scaled, v.squares
 
         def residual(alpha: Buffer) -> tuple[Buffer, ...]:
-            """The bindings of residual.wgsl. alpha: the scales of the next norm."""
+            """Return the bindings of residual.wgsl. alpha: the scales of the next norm."""
             return v.x, alpha, v.scaled, v.squares
 
         next_norms = [*(layer.norm1 for layer in self.layers[1:]), self.out_norm]
@@ -222,7 +222,7 @@ class Model:
 
 
 def needed_limits(config: LMConfig, weights: LMWeights, tuning: Tuning, kv_format: KVFormat) -> dict[str, int]:
-    """The WebGPU limits, by name, that a device needs for this model."""
+    """Return the WebGPU limits, by name, that a device needs for this model."""
     groups: list[Sequence[Matrix]] = [group.tables for group in weights.table_groups]
     groups += [[matrix] for matrix in weights.matrices()]
     largest = align(max(*_kv_cache_bytes(config, kv_format), *(_largest_buffer(group) for group in groups)), WORD_BYTES)
@@ -235,7 +235,7 @@ def needed_limits(config: LMConfig, weights: LMWeights, tuning: Tuning, kv_forma
 
 
 def _largest_buffer(matrices: Sequence[Matrix]) -> int:
-    """Bytes of the largest buffer for matrices of one format, without reading any of them."""
+    """Return the bytes of the largest buffer for matrices of one format, without reading any of them."""
     in_blocks = _in_blocks(matrices)
     return max(_block_bytes(in_blocks)) if in_blocks else sum(matrix.nbytes for matrix in _dense(matrices))
 
@@ -245,7 +245,7 @@ def _in_blocks(matrices: Sequence[Matrix]) -> list[BlockMatrix]:
 
 
 def _block_bytes(matrices: Sequence[BlockMatrix]) -> tuple[int, int]:
-    """Bytes of the buffers of their blocks and of their scales."""
+    """Return the bytes of the buffers of their blocks and of their scales."""
     sizes = [matrix.n_bytes for matrix in matrices]
     return sum(blocks for blocks, _ in sizes), sum(scales for _, scales in sizes)
 
@@ -259,7 +259,7 @@ def _upload_norm(device: Device, label: str, alpha: Float32) -> Buffer:
 
 
 def _kv_cache_bytes(config: LMConfig, kv_format: KVFormat) -> tuple[int, int]:
-    """Bytes of the keys and of the values of a layer."""
+    """Return the bytes of the keys and of the values of a layer."""
     sizes, pair_bytes = config.transformer, PAIR_BYTES[kv_format]
     n_pairs = sizes.head_width // 2
     keys = sizes.n_heads * n_pairs * align(sizes.context, VEC4)

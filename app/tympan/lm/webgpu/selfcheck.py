@@ -121,17 +121,17 @@ class _Probe:
 
 
 def _sample_rows(n: int) -> Int32:
-    """Indices of a few of n rows, including the first and the last."""
+    """Return indices of a few of n rows, including the first and the last."""
     return np.unique(np.linspace(0, n - 1, N_ROWS).astype(np.int32))
 
 
 def _deinterleaved(x: Float32) -> Float32:
-    """The elements of a vector in the layout of interleaved.wgsl, in order."""
+    """Return the elements of a vector in the layout of interleaved.wgsl, in order."""
     return x.reshape(8, -1, VEC4).swapaxes(0, 1).reshape(-1)
 
 
 def _compare(kernel: str, found: Float32, wanted: Float32) -> None:
-    """Raises GpuWrong if the values differ by more than TOLERANCE."""
+    """Raise GpuWrong if the values differ by more than TOLERANCE."""
     found = found[: wanted.size]
     if not (np.abs(found - wanted) <= TOLERANCE * np.abs(wanted).max() + np.finfo(np.float32).tiny).all():
         raise GpuWrong(kernel)  # also for NaN
