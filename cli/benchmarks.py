@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     Benchmarks: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 BACKENDS = ("auto", "webgpu", "simd", "numpy")  # the page's list; the module that defines it is slow to import
+BROWSERS = ("chromium", "firefox", "chrome", "edge")  # those that cli/browser.py starts
 SIZES = ("1b", "demo")
 
 

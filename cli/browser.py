@@ -1,46 +1,57 @@
-"""Opens a page in a headless Chromium through Playwright."""
+"""Opens a page in a headless browser through Playwright."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from playwright.sync_api import Error, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, Playwright, sync_playwright
 
-from tympan.cli import chromium
+from tympan.cli import chromium, firefox
 from tympan.cli.errors import CommandError
 
 
 @contextmanager
-def opened(url: str, *, keeps_site: bool = False) -> Iterator[Page]:
+def opened(url: str, *, browser: str = "chromium", keeps_site: bool = False) -> Iterator[Page]:
     """Open `url` in a headless browser, yield its page and close the browser after the `with` block.
 
-    keeps_site: allow service workers, so that the page caches the site for offline use. That takes time after the
-    first visit.
+    browser: one of `benchmarks.BROWSERS`; "chromium" is Chromium, Chrome or Edge. keeps_site: allow service workers, so
+    that the page caches the site for offline use. That takes time after the first visit.
 
     Raises CommandError when there is no browser, when it does not start, and for every Playwright error inside the
     block.
     """
-    program = chromium.find()
+    program = firefox.find() if browser == "firefox" else chromium.find("" if browser == "chromium" else browser)
     try:
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=program, args=chromium.flags())
+            launched = _launched(playwright, program, is_firefox=browser == "firefox")
             try:
-                context = browser.new_context(service_workers="allow" if keeps_site else "block")
+                context = launched.new_context(service_workers="allow" if keeps_site else "block")
                 page = context.new_page()
                 page.goto(url)
                 yield page
             finally:
-                browser.close()
+                launched.close()
     except Error as error:
         raise CommandError(f"{program} failed: {_first_line(error)}") from error
+
+
+def _launched(playwright: Playwright, program: Path, is_firefox: bool) -> Browser:
+    if is_firefox:
+        preferences = firefox.preferences()
+        return playwright.firefox.launch(
+            channel=firefox.CHANNEL, executable_path=program, firefox_user_prefs=preferences
+        )
+    return playwright.chromium.launch(executable_path=program, args=chromium.flags())
 
 
 def version_of(page: Page) -> str:
     """The name and version of the page's browser, such as "chromium 156.0.1"."""
     browser = page.context.browser
     assert browser is not None
-    return f"{browser.browser_type.name} {browser.version}"
+    name = "firefox" if browser.browser_type.name.endswith("firefox") else browser.browser_type.name
+    return f"{name} {browser.version}"
 
 
 def _first_line(error: Error) -> str:

@@ -6,11 +6,10 @@ Uses the standard library only, because bootstrap.py imports it before anything 
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from pathlib import Path
 
-from tympan.cli.errors import CommandError
+from tympan.cli import programs
 
 ENVIRONMENT_VARIABLE = "TYMPAN_CHROMIUM"
 NAMES = (
@@ -53,28 +52,19 @@ GPU_FLAGS = (
 SOFTWARE_FLAGS = ("--use-webgpu-adapter=swiftshader",)
 
 
-def find() -> Path:
-    """Return the path of the browser: $TYMPAN_CHROMIUM if set, else the first of NAMES on the PATH or of PLACES.
+def find(brand: str = "") -> Path:
+    """Return the path of the browser.
+
+    brand: "chrome" or "edge". Otherwise any of NAMES; then $TYMPAN_CHROMIUM comes first.
 
     Raises CommandError, naming what to install, when there is none.
     """
-    named = os.environ.get(ENVIRONMENT_VARIABLE)
-    if named:
-        if not os.access(named, os.X_OK) or not Path(named).is_file():
-            raise CommandError(f"{ENVIRONMENT_VARIABLE} is set to {named}, which is not an executable file.")
-        return Path(named)
-    for name in NAMES:
-        path = shutil.which(name)
-        if path:
-            return Path(path)
-    for place in PLACES.get(sys.platform, ()):
-        program = Path(os.path.expandvars(place))
-        if program.is_file():
-            return program
-    raise CommandError(
-        "No Chromium, Chrome or Edge was found. Install one (on Debian: apt-get install chromium), "
-        f"or set {ENVIRONMENT_VARIABLE} to its path."
-    )
+    if not brand:
+        return programs.find("Chromium, Chrome or Edge", NAMES, PLACES, ENVIRONMENT_VARIABLE, "chromium")
+    title, maker = {"chrome": ("Chrome", "google"), "edge": ("Edge", "edge")}[brand]
+    names = [name for name in NAMES if maker in name]
+    places = {system: [place for place in listed if maker in place.lower()] for system, listed in PLACES.items()}
+    return programs.find(title, names, places)
 
 
 def flags() -> list[str]:

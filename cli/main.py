@@ -15,8 +15,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
-from tympan.cli import chromium, shader, site
-from tympan.cli.benchmarks import BACKENDS, add_benchmarks
+from tympan.cli import chromium, firefox, shader, site
+from tympan.cli.benchmarks import BACKENDS, BROWSERS, add_benchmarks
 from tympan.cli.errors import CommandError
 from tympan.cli.server import DEFAULT_PORT, serve_forever
 from tympan.errors import TympanError
@@ -29,7 +29,8 @@ INTERRUPTED = 130  # as shells report SIGINT
 
 EPILOG = f"""\
 environment:
-  {chromium.ENVIRONMENT_VARIABLE}  path of the browser, if it is not on the PATH
+  {chromium.ENVIRONMENT_VARIABLE}  path of Chromium, Chrome or Edge, if it is not on the PATH
+  {firefox.ENVIRONMENT_VARIABLE}   path of Firefox, likewise
   {site.ENVIRONMENT_VARIABLE}      folder of a built site to use instead of the installed one or dist/
 
 Run 'tympan COMMAND --help' for the options of a command.
@@ -154,6 +155,12 @@ def _add_transcribe(commands: Commands) -> None:
         "--backend", default="auto", choices=BACKENDS, help="implementation of the transformer (default: %(default)s)"
     )
     command.add_argument(
+        "--browser",
+        default=BROWSERS[0],
+        choices=BROWSERS,
+        help="browser that runs the page; chromium is Chromium, Chrome or Edge (default: %(default)s)",
+    )
+    command.add_argument(
         "--trace",
         default="",
         choices=("1", "logits"),
@@ -166,7 +173,9 @@ def _add_transcribe(commands: Commands) -> None:
 def _transcribe(options: argparse.Namespace) -> bool:
     from tympan.cli.transcribe import Options, transcribe
 
-    return transcribe(options.files, Options(options.format, options.model, options.backend, options.trace))
+    return transcribe(
+        options.files, Options(options.format, options.model, options.backend, options.trace, options.browser)
+    )
 
 
 def _add_quantize(commands: Commands) -> None:

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from playwright.sync_api import Page
 
+from tympan.cli.benchmarks import BROWSERS
 from tympan.cli.browser import opened
 from tympan.cli.errors import CommandError
 from tympan.cli.server import serving
@@ -51,12 +52,16 @@ input => window.tympan.transcribe(input.files[0]).then(value => ({ value }), err
 
 @dataclass(frozen=True)
 class Options:
-    """model: catalogue id, directory or URL; empty for the default model. trace: "", "1" or "logits"."""
+    """model: catalogue id, directory or URL; empty for the default model. trace: "", "1" or "logits".
+
+    browser: one of BROWSERS.
+    """
 
     format: str = "txt"
     model: str = ""
     backend: str = "auto"
     trace: str = ""
+    browser: str = BROWSERS[0]
 
 
 def transcribe(files: Sequence[Path], options: Options) -> bool:
@@ -98,7 +103,8 @@ def opened_page(options: Options) -> Iterator[Page]:
         model, mounts = MODEL_PATH, {MODEL_PATH: Path(model)}
     with serving(prepare(), mounts=mounts) as url:
         query = {"model": model, "backend": options.backend, "trace": options.trace}
-        with opened(f"{url}/?{urlencode({key: value for key, value in query.items() if value})}") as page:
+        address = f"{url}/?{urlencode({key: value for key, value in query.items() if value})}"
+        with opened(address, browser=options.browser) as page:
             if failure := page.evaluate(_READY, [READY_TIMEOUT_S]):
                 raise CommandError(failure)
             yield page

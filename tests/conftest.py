@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import base64
+import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
-from tympan.cli.chromium import find
+from tests.engines.chromium import Chromium
+from tests.engines.engine import Engine
+from tests.engines.firefox import Firefox
 from tympan.cli.server import serving
+
+if TYPE_CHECKING:
+    from tympan.cli.testing import OpenBrowser  # which pytest has to import itself, as a plugin
 
 pytest_plugins = ["tympan.cli.testing"]
 
-BROWSER_FIXTURE = "tympan_chromium"  # every test that starts a browser depends on it
+# Every test that starts a browser depends on one of them: on the first if it runs in the engine of --engine.
+BROWSER_FIXTURES = ("engine", "tympan_chromium")
 LONGEST_FILES = (  # those of a minute or more on two busy cores; the other files follow, browser tests first
     "app/test_lm_webgpu.py",
     "app/test_lm_webgpu_steps.py",
@@ -38,37 +45,42 @@ LONGEST_FILES = (  # those of a minute or more on two busy cores; the other file
     "release/test_wheel.py",
 )
 HARNESS = Path(__file__).parent / "page"
-WEBGPU_FLAGS = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
-QUIET_FLAGS = (
-    "--no-sandbox",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-quic",
-)
+ENGINES: dict[str, type[Engine]] = {kind.name: kind for kind in (Chromium, Firefox)}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-browser", action="store_true", help="run only the tests that need no browser")
+    parser.addoption(
+        "--engine",
+        choices=ENGINES,
+        help="run only the tests of the page and of the GPU, in this browser engine (default: all tests, in chromium)",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect browser tests with --no-browser; otherwise run the files that take longest first.
+    """Deselect tests that --no-browser or --engine excludes, and run the files that take longest first.
 
     Workers take whole files from the front of the list, so the short files at its end fill the gaps.
     """
+    engine = config.getoption("--engine")
     if config.getoption("--no-browser"):
-        config.hook.pytest_deselected(items=[item for item in items if needs_browser(item)])
-        items[:] = [item for item in items if not needs_browser(item)]
+        _keep(config, items, lambda item: not needs_browser(item))
         return
+    if engine:
+        _keep(config, items, lambda item: "engine" in getattr(item, "fixturenames", ()))
     browser_files = {item.path for item in items if needs_browser(item)}
     items.sort(key=lambda item: (_rank(item.path), item.path not in browser_files))  # stable: keeps the order in a file
 
 
 def needs_browser(item: pytest.Item) -> bool:
     """Whether a test starts a browser, judged by its fixtures."""
-    return BROWSER_FIXTURE in getattr(item, "fixturenames", ())
+    return any(name in getattr(item, "fixturenames", ()) for name in BROWSER_FIXTURES)
+
+
+def _keep(config: pytest.Config, items: list[pytest.Item], is_kept: Callable[[pytest.Item], bool]) -> None:
+    """Deselect the other tests."""
+    config.hook.pytest_deselected(items=[item for item in items if not is_kept(item)])
+    items[:] = [item for item in items if is_kept(item)]
 
 
 def _rank(path: Path) -> int:
@@ -77,27 +89,43 @@ def _rank(path: Path) -> int:
     return LONGEST_FILES.index(name) if name in LONGEST_FILES else len(LONGEST_FILES)
 
 
-def chromium_options(*flags: str, webgpu: bool = True) -> dict[str, Any]:
-    """The arguments of `BrowserType.launch` for a headless Chromium with WebGPU in software, or without WebGPU.
-
-    flags: additional command-line arguments. Raises CommandError when there is no Chromium.
-    """
-    args = [*QUIET_FLAGS, *(WEBGPU_FLAGS if webgpu else ()), *flags]
-    return {"executable_path": find(), "headless": True, "args": args}
-
-
 @pytest.fixture(scope="session")
-def playwright(tympan_chromium: Path) -> Iterator[Playwright]:
+def playwright() -> Iterator[Playwright]:
     with sync_playwright() as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def chromium(playwright: Playwright) -> Iterator[Browser]:
-    """Headless Chromium whose WebGPU is SwiftShader."""
-    browser = playwright.chromium.launch(**chromium_options())
+def engine(request: pytest.FixtureRequest, playwright: Playwright) -> Engine:
+    """The browser engine that --engine names, or Chromium."""
+    return ENGINES[request.config.getoption("--engine") or Chromium.name](playwright)
+
+
+@pytest.fixture(scope="session")
+def browser(engine: Engine) -> Iterator[Browser]:
+    """A headless browser whose WebGPU is in software."""
+    browser = engine.launch()
     yield browser
     browser.close()
+
+
+@pytest.fixture(scope="session")
+def tympan_browser(engine: Engine, tympan_browser: OpenBrowser) -> Iterator[OpenBrowser]:
+    """That of tympan.cli.testing in Chromium, and the same in another engine."""
+    if engine.name == Chromium.name:
+        yield tympan_browser
+        return
+    browsers: dict[Path | None, Browser] = {}
+
+    def open_browser(microphone: str | os.PathLike[str] | None = None) -> Browser:
+        wav = None if microphone is None else Path(microphone).resolve()
+        if wav not in browsers:
+            browsers[wav] = engine.launch(microphone=wav)
+        return browsers[wav]
+
+    yield open_browser
+    for browser in browsers.values():
+        browser.close()
 
 
 @pytest.fixture(scope="session")
@@ -127,9 +155,9 @@ class PyodidePage:
 
 
 @pytest.fixture(scope="session")
-def pyodide_page(chromium: Browser, site: str) -> Iterator[PyodidePage]:
+def pyodide_page(browser: Browser, site: str) -> Iterator[PyodidePage]:
     """A page with Pyodide, numpy and the package `tympan`, shared by the whole session."""
-    page = chromium.new_page()
+    page = browser.new_page()
     page.goto(f"{site}/harness/harness.html")
     page.wait_for_function("window.call !== undefined")
     yield PyodidePage(page)

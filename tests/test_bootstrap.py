@@ -185,7 +185,20 @@ def fake_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder, log = tmp_path / "bin", tmp_path / "log"
     make = "".join(
         f'case " $* " in *" {package} "*) echo \'#!/bin/sh\' > {folder}/{name}; /bin/chmod +x {folder}/{name};; esac\n'
-        for package, name in [*bootstrap.COMPILER_PACKAGES.items(), ("chromium", "chromium")]
+        for package, name in {
+            **bootstrap.COMPILER_PACKAGES,
+            **bootstrap.ENGINE_PACKAGES,
+            "chromium": "chromium",
+        }.items()
+        if "/" not in name
+    )
+    made = tmp_path / "made"  # the files that are not programs
+    patterns = {p: str(made / p) if "/" in n else n for p, n in bootstrap.ENGINE_PACKAGES.items()}
+    monkeypatch.setattr(bootstrap, "ENGINE_PACKAGES", patterns)
+    make += f"/bin/mkdir -p {made}\n" + "".join(
+        f'case " $* " in *" {package} "*) echo made > {name};; esac\n'
+        for package, name in patterns.items()
+        if "/" in name
     )
     program(folder / "apt-get", f'echo "$*" >> {log}\n{make}')
     monkeypatch.setenv("PATH", str(folder))
@@ -197,13 +210,20 @@ def fake_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_system_packages_are_installed_once_and_announced(fake_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         bootstrap.install_chromium()
+        bootstrap.install_engines()
         bootstrap.install_compiler()
-    installs = [line.split()[-2:] for line in fake_root.read_text().splitlines() if line.startswith("install")]
-    assert installs == [["-y", "chromium"], ["clang-19", "lld-19"]]
+    installs = [line for line in fake_root.read_text().splitlines() if line.startswith("install")]
+    quiet = "install -q -y"
+    assert installs == [
+        f"{quiet} chromium",
+        f"{quiet} --no-install-recommends {' '.join(bootstrap.ENGINE_PACKAGES)}",
+        f"{quiet} --no-install-recommends clang-19 lld-19",
+    ]
     announced = capsys.readouterr().out.splitlines()
     assert announced[0] == "set-up: installing system packages with apt-get: chromium (for the browser tests)"
-    assert "clang-19 lld-19" in announced[1]
-    assert len(announced) == 2
+    assert "firefox-esr" in announced[1]
+    assert "clang-19 lld-19" in announced[2]
+    assert len(announced) == 3
 
 
 def test_only_root_installs_system_packages(
@@ -212,8 +232,11 @@ def test_only_root_installs_system_packages(
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(CommandError, match="apt-get install chromium"):
         bootstrap.install_chromium()
+    bootstrap.install_engines()
     bootstrap.install_compiler()
-    assert "clang-19 and lld-19 cannot be installed (not root)." in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "firefox-esr" in said
+    assert "clang-19 and lld-19 cannot be installed (not root)." in said
     assert not fake_root.exists()
 
 

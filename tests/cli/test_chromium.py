@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tympan.cli import chromium
+from tympan.cli import chromium, firefox
 from tympan.cli.errors import CommandError
 
 
@@ -49,3 +49,24 @@ def test_browsers_outside_of_the_path_are_found(tmp_path: Path, monkeypatch: pyt
     program.parent.mkdir(parents=True)
     program.touch()
     assert chromium.find() == program
+
+
+def test_one_brand_alone_is_found_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name in ("chromium", "google-chrome"):
+        (tmp_path / name).touch(mode=0o755)
+    monkeypatch.setenv(chromium.ENVIRONMENT_VARIABLE, str(tmp_path / "chromium"))
+    monkeypatch.setattr(chromium, "PLACES", {})
+    assert chromium.find("chrome") == tmp_path / "google-chrome"
+    with pytest.raises(CommandError, match=r"^No Edge was found\. Install one\.$"):
+        chromium.find("edge")
+
+
+def test_firefox_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv(firefox.ENVIRONMENT_VARIABLE, raising=False)
+    monkeypatch.setattr(firefox, "PLACES", {})
+    with pytest.raises(CommandError, match=r"^No Firefox was found\. .*apt-get install firefox-esr\), or set"):
+        firefox.find()
+    (tmp_path / "firefox").touch(mode=0o755)
+    assert firefox.find() == tmp_path / "firefox"

@@ -13,14 +13,23 @@ from tests.cli.conftest import RunTympan
 from tympan.quantize.convert import quantize
 
 
-@pytest.mark.parametrize(("backend", "tolerance"), [("webgpu", 2e-3), ("simd", 2e-3), ("numpy", 1e-5)])
+@pytest.mark.parametrize(
+    ("browser", "backend", "tolerance"),
+    [
+        ("chromium", "webgpu", 2e-3),
+        ("chromium", "simd", 2e-3),
+        ("chromium", "numpy", 1e-5),
+        ("firefox", "webgpu", 2e-3),
+        ("firefox", "simd", 2e-3),
+    ],
+)
 def test_transcribe_prints_the_official_codes_tokens_and_logits(
-    tmp_path: Path, tympan_in_browser: RunTympan, backend: str, tolerance: float
+    tmp_path: Path, tympan_in_browser: RunTympan, browser: str, backend: str, tolerance: float
 ) -> None:
     """tolerance: relative to the largest logit. WebGPU stores keys and values in float16, the CPU in int16."""
     model = tmp_path / "model"
     quantize(GOLDEN, model, "f32")
-    options = ("--model", model, "--backend", backend, "--trace", "logits", "--format", "json")
+    options = ("--model", model, "--backend", backend, "--trace", "logits", "--format", "json", "--browser", browser)
     done = tympan_in_browser("transcribe", GOLDEN / "input.wav", *options)
     assert done.returncode == 0, done.stderr
     result, expected = json.loads(done.stdout), golden().expected

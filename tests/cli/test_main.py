@@ -34,6 +34,7 @@ def error_line(done: subprocess.CompletedProcess[str], status: int = 1) -> str:
         (("transcribe",), "FILE"),
         (("transcribe", "a.wav", "--backend", "abacus"), "abacus"),
         (("transcribe", "a.wav", "--format", "doc"), "doc"),
+        (("transcribe", "a.wav", "--browser", "lynx"), "lynx"),
         (("serve", "--port", "high"), "high"),
         (("quantize", "only-one"), "DEST"),
         (("quantize", "a", "b", "--embeddings", "q5"), "q5"),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Browser
 
-from tests.conftest import chromium_options
+from tests.engines.engine import Engine
 from tests.page.test_transcribe import MAX_WORD_ERROR_RATE, SAID, SPEECH
 from tests.page.tympan_page import TympanPage
 from tympan.cli.word_errors import word_error_rate
@@ -21,9 +20,9 @@ from tympan.cli.word_errors import word_error_rate
     ],
 )
 def test_page_shows_the_backend_and_the_reason(
-    chromium: Browser, site: str, webgpu: bool, query: str, backend: str, why: str
+    engine: Engine, site: str, webgpu: bool, query: str, backend: str, why: str
 ) -> None:
-    browser = chromium.browser_type.launch(**chromium_options(webgpu=webgpu))
+    browser = engine.launch(webgpu=webgpu)
     tympan = TympanPage.open(browser, f"{site}/{query}")
     assert tympan.error == ""
     loaded = tympan.page.evaluate("tympan.ready")

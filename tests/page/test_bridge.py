@@ -52,8 +52,8 @@ CLIENT = """
 
 
 @pytest.fixture
-def page(chromium: Browser, site: str) -> Iterator[Page]:
-    page = chromium.new_page()
+def page(browser: Browser, site: str) -> Iterator[Page]:
+    page = browser.new_page()
     page.goto(f"{site}/examples/captions.html")
     page.evaluate(CLIENT)
     yield page

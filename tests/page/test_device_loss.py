@@ -40,8 +40,8 @@ loading.is_gpu_too_slow = is_gpu_too_slow
 """
 
 
-def test_lost_gpu_loses_and_repeats_no_word(chromium: Browser, site: str) -> None:
-    tympan = TympanPage.open(chromium, f"{site}/?trace=1&backend=webgpu")
+def test_lost_gpu_loses_and_repeats_no_word(browser: Browser, site: str) -> None:
+    tympan = TympanPage.open(browser, f"{site}/?trace=1&backend=webgpu")
     undisturbed = tympan.transcribe(SPEECH.read_bytes())
     [worker] = [worker for worker in tympan.page.workers if worker.evaluate("'GPUDevice' in globalThis")]
     worker.evaluate(LOSE, len(undisturbed["tokens"]) // 2)
@@ -55,8 +55,8 @@ def test_lost_gpu_loses_and_repeats_no_word(chromium: Browser, site: str) -> Non
     tympan.close()
 
 
-def test_cpu_replaces_a_gpu_that_cannot_be_reopened(chromium: Browser, site: str) -> None:
-    context = chromium.new_context(service_workers="block")
+def test_cpu_replaces_a_gpu_that_cannot_be_reopened(browser: Browser, site: str) -> None:
+    context = browser.new_context(service_workers="block")
     change_engine(context, after=PREFER_WEBGPU)
     tympan = TympanPage(context.new_page())
     tympan.page.goto(f"{site}/")
@@ -75,8 +75,8 @@ def test_cpu_replaces_a_gpu_that_cannot_be_reopened(chromium: Browser, site: str
     tympan.close()
 
 
-def test_embedded_page_continues_and_reports_the_backend(chromium: Browser, site: str, tmp_path: Path) -> None:
-    context = chromium.new_context()
+def test_embedded_page_continues_and_reports_the_backend(browser: Browser, site: str, tmp_path: Path) -> None:
+    context = browser.new_context()
     change_engine(context, after=PREFER_WEBGPU)
     page = context.new_page()
     failures: list[str] = []

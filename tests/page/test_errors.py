@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Error, Route, expect
 
-from tests.conftest import chromium_options
+from tests.engines.engine import Engine
 from tests.page.test_transcribe import SPEECH
 from tests.page.tympan_page import BOOT_MS, TympanPage, change_engine
 
@@ -74,8 +73,8 @@ def follow_link(tympan: TympanPage) -> None:
     assert "meeting" in tympan.transcript
 
 
-def test_unknown_model(chromium: Browser, site: str) -> None:
-    tympan = TympanPage.open(chromium, f"{site}/?model=babel&backend=numpy")
+def test_unknown_model(browser: Browser, site: str) -> None:
+    tympan = TympanPage.open(browser, f"{site}/?model=babel&backend=numpy")
     message = failed_to_load(tympan)
     assert "“babel”" in message
     assert "demo" in message
@@ -99,8 +98,8 @@ def cut_short(route: Route) -> None:
     ("damage", "message"),
     [(flip_one_byte, "sha256"), (cut_short, "bytes"), (lambda route: route.abort(), "Could not download")],
 )
-def test_damaged_model(chromium: Browser, site: str, damage: Callable[[Route], None], message: str) -> None:
-    context = chromium.new_context(service_workers="block")
+def test_damaged_model(browser: Browser, site: str, damage: Callable[[Route], None], message: str) -> None:
+    context = browser.new_context(service_workers="block")
     context.route("**/lm-00001.safetensors", damage)
     tympan = TympanPage(context.new_page())
     tympan.page.goto(f"{site}/?backend=numpy")
@@ -117,24 +116,24 @@ def test_damaged_model(chromium: Browser, site: str, damage: Callable[[Route], N
 @pytest.mark.parametrize(
     ("query", "message"), [("backend=abacus", "auto, webgpu, simd, numpy"), ("model=ftp://x", "ftp://x")]
 )
-def test_invalid_query_parameter(chromium: Browser, site: str, query: str, message: str) -> None:
-    tympan = TympanPage.open(chromium, f"{site}/?{query}")
+def test_invalid_query_parameter(browser: Browser, site: str, query: str, message: str) -> None:
+    tympan = TympanPage.open(browser, f"{site}/?{query}")
     assert message in failed_to_load(tympan)
     tympan.close()
 
 
-def test_no_webgpu(chromium: Browser, site: str) -> None:
+def test_no_webgpu(engine: Engine, site: str) -> None:
     """With backend=webgpu, a browser without WebGPU shows an error with a link to the CPU."""
-    browser = chromium.browser_type.launch(**chromium_options(webgpu=False))
+    browser = engine.launch(webgpu=False)
     tympan = TympanPage.open(browser, f"{site}/?backend=webgpu")
     assert "WebGPU is not available" in failed_to_load(tympan)
     follow_link(tympan)
     browser.close()
 
 
-def test_microphone_permission_denied(chromium: Browser, site: str) -> None:
+def test_microphone_permission_denied(browser: Browser, site: str) -> None:
     """Headless Chromium denies permissions that were not granted."""
-    tympan = TympanPage.open(chromium, f"{site}/?backend=numpy")
+    tympan = TympanPage.open(browser, f"{site}/?backend=numpy")
     tympan.page.click("#microphone")
     tympan.wait_for("error")
     assert "microphone cannot be used" in tympan.error
@@ -144,8 +143,8 @@ def test_microphone_permission_denied(chromium: Browser, site: str) -> None:
     tympan.close()
 
 
-def test_storage_apis_denied(chromium: Browser, site: str) -> None:
-    context = chromium.new_context(service_workers="block")
+def test_storage_apis_denied(browser: Browser, site: str) -> None:
+    context = browser.new_context(service_workers="block")
     context.add_init_script(FORBID_IN_PAGE)
     change_engine(context, before=FORBID_IN_WORKER)
     tympan = TympanPage(context.new_page())
@@ -159,9 +158,9 @@ def test_storage_apis_denied(chromium: Browser, site: str) -> None:
     tympan.close()
 
 
-def test_blocked_cookies_that_throw(chromium: Browser, site: str) -> None:
+def test_blocked_cookies_that_throw(browser: Browser, site: str) -> None:
     """The page starts, reports that storage is refused, and transcribes."""
-    context = chromium.new_context(service_workers="block")
+    context = browser.new_context(service_workers="block")
     context.add_init_script(BLOCK_COOKIES)
     tympan = TympanPage(context.new_page())
     tympan.page.goto(f"{site}/?backend=numpy")
@@ -172,12 +171,9 @@ def test_blocked_cookies_that_throw(chromium: Browser, site: str) -> None:
     tympan.close()
 
 
-def test_all_site_data_blocked(chromium: Browser, site: str, tmp_path: Path) -> None:
+def test_all_site_data_blocked(engine: Engine, site: str, tmp_path: Path) -> None:
     """As with cookies blocked for all sites in the browser's settings."""
-    (tmp_path / "Default").mkdir()
-    settings = {"profile": {"default_content_setting_values": {"cookies": 2}}}
-    (tmp_path / "Default" / "Preferences").write_text(json.dumps(settings))
-    context = chromium.browser_type.launch_persistent_context(tmp_path, **chromium_options())
+    context = engine.context_without_site_data(tmp_path)
     tympan = TympanPage(context.new_page())
     tympan.page.goto(site)
     tympan.wait_for("error", timeout_ms=BOOT_MS)
@@ -185,9 +181,9 @@ def test_all_site_data_blocked(chromium: Browser, site: str, tmp_path: Path) -> 
     context.close()
 
 
-def test_crash_of_the_engine_during_a_recording(chromium: Browser, site: str, tmp_path: Path) -> None:
+def test_crash_of_the_engine_during_a_recording(browser: Browser, site: str, tmp_path: Path) -> None:
     """A fatal error of Pyodide rejects a promise that nothing awaits. The next recording starts another engine."""
-    tympan = TympanPage.open(chromium, f"{site}/?backend=numpy")
+    tympan = TympanPage.open(browser, f"{site}/?backend=numpy")
     tympan.wait_for("ready", timeout_ms=BOOT_MS)
     with wave.open(str(SPEECH)) as speech, wave.open(str(tmp_path / "long.wav"), "wb") as repeated:
         repeated.setparams(speech.getparams())
@@ -210,9 +206,9 @@ def test_crash_of_the_engine_during_a_recording(chromium: Browser, site: str, tm
     tympan.close()
 
 
-def test_callbacks_of_the_event_loop_free_the_stack(chromium: Browser, site: str) -> None:
+def test_callbacks_of_the_event_loop_free_the_stack(browser: Browser, site: str) -> None:
     """Otherwise Python crashes after some hours of audio."""
-    context = chromium.new_context(service_workers="block")
+    context = browser.new_context(service_workers="block")
     change_engine(context, after=REPORT_STACK)
     page = context.new_page()
     page.goto(site)

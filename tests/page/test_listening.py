@@ -59,8 +59,8 @@ Mimi.encode = slow
 
 
 @pytest.fixture(scope="module")
-def tympan(chromium: Browser, site: str) -> Iterator[TympanPage]:
-    context = chromium.new_context(service_workers="block")
+def tympan(browser: Browser, site: str) -> Iterator[TympanPage]:
+    context = browser.new_context(service_workers="block")
     opened = TympanPage(context.new_page())
     opened.page.add_init_script(VOICE)
     opened.page.goto(f"{site}/?backend=numpy")
@@ -143,8 +143,8 @@ def test_hidden_tab_continues_transcribing(tympan: TympanPage) -> None:
     assert word_error_rate(SAID, tympan.transcript) <= MAX_WORD_ERROR_RATE, tympan.transcript
 
 
-def test_slow_device_shows_its_backlog_and_drops_nothing(chromium: Browser, site: str) -> None:
-    context = chromium.new_context(service_workers="block")
+def test_slow_device_shows_its_backlog_and_drops_nothing(browser: Browser, site: str) -> None:
+    context = browser.new_context(service_workers="block")
     change_engine(context, after=SLOW)
     tympan = TympanPage(context.new_page())
     tympan.page.add_init_script(VOICE)

@@ -1,15 +1,12 @@
-"""The microphone, played from a file by Chromium's fake device."""
+"""The microphone, which plays a file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from playwright.sync_api import Browser
 
-from tests.conftest import chromium_options
 from tests.page.test_transcribe import SAID, SPEECH
 from tests.page.tympan_page import KEEP_TRACKS, TympanPage
+from tympan.cli.testing import OpenBrowser
 from tympan.cli.word_errors import word_error_rate
 
 MAX_WORD_ERROR_RATE = 0.35  # where a frame begins is chance here, and the demo model is not good at chance
@@ -30,25 +27,11 @@ REFUSE_24_KHZ = """
 """
 
 
-@pytest.fixture(scope="module")
-def listening_browser(chromium: Browser) -> Iterator[Browser]:
-    """A browser whose microphone plays the speech once, then silence, so the time of the stop adds no words."""
-    browser = chromium.browser_type.launch(
-        **chromium_options(
-            "--use-fake-device-for-media-stream",
-            "--use-fake-ui-for-media-stream",
-            f"--use-file-for-fake-audio-capture={SPEECH}%noloop",
-        )
-    )
-    yield browser
-    browser.close()
-
-
 @pytest.mark.parametrize("script", [KEEP_TRACKS, KEEP_TRACKS + REFUSE_24_KHZ], ids=["24 kHz", "another rate"])
 def test_microphone_is_transcribed_live_and_stop_flushes_the_last_word(
-    listening_browser: Browser, site: str, script: str
+    tympan_browser: OpenBrowser, site: str, script: str
 ) -> None:
-    page = listening_browser.new_page(service_workers="block")
+    page = tympan_browser(SPEECH).new_page(service_workers="block")
     page.add_init_script(script)
     page.goto(f"{site}/?backend=numpy")
     tympan = TympanPage(page)

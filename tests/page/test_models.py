@@ -94,9 +94,9 @@ def rough(published: dict[str, bytes]) -> Iterator[RoughServer]:
 
 
 @pytest.fixture
-def context(chromium: Browser, rough: RoughServer) -> Iterator[BrowserContext]:
+def context(browser: Browser, rough: RoughServer) -> Iterator[BrowserContext]:
     """A fresh profile with the rough server's model in its catalogue."""
-    context = chromium.new_context(service_workers="block")
+    context = browser.new_context(service_workers="block")
     catalogue = rough.files["/catalogue.json"].decode().replace("HOST", rough.url)
     context.route("**/models/catalogue.json", lambda route: route.fulfill(body=catalogue))
     yield context

@@ -37,8 +37,8 @@ def kept(page: Page) -> list[str]:
     return sorted(names)
 
 
-def test_second_visit_works_offline_and_third_installs_the_new_version(chromium: Browser, dist: Path) -> None:
-    context = chromium.new_context()
+def test_second_visit_works_offline_and_third_installs_the_new_version(browser: Browser, dist: Path) -> None:
+    context = browser.new_context()
     tympan = TympanPage(context.new_page())
     page = tympan.page
     with serving(dist) as url:

@@ -16,8 +16,8 @@ KEEP_VIOLATIONS = """
 """
 
 
-def test_page_complies_and_violations_are_blocked(chromium: Browser, site: str) -> None:
-    context = chromium.new_context(service_workers="block")
+def test_page_complies_and_violations_are_blocked(browser: Browser, site: str) -> None:
+    context = browser.new_context(service_workers="block")
     tympan = TympanPage(context.new_page())
     logged: list[str] = []
     tympan.page.on("console", lambda message: logged.append(message.text))

@@ -31,9 +31,9 @@ KEEP_SPOKEN = """
 
 
 @pytest.fixture(scope="module")
-def tympan(chromium: Browser, site: str) -> Iterator[TympanPage]:
+def tympan(browser: Browser, site: str) -> Iterator[TympanPage]:
     """The page after it has transcribed the sample."""
-    context = chromium.new_context(service_workers="block", permissions=["clipboard-read", "clipboard-write"])
+    context = browser.new_context(service_workers="block", permissions=["clipboard-read", "clipboard-write"])
     opened = TympanPage(context.new_page())
     opened.page.add_init_script(KEEP_SPOKEN)
     opened.page.goto(f"{site}/?backend=numpy")

@@ -11,15 +11,15 @@ from tests.page.tympan_page import TympanPage
 @pytest.mark.parametrize(
     ("query", "level", "shown"), [("", "relaxed", "relaxed SIMD"), ("?simd=numpy", "numpy", "NumPy")]
 )
-def test_simd_level_of_mimi_is_shown(chromium: Browser, site: str, query: str, level: str, shown: str) -> None:
-    tympan = TympanPage.open(chromium, f"{site}/{query}")
+def test_simd_level_of_mimi_is_shown(browser: Browser, site: str, query: str, level: str, shown: str) -> None:
+    tympan = TympanPage.open(browser, f"{site}/{query}")
     assert tympan.page.evaluate("tympan.ready")["simd"] == level
     assert f"Mimi on {shown}" in tympan.page.inner_text("#model")
     tympan.close()
 
 
-def test_unknown_simd_level_is_rejected(chromium: Browser, site: str) -> None:
-    tympan = TympanPage.open(chromium, f"{site}/?simd=sse2")
+def test_unknown_simd_level_is_rejected(browser: Browser, site: str) -> None:
+    tympan = TympanPage.open(browser, f"{site}/?simd=sse2")
     assert tympan.state == "error"
     assert "auto, relaxed, simd, numpy" in tympan.error
     tympan.close()

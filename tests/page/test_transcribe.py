@@ -28,8 +28,8 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def tympan(chromium: Browser, site: str, backend: str) -> Iterator[TympanPage]:
-    opened = TympanPage.open(chromium, f"{site}/?trace=1&backend={backend}")
+def tympan(browser: Browser, site: str, backend: str) -> Iterator[TympanPage]:
+    opened = TympanPage.open(browser, f"{site}/?trace=1&backend={backend}")
     yield opened
     opened.close()
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, Request, Route
 
-BOOT_MS = 120_000  # Pyodide starts slowly on a busy machine
-TRANSCRIBE_MS = 180_000
+BOOT_MS = 400_000  # Pyodide starts slowly on a busy machine, and slowest in WebKit
+TRANSCRIBE_MS = 400_000
 
 # Records every microphone track that the page gets in `window.tracks`, live or ended.
 KEEP_TRACKS = """

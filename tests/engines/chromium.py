@@ -1,0 +1,47 @@
+"""Chromium, through Playwright."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, BrowserContext
+
+from tests.engines.engine import Engine
+from tympan.cli import chromium
+
+WEBGPU_FLAGS = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
+QUIET_FLAGS = (
+    "--no-sandbox",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+)
+NO_SITE_DATA = {"profile": {"default_content_setting_values": {"cookies": 2}}}
+
+
+class Chromium(Engine):
+    name = "chromium"
+
+    def launch(self, *, webgpu: bool = True, microphone: Path | None = None) -> Browser:
+        return self._playwright.chromium.launch(**_options(webgpu, microphone))
+
+    def context_without_site_data(self, folder: Path) -> BrowserContext:
+        (folder / "Default").mkdir()
+        (folder / "Default" / "Preferences").write_text(json.dumps(NO_SITE_DATA))
+        return self._playwright.chromium.launch_persistent_context(folder, **_options())
+
+
+def _options(webgpu: bool = True, microphone: Path | None = None) -> dict[str, Any]:
+    """The arguments of `BrowserType.launch`."""
+    args = [*QUIET_FLAGS, *(WEBGPU_FLAGS if webgpu else ())]
+    if microphone is not None:
+        args += [
+            "--use-fake-device-for-media-stream",
+            "--use-fake-ui-for-media-stream",
+            f"--use-file-for-fake-audio-capture={microphone}%noloop",
+        ]
+    return {"executable_path": chromium.find(), "headless": True, "args": args}

@@ -1,0 +1,32 @@
+"""What the tests of the page ask of a browser engine."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+from playwright.sync_api import Browser, BrowserContext, Playwright
+
+
+class Engine(ABC):
+    """A browser engine. Every browser that it launches is headless, with an empty profile."""
+
+    name: ClassVar[str]
+
+    def __init__(self, playwright: Playwright) -> None:
+        self._playwright = playwright
+
+    @abstractmethod
+    def launch(self, *, webgpu: bool = True, microphone: Path | None = None) -> Browser:
+        """Start a browser.
+
+        webgpu: offer WebGPU, in software, or none. microphone: a WAV file that plays once each time a page opens the
+        microphone, then silence; permission is granted without a prompt. None for a browser without a microphone.
+
+        Raises CommandError when the browser, or what the microphone needs, is not installed.
+        """
+
+    @abstractmethod
+    def context_without_site_data(self, folder: Path) -> BrowserContext:
+        """A context in which no site may store data, as in the browser's settings. folder: empty, for its profile."""
