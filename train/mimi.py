@@ -245,7 +245,7 @@ class Mimi(nn.Module):
 
     def __init__(self, c: Config):
         super().__init__()
-        d = c.mimi_dim
+        self.c, d = c, c.mimi_dim
         self.encoder = Seanet(c)
         layers = [MimiLayer(c) for _ in range(c.mimi_layers)]
         self.encoder_transformer = holder(transformer=Transformer(layers, c.mimi_context, stride=2))

@@ -1,7 +1,8 @@
 #!/bin/bash
 # The training run on a GPU machine that keeps nothing and takes commands of at most ten minutes.
 #
-#   setup PACK        unpack libraries and assets
+#   setup PACK...     unpack libraries and assets
+#   import MODEL      turn a model directory into the checkpoint start
 #   speak             start the fast synthesizers as daemons, for each GPU its own
 #   align WHEEL ZIP...  align recordings of people in the background, with pocketsphinx's wheel, and decode them;
 #                     after setup, as the test sets' text is left out
@@ -11,11 +12,13 @@
 #   kokoro N          start N processes of Kokoro on the CPU
 #   fit [ARGUMENT...] start the trainer, again from its last checkpoint if it runs already
 #   wait SECONDS      watch; then leave checkpoint and log in $OUT
+#   evaluate          test the finished checkpoint; leave metrics.json in $OUT
 #   cache             leave the compiler's cache in $OUT
 #
 # The daemons outlive a command as long as the machine is kept.
 set -e
 base=${BASE:-/tmp/tympan} python=${PYTHON:-python3}
+repository=$(realpath "$(dirname "$0")/..")
 export LD_LIBRARY_PATH=$base/lib PYTHONPATH=$base:$base/site OMP_NUM_THREADS=2 PYTHONUNBUFFERED=1
 export ESPEAK_DATA_PATH=$base/assets  # for pronounce.py
 export TORCHINDUCTOR_CACHE_DIR=$base/inductor TORCHINDUCTOR_FX_GRAPH_CACHE=1 TRITON_CACHE_DIR=$base/inductor/triton
@@ -41,7 +44,14 @@ synthesize() { # engine, processes, folder, first seed
 
 case $step in
 setup)
-    "$python" -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])' "$1" "$base"
+    for pack in "$@"; do
+        "$python" -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])' "$pack" "$base"
+    done
+    ;;
+import)
+    PYTHONPATH=$PYTHONPATH:$repository/app "$python" -m train.import_model "$1" "$base/start"
+    cp "$1/tokenizer.model" "$base/assets/"
+    cp "$repository"/bench/speech/{human,people,unseen}_*.zip "$base/tests/"
     ;;
 speak)
     for gpu in $(seq 0 $(($(nvidia-smi -L | wc -l) - 1))); do
@@ -62,12 +72,9 @@ align)
     OMP_NUM_THREADS=1 daemon align bash -e "$base/align.sh"
     ;;
 people)
-    for file in "$@"; do
-        name=$(basename "$file" .shard)
-        mkdir "$base/people/$name"
-        cp "$file" "$base/people/$name/"
-        env -C "$base" OMP_NUM_THREADS=1 "$python" -m train.unpack "$base/people/$name" "$base/data/kept" --processes "${PROCESSES:-14}"
-    done
+    folder=$(mktemp -d "$base/people/XXXX")
+    cp "$@" "$folder/"
+    env -C "$base" OMP_NUM_THREADS=1 "$python" -m train.unpack "$folder" "$base/data/kept" --processes "${PROCESSES:-14}"
     du -sh "$base/data/kept"
     ;;
 kept) cp "$@" "$base/data/kept/" ;;
@@ -91,6 +98,9 @@ wait)
     grep -h wer "$base/work/log.jsonl" | tail -n 5 || true
     tail -n 6 "$base/work/log.jsonl"
     if [ -e "$base/work/done" ]; then echo DONE; elif ! training; then echo "TRAINER IS NOT RUNNING" && tail -n 30 "$base/fit.log"; fi
+    ;;
+evaluate)
+    "$python" -m train.evaluate "$base/work/checkpoint" "$base/assets" "$base/tests" --json "$OUT/metrics.json"
     ;;
 cache) (cd "$base" && "$python" -c 'import tarfile; tarfile.open("/tmp/inductor.tar.xz", "w:xz", preset=2).add("inductor")' && cp /tmp/inductor.tar.xz "$OUT/" && ls -la /tmp/inductor.tar.xz) ;;
 esac

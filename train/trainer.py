@@ -4,6 +4,8 @@ import argparse
 import math
 from contextlib import nullcontext
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
@@ -15,7 +17,9 @@ from .data import Batch
 from .lm import Lm
 from .losses import LogMel, ctc_loss, text_loss
 from .mimi import Encoded, Mimi
+from .muon import Muon
 from .parallel import Ranks, flatten_gradients
+from .resize import grow_mimi, shrink_lm
 from .rounding import round_mimi, rounded_weights, unround_mimi
 from .teacher import Teacher
 
@@ -33,10 +37,17 @@ def learning_rate(peak: float, share: float, step: int) -> float:
 
 
 class Stepper:
-    """A network's AdamW: decay for matrices and filters only, gradients in one vector, clipped to norm 1."""
+    """A network's optimizers: Muon for the matrices of its transformer, AdamW for everything else.
+
+    Decay for matrices and filters only, gradients in one vector, clipped to norm 1.
+    """
 
     def __init__(self, module: nn.Module, peak: float, decay: float, ranks: Ranks):
-        named = [(p, p.dim() < 2 or "emb" in n or "alpha" in n) for n, p in module.named_parameters()]
+        parameters = list(module.named_parameters())
+        matrices = [(n, p) for n, p in parameters if "transformer.layers" in n and p.dim() == 2]
+        self.muon = Muon(matrices, decay)
+        chosen = {n for n, _ in matrices}
+        named = [(p, p.dim() < 2 or "emb" in n or "alpha" in n) for n, p in parameters if n not in chosen]
         groups = [
             {"params": [p for p, plain in named if not plain], "weight_decay": decay},
             {"params": [p for p, plain in named if plain], "weight_decay": 0.0},
@@ -48,10 +59,12 @@ class Stepper:
     def step(self, progress: float) -> None:
         """Average the gradients over the ranks and move; `progress` 0 to 1 is the place in the rate's cosine."""
         self.ranks.average_(self.gradients)
+        rate = learning_rate(self.peak, progress, self.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.peak, progress, self.steps)
+            group["lr"] = rate
         self.gradients.mul_((1 / (self.gradients.norm() + 1e-6)).clamp(max=1))
         self.optimizer.step()
+        self.muon.step(rate)
         self.gradients.zero_()
         self.steps += 1
 
@@ -60,7 +73,9 @@ class Stepper:
         for group in self.optimizer.param_groups:
             group["lr"] = 0.0
         self.optimizer.step()
+        self.muon.step(0.0)
         self.optimizer.state.clear()
+        self.muon.momentum.clear()
         self.gradients.zero_()
 
 
@@ -91,6 +106,9 @@ class Trainer:
             if a.keep_lm:
                 checkpoint.load_into(self.lm, "lm.", tensors)
                 self.lm.thaw_audio(self.mimi)
+            grow_mimi(self.mimi, a.mimi_layers)
+            shrink_lm(self.lm, a.drop_lm_layers)
+            self.config = replace(self.config, mimi_layers=self.mimi.c.mimi_layers, lm_layers=self.lm.c.lm_layers)
         else:
             self._build(self.config)
         self.books_started = bool(self.mimi.books[0]._initialized)
@@ -150,7 +168,7 @@ class Trainer:
                 self.mimi.eval()
             for own_share in (0.0, a.own_share):
                 with rounded_weights(self.lm) if share >= a.round_at else nullcontext():
-                    losses = self._losses(batch, share, share >= a.round_at, own_share)
+                    losses = self._losses(batch, share, share >= a.round_at, own_share, heads_only=False)
                     sum(v for k, v in losses.items() if k != "accuracy").backward()
         self.mimi_stepper.rehearse()
         self.lm_stepper.rehearse()
@@ -169,8 +187,13 @@ class Trainer:
             self.frozen = True
         ramp = min(1.0, max(0.0, (share - a.lm_at) / (a.freeze_at - a.lm_at) - 0.3))
         own_share = 2 * a.own_share * ramp if self.step % 2 else 0.0  # one more pass of the LM, so every second step
+        heads_only = self.step < a.head_steps
+        if self.step == a.head_steps and not self.frozen:
+            self.mimi_stepper.steps = 0  # a warm-up for what stood still
+        if not self.frozen:
+            self.mimi.train(not heads_only)
         with rounded_weights(self.lm) if share >= a.round_at else nullcontext():
-            losses = self._losses(batch, share, self.frozen, own_share)
+            losses = self._losses(batch, share, self.frozen, own_share, heads_only)
             sum(v for k, v in losses.items() if k != "accuracy").backward()
         if not self.frozen:
             self.mimi_stepper.step(share / a.freeze_at)
@@ -179,7 +202,10 @@ class Trainer:
         self.step += 1
         return {k: v.detach() for k, v in losses.items()}
 
-    def _losses(self, batch: Batch, share: float, frozen: bool, own_share: float) -> dict[str, torch.Tensor]:
+    def _losses(
+        self, batch: Batch, share: float, frozen: bool, own_share: float, heads_only: bool
+    ) -> dict[str, torch.Tensor]:
+        """`heads_only`: Mimi stands still while new heads learn to read it."""
         wave, losses = self.augment(batch.wave, batch.silent), {}
         if frozen:
             with torch.no_grad(), self.autocast():
@@ -187,9 +213,10 @@ class Trainer:
             codes = self.mimi.quantize(latent, "eval").codes
             losses["lm"], losses["accuracy"] = self._lm_loss(self._jitter(codes), batch, own_share, frozen)
             return losses
-        with self.autocast():
-            latent = self.mimi.latent(wave)
-        encoded = self._quantize(latent, share)
+        with torch.set_grad_enabled(not heads_only):
+            with self.autocast():
+                latent = self.mimi.latent(wave)
+            encoded = self.mimi.quantize(latent, "eval") if heads_only else self._quantize(latent, share)
         with self.autocast():
             ctc, mel, taught = self.mimi.heads(encoded)
             if self.teacher is not None:
