@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from tympan.weights import safetensors
 from tympan.weights.manifest import MANIFEST_NAME, Manifest
 from tympan.weights.matrix import BLOCKS
@@ -75,7 +76,8 @@ def main() -> None:
     config, *networks = read_model(a.model)
     torch.manual_seed(0)
     mimi, lm = Mimi(config), Lm(config)
-    for module, tensors in zip((mimi, lm), networks, strict=True):
+    modules: tuple[torch.nn.Module, torch.nn.Module] = (mimi, lm)
+    for module, tensors in zip(modules, networks, strict=True):
         missing = module.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()}, strict=False)
         assert not missing.unexpected_keys, missing.unexpected_keys
         new = sorted({name.split(".")[0] for name in missing.missing_keys})

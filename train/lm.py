@@ -81,13 +81,13 @@ class Lm(nn.Module):
         """audio (B, S, d) embedded frames, text (B, S + 1) target tokens -> logits (B, S + 1, text_card).
 
         In training, part of the text input is replaced, because at run time the model reads its own mistakes: `share`
-        of it by `heard` (B, S + 1), its own output, and some by random tokens and padding: 30 % in one clip of six, so
-        that no text can be recalled from its beginning, and 5 % in the others.
+        of it by `heard` (B, S + 1), its own output, and some by random tokens and padding: 30 % in one clip of four,
+        so that no text can be recalled from its beginning, and 5 % in the others.
         """
         initial = sum(t.weight[-1] for t in self.emb).expand(audio.shape[0], 1, -1)
         if self.training:
             chance = torch.rand(text.shape, device=text.device)
-            noise = torch.where(torch.rand(len(text), 1, device=text.device) < 1 / 6, 0.15, 0.025)
+            noise = torch.where(torch.rand(len(text), 1, device=text.device) < 1 / 4, 0.15, 0.025)
             text = torch.where(chance < noise, torch.randint_like(text, self.c.text_card), text)
             text = torch.where((chance >= noise) & (chance < 2 * noise), PAD_TOKEN, text)
             if heard is not None:

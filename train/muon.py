@@ -3,8 +3,8 @@
     M <- momentum of the gradients
     W <- (1 - rate * decay) W - rate * 0.2 sqrt(max(rows, columns)) U V^T        M = U S V^T
 
-All directions of a matrix learn at one rate, so a network needs fewer steps than with Adam. The factor makes the size of
-a step that of AdamW at the same rate.
+All directions of a matrix learn at one rate, so a network needs fewer steps than with Adam. The factor gives a step the
+size of AdamW's at the same rate.
 Sources: KellerJordan/Muon@main muon.py (iteration and coefficients); Liu et al., "Muon is Scalable for LLM Training",
 arXiv 2502.16982 (the factor and the decay).
 """

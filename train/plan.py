@@ -26,10 +26,10 @@ from .tokens import text_stream
 CLASS = {c: i + 1 for i, c in enumerate(LABEL_CHARS)}  # of CTC; 0 is the blank
 SLOTS = 40  # pieces of utterances in a clip, at most
 
-PEOPLE_SHARE = 0.64  # of the clips are spoken by people, the others by synthesizers
+PEOPLE_SHARE = 0.68  # of the clips are spoken by people, the others by synthesizers
 SILENT_SHARE = 0.10  # of the clips hold no speech
 ENGINE_SHARES = {"kokoro": 0.40, "hibari": 0.28, "piper": 0.06, "flite": 0.14, "espeak": 0.12}
-WHOLE_SHARE, PHRASE_SHARE = 0.55, 0.30  # of the clips of people; the others are spliced from words
+WHOLE_SHARE, PHRASE_SHARE = 0.48, 0.32  # of the clips of people; the others are spliced from words
 _ONE_VOICE = 0.5  # of the whole and phrase clips of people are by one speaker
 
 

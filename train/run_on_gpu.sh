@@ -4,8 +4,8 @@
 #   setup PACK...     unpack libraries and assets
 #   import MODEL      turn a model directory into the checkpoint start
 #   speak             start the fast synthesizers as daemons, for each GPU its own
-#   align WHEEL ZIP...  align recordings of people in the background, with pocketsphinx's wheel, and decode them;
-#                     after setup, as the test sets' text is left out
+#   align ZIP...      align recordings of people in the background and decode them; after setup and import, as it needs
+#                     pocketsphinx, and leaves out the test sets' text
 #   people SHARD...   decode aligned recordings of people to where the trainer finds them
 #   kept SHARD...     synthetic speech made before
 #   stash FILE...     keep pieces of a checkpoint, of the compiler's cache, or of kokoro.onnx
@@ -18,7 +18,7 @@
 # The daemons outlive a command as long as the machine is kept.
 set -e
 base=${BASE:-/tmp/tympan} python=${PYTHON:-python3}
-repository=$(realpath "$(dirname "$0")/..")
+repository=$PWD
 export LD_LIBRARY_PATH=$base/lib PYTHONPATH=$base:$base/site OMP_NUM_THREADS=2 PYTHONUNBUFFERED=1
 export ESPEAK_DATA_PATH=$base/assets  # for pronounce.py
 export TORCHINDUCTOR_CACHE_DIR=$base/inductor TORCHINDUCTOR_FX_GRAPH_CACHE=1 TRITON_CACHE_DIR=$base/inductor/triton
@@ -49,7 +49,7 @@ setup)
     done
     ;;
 import)
-    PYTHONPATH=$PYTHONPATH:$repository/app "$python" -m train.import_model "$1" "$base/start"
+    env -C "$base" PYTHONPATH="$PYTHONPATH:$repository/app" "$python" -m train.import_model "$repository/$1" start
     cp "$1/tokenizer.model" "$base/assets/"
     cp "$repository"/bench/speech/{human,people,unseen}_*.zip "$base/tests/"
     ;;
@@ -61,15 +61,14 @@ speak)
     done
     ;;
 align)
-    "$python" -m pip install -q --no-index --no-deps --target "$base/site" "$1"
-    shift
     cp "$@" "$base/stash/"
+    script=$(mktemp "$base/align-XXXX")
     for zip in "$@"; do
         name=$(basename "$zip" .zip)
         echo "python -m train.align people/$name stash/$name.zip --processes ${PROCESSES:-14} --tests \$(ls tests/*.zip)"
         echo "python -m train.unpack people/$name data/kept --processes ${PROCESSES:-14}"
-    done | sed "s#^python#nice -n 10 $python#" >"$base/align.sh"
-    OMP_NUM_THREADS=1 daemon align bash -e "$base/align.sh"
+    done | sed "s#^python#nice -n 10 $python#" >"$script"
+    OMP_NUM_THREADS=1 daemon "$(basename "$script")" bash -e "$script"
     ;;
 people)
     folder=$(mktemp -d "$base/people/XXXX")
@@ -100,7 +99,7 @@ wait)
     if [ -e "$base/work/done" ]; then echo DONE; elif ! training; then echo "TRAINER IS NOT RUNNING" && tail -n 30 "$base/fit.log"; fi
     ;;
 evaluate)
-    "$python" -m train.evaluate "$base/work/checkpoint" "$base/assets" "$base/tests" --json "$OUT/metrics.json"
+    env -C "$base" "$python" -m train.evaluate work/checkpoint assets tests --json "$OUT/metrics.json"
     ;;
 cache) (cd "$base" && "$python" -c 'import tarfile; tarfile.open("/tmp/inductor.tar.xz", "w:xz", preset=2).add("inductor")' && cp /tmp/inductor.tar.xz "$OUT/" && ls -la /tmp/inductor.tar.xz) ;;
 esac

@@ -3,7 +3,6 @@
 import argparse
 import math
 from contextlib import nullcontext
-
 from dataclasses import replace
 
 import torch
