@@ -124,11 +124,18 @@ class InputBlock:
             view[...] = array
             self.host[name] = view
             self.device[name] = self._buffer.range(name, start, max(array.nbytes, WORD_BYTES))
+            self._last_start, self._last_itemsize = start, array.itemsize
 
-    def write(self) -> None:
-        """Send the host arrays to the device, before any work that is submitted later."""
-        self._outgoing.assign(self._bytes)
-        self._write(self._buffer.handle, 0, self._outgoing)
+    def write(self, n_last: int | None = None) -> None:
+        """Send the host arrays to the device, before any work that is submitted later.
+
+        n_last: how many elements of the last array to send; by default all.
+        """
+        n_bytes = self._bytes.nbytes
+        if n_last is not None:
+            n_bytes = self._last_start + align(n_last * self._last_itemsize, WORD_BYTES)
+        self._outgoing.subarray(0, n_bytes).assign(self._bytes[:n_bytes])
+        self._write(self._buffer.handle, 0, self._outgoing, 0, n_bytes)
 
 
 class Readback:

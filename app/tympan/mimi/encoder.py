@@ -22,6 +22,8 @@ from tympan.mimi.seanet import SeanetState, SeanetWeights, seanet
 from tympan.mimi.transformer import LayerWeights, TransformerState, read_layers, transformer, transformer_step
 from tympan.weights.tensors import Tensors
 
+POSITIONS_PER_FRAME = 2  # of the transformer
+
 
 @dataclass(frozen=True)
 class MimiWeights:

@@ -41,12 +41,16 @@ class Tensors:
             raise BadModel(f"{name} is a scalar")
         return shape[0]
 
-    def dense(self, name: str, *shape: int, alias: str = "") -> Float32:
-        """The tensor `name`, or `alias` if `name` does not exist: float32 of `shape`."""
+    def stored(self, name: str, *shape: int, alias: str = "") -> NDArray[Any]:
+        """The tensor `name`, or `alias` if `name` does not exist: `shape`, in the dtype of the checkpoint."""
         array = self._get(alias if name not in self._tensors and alias in self._tensors else name)
         if array.shape != shape:
             raise BadModel(f"{name} has shape {array.shape}, {shape} expected")
-        return np.ascontiguousarray(array, dtype=np.float32)
+        return array
+
+    def dense(self, name: str, *shape: int, alias: str = "") -> Float32:
+        """The tensor `name`, or `alias` if `name` does not exist: float32 of `shape`."""
+        return np.ascontiguousarray(self.stored(name, *shape, alias=alias), dtype=np.float32)
 
     def vector(self, name: str, n: int) -> Float32:
         """The tensor `name`, of any shape with `n` values: float32 (n,).

@@ -1,0 +1,1 @@
+"""The Mimi encoder on WebGPU."""
