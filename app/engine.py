@@ -1,6 +1,7 @@
 """Entry point of the worker: `Engine` holds the model and the recording and handles the messages of the page."""
 
 import asyncio
+from dataclasses import replace
 from time import perf_counter
 from traceback import print_exc
 from typing import Any
@@ -13,9 +14,9 @@ from pyodide_js import _module
 from tympan.arrays import Float32
 from tympan.endpointing import Turn
 from tympan.errors import BadOption, TympanError
-from tympan.lm.backend_selection import Reason
 from tympan.loading import Loaded, load
 from tympan.protocol import ANSWERS, COMMANDS, EVENTS, REQUESTS, TRACES
+from tympan.reasons import Reason
 from tympan.session import Session, TranscriptUpdate
 from tympan.text.captions import WRITERS, LiveCues
 from tympan.text.words import Word
@@ -41,7 +42,7 @@ class Engine:
     def __init__(self) -> None:
         self._model: Loaded | None = None
         self._recording: Recording | None = None
-        self._runs_on = ""  # as last reported to the page
+        self._runs_on = ("", "")  # transformer and Mimi, as last reported to the page
         self._store: Store | None = None
         self._downloader: Downloader | None = None  # for the model that is loading
         self._tasks: set[asyncio.Task[None]] = set()
@@ -60,17 +61,18 @@ class Engine:
         """Describe the download of a model, and whether the user must agree to it first."""
         return _offer_fields(await (await self._find(model, page_url)).offer(), page_url)
 
-    async def open_model(self, model: str, backend: str, simd: str, page_url: str) -> dict[str, Any]:
+    async def open_model(self, model: str, backend: str, mimi: str, simd: str, page_url: str) -> dict[str, Any]:
         """Load a model and return its description. It replaces the previous model, unless loading fails.
 
-        simd: the level of Mimi's kernels; "auto" selects the fastest that the browser supports.
+        backend, mimi: as of `load`. simd: the level of Mimi's kernels on the CPU; "auto" selects the fastest that the
+        browser supports.
         """
         module.use(simd)
         source = await self._find(model, page_url)
-        loaded = await load(source, backend, on_progress=_post_progress)
+        loaded = await load(source, backend, mimi, on_progress=_post_progress)
         if self._model is not None:
-            self._model.transcriber.lm.close()
-        self._model, self._runs_on = loaded, loaded.transcriber.lm.runs_on
+            self._model.transcriber.close()
+        self._model, self._runs_on = loaded, _runs_on(loaded)
         return _model_fields(loaded, source.host)
 
     async def cancel(self) -> None:
@@ -131,12 +133,19 @@ class Engine:
         return self._recording
 
     def _check_backend(self) -> None:
-        """Post a "backend" event if the transformer has moved to another backend."""
+        """Post a "backend" event if the transformer or Mimi has moved to another backend."""
         assert self._model is not None
-        lm = self._model.transcriber.lm
-        if self._runs_on != lm.runs_on:
-            self._runs_on = lm.runs_on
-            _post_event("backend", **_backend_fields(self._model, Reason("gpu_lost")))
+        runs_on = _runs_on(self._model)
+        if self._runs_on != runs_on:
+            lost = Reason("gpu_lost")
+            why, mimi_why = (
+                lost if before != now else reason
+                for before, now, reason in zip(
+                    self._runs_on, runs_on, (self._model.why, self._model.mimi_why), strict=True
+                )
+            )
+            self._runs_on, self._model = runs_on, replace(self._model, why=why, mimi_why=mimi_why)
+            _post_event("backend", **_backend_fields(self._model))
 
     async def _find(self, model: str, page_url: str) -> WebSource:
         """Find a model by the name in the page's address. Its downloads can be stopped by `cancel`."""
@@ -228,13 +237,24 @@ def _model_fields(model: Loaded, host: str) -> dict[str, Any]:
         "bytes": manifest.n_bytes,
         "host": host,
         "simd": module.level(),
-        **_backend_fields(model, model.why),
+        **_backend_fields(model),
     }
 
 
-def _backend_fields(model: Loaded, why: TympanError | Reason) -> dict[str, Any]:
-    lm = model.transcriber.lm
-    return {"backend": lm.name, "runs_on": lm.runs_on, "why": _describe(why)}
+def _runs_on(model: Loaded) -> tuple[str, str]:
+    """Where the transformer and Mimi run."""
+    return model.transcriber.lm.runs_on, model.transcriber.mimi.name
+
+
+def _backend_fields(model: Loaded) -> dict[str, Any]:
+    runs_on, mimi = _runs_on(model)
+    return {
+        "backend": model.transcriber.lm.name,
+        "runs_on": runs_on,
+        "why": _describe(model.why),
+        "mimi": mimi,
+        "mimi_why": _describe(model.mimi_why),
+    }
 
 
 def _describe(reason: Exception | Reason) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     Benchmarks: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
+MIMI = ("auto", "webgpu", "cpu")  # of the page too
 BACKENDS = ("auto", "webgpu", "simd", "numpy")  # the page's list; the module that defines it is slow to import
 BROWSERS = ("chromium", "firefox", "chrome", "edge")  # those that cli/browser.py starts
 SIZES = ("1b", "demo")

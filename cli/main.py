@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from tympan.cli import chromium, firefox, shader, site
-from tympan.cli.benchmarks import BACKENDS, BROWSERS, add_benchmarks
+from tympan.cli.benchmarks import BACKENDS, BROWSERS, MIMI, add_benchmarks
 from tympan.cli.errors import CommandError
 from tympan.cli.server import DEFAULT_PORT, serve_forever
 from tympan.errors import TympanError
@@ -154,6 +154,7 @@ def _add_transcribe(commands: Commands) -> None:
     command.add_argument(
         "--backend", default="auto", choices=BACKENDS, help="implementation of the transformer (default: %(default)s)"
     )
+    command.add_argument("--mimi", default="auto", choices=MIMI, help="where Mimi runs (default: %(default)s)")
     command.add_argument(
         "--browser",
         default=BROWSERS[0],
@@ -173,9 +174,10 @@ def _add_transcribe(commands: Commands) -> None:
 def _transcribe(options: argparse.Namespace) -> bool:
     from tympan.cli.transcribe import Options, transcribe
 
-    return transcribe(
-        options.files, Options(options.format, options.model, options.backend, options.trace, options.browser)
+    chosen = Options(
+        options.format, options.model, options.backend, options.mimi, options.trace, options.browser
     )
+    return transcribe(options.files, chosen)
 
 
 def _add_quantize(commands: Commands) -> None:

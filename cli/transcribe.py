@@ -60,6 +60,7 @@ class Options:
     format: str = "txt"
     model: str = ""
     backend: str = "auto"
+    mimi: str = "auto"
     trace: str = ""
     browser: str = BROWSERS[0]
 
@@ -102,7 +103,7 @@ def opened_page(options: Options) -> Iterator[Page]:
             raise CommandError(f"{model} is not a model directory: it has no {MANIFEST_NAME}.")
         model, mounts = MODEL_PATH, {MODEL_PATH: Path(model)}
     with serving(prepare(), mounts=mounts) as url:
-        query = {"model": model, "backend": options.backend, "trace": options.trace}
+        query = {"model": model, "backend": options.backend, "mimi": options.mimi, "trace": options.trace}
         address = f"{url}/?{urlencode({key: value for key, value in query.items() if value})}"
         with opened(address, browser=options.browser) as page:
             if failure := page.evaluate(_READY, [READY_TIMEOUT_S]):

@@ -13,7 +13,7 @@ export type {
   SpeechRecognitionResult,
   SpeechRecognitionResultList,
 } from "./speech-recognition.js";
-export type { Backend, ModelInfo, Timing, Transcript, Turn, Tympan, TympanError, TympanEventMap, Word } from "./tympan.js";
+export type { Backend, MimiBackend, ModelInfo, Timing, Transcript, Turn, Tympan, TympanError, TympanEventMap, Word } from "./tympan.js";
 
 export interface LoadOptions {
   /** Address of the folder with the files of this package, or of a Tympan site. Bundled pages must name it. */
@@ -22,6 +22,8 @@ export interface LoadOptions {
   model?: string;
   /** Implementation of the transformer. Default: "auto". */
   backend?: "auto" | "webgpu" | "simd" | "numpy";
+  /** Where the Mimi encoder runs. Default: "auto". */
+  mimi?: "auto" | "webgpu" | "cpu";
 }
 
 /** Loads the model and resolves with `window.tympan`; its `ready` resolves when the model is loaded. */

@@ -1,7 +1,7 @@
 // Loads Tympan's scripts from a folder at run time. The folder stays outside of a bundle, because the engine's worker
 // loads Pyodide, the library and the model from it.
 //
-// options: { site, model, backend }. site: the address of the folder, by default that of this file. Bundlers move this
+// options: { site, model, backend, mimi }. site: the address of the folder, by default that of this file. Bundlers move this
 // file, so bundled pages name the folder.
 const HERE = import.meta.url.replace(/[^/]*$/, "");
 
@@ -17,9 +17,9 @@ export const loadSpeechRecognition = async (options) => (await load("speech-reco
 // Defines the element <tympan-captions>. Resolves with its class.
 export const loadCaptions = async (options) => (await load("captions.js", options)).TympanCaptions;
 
-function load(script, { site = HERE, model = "", backend = "" } = {}) {
+function load(script, { site = HERE, model = "", ...backends } = {}) {
   const url = new URL(script, new URL(`${site}`.replace(/\/?$/, "/"), location.href));
   if (model) url.searchParams.set("model", model);
-  if (backend) url.searchParams.set("backend", backend);
+  for (const [name, value] of Object.entries(backends)) if (value) url.searchParams.set(name, value);
   return import(/* @vite-ignore */ /* webpackIgnore: true */ url.href);
 }

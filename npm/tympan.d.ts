@@ -24,6 +24,7 @@ export interface Transcript {
 }
 
 export type Backend = "webgpu" | "simd" | "numpy";
+export type MimiBackend = "webgpu" | "cpu";
 
 /** The reason for a backend. `message` is a sentence for the screen. */
 export interface Reason {
@@ -47,6 +48,9 @@ export interface ModelInfo {
   /** The device, as a phrase for the screen. */
   runs_on: string;
   why: Reason;
+  /** Where the Mimi encoder runs. */
+  mimi: MimiBackend;
+  mimi_why: Reason;
 }
 
 /** Every promise of Tympan rejects with such an error. `name` is a class of errors.py, `message` a sentence. */
@@ -63,8 +67,8 @@ export interface TympanEventMap {
   /** The word being spoken, and the position of the transcript. */
   partial: CustomEvent<{ text: string; seconds: number }>;
   turn: CustomEvent<{ turn: Turn; seconds: number }>;
-  /** The GPU was lost, and the transformer continues on another backend. */
-  backend: CustomEvent<{ backend: Backend; runs_on: string; why: Reason }>;
+  /** The GPU was lost, and the transformer or Mimi continues elsewhere. */
+  backend: CustomEvent<Pick<ModelInfo, "backend" | "runs_on" | "why" | "mimi" | "mimi_why">>;
 }
 
 export interface Tympan extends EventTarget {

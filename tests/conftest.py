@@ -36,6 +36,8 @@ LONGEST_FILES = (  # those of a minute or more on two busy cores; the other file
     "page/test_speech_recognition.py",
     "page/test_author_pages.py",
     "page/test_transcribe.py",
+    "app/test_mimi_webgpu.py",
+    "page/test_mimi_webgpu.py",
     "page/test_backends.py",
     "page/test_language.py",
     "page/test_reading.py",

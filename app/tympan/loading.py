@@ -10,10 +10,11 @@ from tympan.config import LMConfig
 from tympan.errors import BadOption, GpuError
 from tympan.gpu.device import Adapter
 from tympan.lm.backend import Backend, ReplayableBackend
-from tympan.lm.backend_selection import Reason, choose, is_gpu_too_slow
+from tympan.lm.backend_selection import choose, is_gpu_too_slow
 from tympan.lm.recovery import RecoveringBackend
 from tympan.lm.weights import LMWeights
-from tympan.mimi.encoder import Mimi, MimiWeights
+from tympan.mimi.selection import CHOICES, open_mimi
+from tympan.reasons import Reason
 from tympan.text.tokenizer import Tokenizer
 from tympan.transcriber import Transcriber
 from tympan.weights.manifest import Manifest
@@ -30,32 +31,39 @@ class Loaded:
     transcriber: Transcriber
     manifest: Manifest
     why: Reason | GpuError  # the reason for the backend, or the error of a preferred one
+    mimi_why: Reason | GpuError  # likewise for Mimi
 
 
 async def load(
-    source: Source, backend: str = "auto", on_progress: Callable[[Progress], None] = ignore_progress
+    source: Source,
+    backend: str = "auto",
+    mimi: str = "auto",
+    on_progress: Callable[[Progress], None] = ignore_progress,
 ) -> Loaded:
     """Load a model from `source`.
 
-    backend: one of BACKENDS; `auto` selects the fastest. on_progress: called while files are downloaded and tensors are
-    read from them.
+    backend: one of BACKENDS, for the transformer; mimi: one of CHOICES; `auto` selects the fastest. on_progress: called
+    while files are downloaded and tensors are read from them.
     Raises ModelError, GpuError or BadOption.
     """
     if backend not in BACKENDS:
         raise BadOption("backend", backend, BACKENDS)
+    if mimi not in CHOICES:
+        raise BadOption("mimi", mimi, CHOICES)
     try:
-        return await assemble(await read_model(source, on_progress), backend)
+        return await assemble(await read_model(source, on_progress), backend, mimi)
     finally:
         source.release()
 
 
-async def assemble(files: ModelFiles, backend: str) -> Loaded:
+async def assemble(files: ModelFiles, backend: str, mimi: str = "auto") -> Loaded:
     """Create the stages of a model from its files. Raises BadModel or GpuError."""
     mimi_config, lm_config = files.manifest.mimi_config, files.manifest.lm_config
     tokenizer = Tokenizer.from_bytes(files.tokenizer)
-    mimi = Mimi(mimi_config, MimiWeights.from_tensors(mimi_config, files.mimi))
     lm, why = await _open_recovering(backend, lm_config, LMWeights.from_tensors(lm_config, files.lm))
-    return Loaded(Transcriber(mimi, lm, tokenizer), files.manifest, why)
+    adapter = await Adapter.request_info() if lm.name == "webgpu" else None
+    encoder, mimi_why = await open_mimi(mimi, mimi_config, files.mimi, adapter)
+    return Loaded(Transcriber(encoder, lm, tokenizer), files.manifest, why, mimi_why)
 
 
 async def _open_recovering(backend: str, config: LMConfig, weights: LMWeights) -> tuple[Backend, Reason | GpuError]:

@@ -19,7 +19,7 @@ SHORTEST_AUDIO_S = 0.25  # shorter audio cannot contain a word and is rejected
 # Fields by request. `recording` is a number that the page increments; `samples` is a Float32Array, sent by transfer.
 REQUESTS = {
     "offer": ("model", "page_url"),
-    "open_model": ("model", "backend", "simd", "page_url"),
+    "open_model": ("model", "backend", "mimi", "simd", "page_url"),
     "cancel": (),
     "delete_models": (),
     "begin": ("recording", "rate_hz", "live", "trace"),
@@ -36,7 +36,7 @@ COMMANDS = {
 # events that arrive out of order.
 EVENTS = {
     "progress": ("phase", "done", "total", "rate", "seconds_left"),
-    "backend": ("backend", "runs_on", "why"),  # the transformer now runs on another backend
+    "backend": ("backend", "runs_on", "why", "mimi", "mimi_why"),  # the transformer or Mimi now runs elsewhere
     "update": (
         "recording",
         "sequence",
@@ -70,6 +70,8 @@ ANSWERS = {
         "backend",
         "runs_on",
         "why",  # {kind, message, fields}: the reason for the backend
+        "mimi",  # where Mimi runs: webgpu or cpu
+        "mimi_why",
     ),
     "finish": ("text", "words", "seconds", "frames", "timing"),
 }

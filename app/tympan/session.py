@@ -19,7 +19,7 @@ from tympan.endpointing import Turn, TurnDetector, TurnKind
 from tympan.errors import TooSlow
 from tympan.resample import Resampler
 from tympan.text.words import Word
-from tympan.transcriber import MAX_BATCH_FRAMES, Stream, Transcriber
+from tympan.transcriber import Stream, Transcriber
 from tympan.transcript import Trace, Transcript
 
 FILE_STEPS_AHEAD = 4
@@ -63,6 +63,7 @@ class Session:
         on_turn: for a file, called for MUTE only.
         """
         self._stream: Stream = transcriber.stream(n_ahead=0 if live else FILE_STEPS_AHEAD, trace=trace)
+        self._max_frames = transcriber.mimi.max_frames  # frames that Mimi encodes in one call
         self._turns = TurnDetector(transcriber.lm.config)
         self._is_live, self._is_traced, self._on_turn = live, trace is not Trace.NONE, on_turn
         self._resampler = Resampler(rate_hz, SAMPLE_RATE_HZ) if rate_hz != SAMPLE_RATE_HZ else None
@@ -142,8 +143,9 @@ class Session:
                 await self._changed.wait()
                 continue
             samples = self._queue.popleft()
-            for start in range(0, len(samples), MAX_BATCH_FRAMES * FRAME_SAMPLES):
-                piece = samples[start : start + MAX_BATCH_FRAMES * FRAME_SAMPLES]
+            n_piece = self._max_frames * FRAME_SAMPLES
+            for start in range(0, len(samples), n_piece):
+                piece = samples[start : start + n_piece]
                 self._n_queued -= len(piece)
                 await self._transcribe(piece if self._resampler is None else self._resampler(piece))
         if self._resampler is not None:

@@ -16,12 +16,11 @@ import numpy as np
 from tympan.arrays import Float32, Int32
 from tympan.config import FRAME_S, FRAME_SAMPLES, SAMPLE_RATE_HZ
 from tympan.lm.backend import Backend, Step
-from tympan.mimi.encoder import Mimi
+from tympan.mimi.backend import Encoder
 from tympan.text.tokenizer import Tokenizer
 from tympan.text.words import Word, WordBuilder
 from tympan.transcript import Clock, StepRecorder, Trace, Transcript
 
-MAX_BATCH_FRAMES = 8  # frames that Mimi encodes in one call; larger batches are no faster
 FLUSH_S = 0.24  # minimum silence after the text delay, for words that come slightly late
 MAX_FLUSH_S = 1.0  # maximum silence after the text delay, while the model still produces text
 
@@ -38,7 +37,7 @@ class FrameResult:
 class Transcriber:
     """A loaded model: the Mimi encoder, the transformer on a backend, and the tokenizer."""
 
-    def __init__(self, mimi: Mimi, lm: Backend, tokenizer: Tokenizer) -> None:
+    def __init__(self, mimi: Encoder, lm: Backend, tokenizer: Tokenizer) -> None:
         self.mimi, self.lm, self.tokenizer = mimi, lm, tokenizer
 
     def stream(self, *, n_ahead: int = 0, trace: Trace = Trace.NONE) -> Stream:
@@ -50,6 +49,11 @@ class Transcriber:
         stream = self.stream(n_ahead=4, trace=trace)
         await stream.feed(pcm)
         return await stream.finish()
+
+    def close(self) -> None:
+        """Free the device memory. The model cannot be used afterwards."""
+        self.lm.close()
+        self.mimi.close()
 
 
 class Stream:
@@ -73,7 +77,7 @@ class Stream:
         samples = np.concatenate([self._samples, pcm])
         n_whole = len(samples) // FRAME_SAMPLES * FRAME_SAMPLES
         self._samples = samples[n_whole:]
-        for batch in _batches(samples[:n_whole].reshape(-1, FRAME_SAMPLES)):
+        for batch in _batches(samples[:n_whole].reshape(-1, FRAME_SAMPLES), self._mimi.max_frames):
             async for result in self._transcribe(batch):
                 yield result
 
@@ -82,7 +86,7 @@ class Stream:
         if self._n_steps == 0:
             await self._start_context()
         started_s = perf_counter()
-        codes = self._mimi.encode(self._mimi_state, frames)
+        codes = await self._mimi.start(self._mimi_state, frames)
         self._clock.mimi_s += perf_counter() - started_s
         for frame, frame_codes in zip(frames, codes, strict=True):
             started_s = perf_counter()
@@ -181,6 +185,6 @@ class Stream:
         return [word async for result in self._transcribe(frame[None]) for word in result.words]
 
 
-def _batches(frames: Float32) -> list[Float32]:
-    """Split frames (T, 1920) into batches of at most MAX_BATCH_FRAMES."""
-    return [frames[start : start + MAX_BATCH_FRAMES] for start in range(0, len(frames), MAX_BATCH_FRAMES)]
+def _batches(frames: Float32, n: int) -> list[Float32]:
+    """Split frames (T, 1920) into batches of at most n."""
+    return [frames[start : start + n] for start in range(0, len(frames), n)]

@@ -16,18 +16,18 @@ export class EngineClient extends EventTarget {
 
   static #clients = {}; // by their options, as JSON
 
-  // Returns the client for ?model=, ?backend= and ?simd= of an address. Equal options share one client.
+  // Returns the client for ?model=, ?backend=, ?mimi= and ?simd= of an address. Equal options share one client.
   static of(query) {
-    const options = { model: "", backend: "auto", simd: "auto" };
+    const options = { model: "", backend: "auto", mimi: "auto", simd: "auto" };
     for (const name of Object.keys(options)) options[name] = query.get(name) || options[name];
     const key = JSON.stringify(options);
     return EngineClient.#clients[key] ??= new EngineClient(options);
   }
 
   // model: an id of the catalogue, "" for its first one, or the address of a model directory.
-  constructor({ model, backend, simd }) {
+  constructor({ model, backend, mimi, simd }) {
     super();
-    Object.assign(this, { model, backend, simd });
+    Object.assign(this, { model, backend, mimi, simd });
     this.info = undefined; // description of the loaded model
   }
 
@@ -43,7 +43,8 @@ export class EngineClient extends EventTarget {
 
   // Loads a model and replaces the previous one, unless loading fails.
   async open(model) {
-    this.info = await this.request("open_model", { model, backend: this.backend, simd: this.simd, page_url: HOME });
+    const { backend, mimi, simd } = this;
+    this.info = await this.request("open_model", { model, backend, mimi, simd, page_url: HOME });
     this.#loading = Promise.resolve(this.info);
     return this.info;
   }

@@ -12,7 +12,7 @@ from string import Formatter
 from tympan import errors
 from tympan.browser.english import ENGLISH
 from tympan.browser.french import FRENCH, FRENCH_SENTENCES
-from tympan.lm.backend_selection import REASONS
+from tympan.reasons import REASONS
 
 ROOT = Path(__file__).parents[2]
 INDEX = (ROOT / "static" / "index.html").read_text("utf-8")

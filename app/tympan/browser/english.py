@@ -93,7 +93,9 @@ ENGLISH = {
     "kernels_relaxed": "relaxed SIMD",
     "kernels_simd": "SIMD",
     "kernels_numpy": "NumPy",
+    "kernels_webgpu": "WebGPU",
     "why": "Reason",
+    "mimi_why": "Reason for Mimi",
     # models
     "models": "Models",
     "address_of_model": "URL of a model directory",

@@ -91,7 +91,9 @@ FRENCH = {
     "kernels_relaxed": "SIMD relaxé",
     "kernels_simd": "SIMD",
     "kernels_numpy": "NumPy",
+    "kernels_webgpu": "WebGPU",
     "why": "Raison",
+    "mimi_why": "Raison pour Mimi",
     # models
     "models": "Modèles",
     "address_of_model": "URL d’un dossier de modèle",
@@ -132,7 +134,7 @@ FRENCH = {
 }
 
 FRENCH_SENTENCES = {
-    # why the transformer runs where it does
+    # why the transformer and Mimi run where they do
     "asked": "choix fait dans l’adresse de la page",
     "gpu": "ce navigateur donne accès à un processeur graphique",
     "gpu_lost": "l’accès au processeur graphique a été perdu",
@@ -140,6 +142,9 @@ FRENCH_SENTENCES = {
     "no_gpu": "le WebGPU de ce navigateur n’utilise pas de processeur graphique",
     "no_simd": "ce navigateur ne prend pas en charge le SIMD de WebAssembly",
     "no_webgpu": "ce navigateur ne prend pas en charge WebGPU",
+    "mimi_on_gpu": "Mimi prend {gpu_ms:.1f} ms par trame sur le processeur graphique, {cpu_ms:.1f} sur le processeur",
+    "mimi_on_cpu": "Mimi prend {cpu_ms:.1f} ms par trame sur le processeur, {gpu_ms:.1f} sur le processeur graphique",
+    "with_transformer": "le transformeur s’exécute sur le processeur",
     # errors
     "UnknownModel": "Le modèle « {model} » n’existe pas.",
     "BadModel": "Impossible de lire le modèle : {reason}.",

@@ -56,7 +56,7 @@ class Models:
                 backend=model["backend"],
                 adapter=model["runs_on"],
                 why=language.sentence(**model["why"]),
-                kernels=language.text(f"kernels_{model['simd']}"),
+                kernels=language.text(mimi_kernels(model)),
             )
         )
         if model["host"] != window.location.host:
@@ -109,6 +109,11 @@ class Models:
             self.show_loaded(self._loaded)
         if self._offer:
             self.show_offer(*self._offer)
+
+
+def mimi_kernels(model):
+    """The key of the text for what Mimi runs on."""
+    return "kernels_" + (model["simd"] if model["mimi"] == "cpu" else model["mimi"])
 
 
 def _line(facts):

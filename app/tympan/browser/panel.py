@@ -4,6 +4,7 @@ from pyscript import window
 
 from tympan.browser.elements import element, made
 from tympan.browser.language import language
+from tympan.browser.models import mimi_kernels
 
 FIGURES = ("mimi_ms", "lm_ms", "memory_mb", "backlog_s")
 FRAME_MS = 80
@@ -67,8 +68,9 @@ class Panel:
             ("memory", language.megabytes(1e6 * figures["memory_mb"]) if "memory_mb" in figures else NONE),
             ("backend", model.get("backend")),
             ("adapter", model.get("runs_on")),
-            ("kernels", language.text(f"kernels_{model['simd']}") if model else ""),
             ("why", language.sentence(**model["why"]) if model else ""),
+            ("kernels", language.text(mimi_kernels(model)) if model else ""),
+            ("mimi_why", language.sentence(**model["mimi_why"]) if model else ""),
         ]
 
 

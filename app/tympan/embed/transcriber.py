@@ -35,17 +35,22 @@ class EmbeddedTranscriber(transcriber.Transcriber):
 
     @classmethod
     async def load(
-        cls, model: str | Path = "", *, backend: str = "auto", on_progress: Callable[[Progress], None] = ignore_progress
+        cls,
+        model: str | Path = "",
+        *,
+        backend: str = "auto",
+        mimi: str = "auto",
+        on_progress: Callable[[Progress], None] = ignore_progress,
     ) -> EmbeddedTranscriber:
         """Load a model.
 
         model: an id in the catalogue of the site that served this library, "" for the first one; or the URL of a model
         directory. Outside of a browser: an id in the catalogue of the installed wheel, or a path.
-        backend, on_progress: as of `tympan.loading.load`.
+        backend, mimi, on_progress: as of `tympan.loading.load`.
         Raises ModelError, GpuError, BadOption; NotInWorker.
         """
         with reported():
-            loaded = await loading.load(await _find(model), backend, on_progress)
+            loaded = await loading.load(await _find(model), backend, mimi, on_progress)
         parts = loaded.transcriber
         opened = cls(parts.mimi, parts.lm, parts.tokenizer)
         opened.manifest = loaded.manifest

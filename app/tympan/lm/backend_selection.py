@@ -1,13 +1,12 @@
 """Selects the backend of the transformer, with the reason that the page shows.
 
-A GPU leaves the CPU to Mimi, so `auto` selects it wherever there is a hardware GPU that is fast enough. A software GPU
+`auto` selects the GPU wherever there is a hardware GPU that is fast enough. A software GPU
 is not selected: the SIMD backend is twenty times as fast on the same CPU.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
@@ -16,6 +15,7 @@ from tympan.gpu.device import AdapterInfo
 from tympan.lm.backend import Backend
 from tympan.lm.simd.kernels import SimdKernels, simd_kernels
 from tympan.lm.weights import LMWeights
+from tympan.reasons import Reason
 from tympan.weights.blocks import BLOCK
 from tympan.weights.q4 import Q4Matrix
 
@@ -24,28 +24,6 @@ N_MEASURED = 6  # frames
 
 _MEASURED_SHAPE = (1024, 2048)  # of the matrix
 _MEASURED_S = 0.02
-
-
-REASONS = {
-    "asked": "selected in the address of the page",
-    "gpu": "a GPU is available",
-    "gpu_lost": "the GPU was lost during the recording",
-    "gpu_slow": "the GPU takes {gpu_ms:.0f} ms per frame, the CPU about {cpu_ms:.0f}",
-    "no_gpu": "WebGPU is emulated in software here",
-    "no_simd": "this browser lacks WebAssembly SIMD",
-    "no_webgpu": "this browser does not offer WebGPU",
-}
-
-
-@dataclass(frozen=True)
-class Reason:
-    """Why a backend was selected. `str` returns a clause for the page."""
-
-    kind: str  # a key of REASONS
-    fields: Mapping[str, float] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return REASONS[self.kind].format(**self.fields)
 
 
 @dataclass(frozen=True)

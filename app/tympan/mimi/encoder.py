@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tympan.arrays import Float32, Int32
 from tympan.config import FRAME_SAMPLES, MimiConfig
 from tympan.errors import BadModel
+from tympan.mimi.backend import CompletedCodes
 from tympan.mimi.conv import ConvState, ConvWeights, conv
 from tympan.mimi.linear import Precision
 from tympan.mimi.quantizer import SplitQuantizer
@@ -64,14 +65,18 @@ class MimiState:
 
 
 class Mimi:
-    """The encoder. `step` continues a stream; calling it encodes a whole clip."""
+    """The encoder on the CPU. `step` continues a stream; calling it encodes a whole clip. Implements `Encoder`."""
+
+    name = "cpu"
+    max_frames = 8
 
     def __init__(self, config: MimiConfig, weights: MimiWeights) -> None:
         self.config, self.weights = config, weights
 
-    def new_state(self) -> MimiState:
-        """Return the state of a new stream."""
+    def new_state(self, position: int = 0) -> MimiState:
+        """Return the state of a new stream. position: of its first frame at 25 Hz."""
         transformer = TransformerState.new(self.config.transformer)
+        transformer.position = position
         return MimiState(SeanetState.new(self.weights.seanet), transformer, ConvState())
 
     def step(self, state: MimiState, frame: Float32) -> Int32:
@@ -84,6 +89,13 @@ class Mimi:
         Equal to `step` on each frame, but faster: the weights are read once for all frames.
         """
         return self.weights.quantizer.encode(self.stream_latent(state, frames))
+
+    def start(self, state: MimiState, frames: Float32) -> CompletedCodes:
+        """See `Encoder.start`."""
+        return CompletedCodes(self.encode(state, frames))
+
+    def close(self) -> None:
+        """See `Encoder.close`."""
 
     def stream_latent(self, state: MimiState, frames: Float32) -> Float32:
         """Compute the next frames' latents before quantization: float32 (T, 1920) -> (T, d)."""

@@ -28,10 +28,10 @@ _N_HEADER = 4  # words of a call before its rotations
 class MimiGpuState:
     """One stream: its buffers and position, and the dispatches of a call, bound to these once."""
 
-    def __init__(self, encoder: MimiGpu) -> None:
+    def __init__(self, encoder: MimiGpu, position: int) -> None:
         device, config, model = encoder.device, encoder.config, encoder.model
         self.n_calls = 0
-        self.position = 0  # of the next call, at 25 Hz
+        self.position = self.first = position  # of the next call and of the first one, at 25 Hz
         self.samples = np.zeros(config.kernel_size - 1, np.float32)  # the last ones of the call before
         self.stream = model.new_stream()
         n_bytes = WORD_BYTES * MAX_FRAMES * config.n_codebooks
@@ -49,7 +49,7 @@ class MimiGpuState:
 
 
 class MimiGpu:
-    """Mimi on a GPU. Computes what `mimi.encoder.Mimi` does, in float32."""
+    """Mimi on a GPU, in float32. Implements `Encoder`."""
 
     name = "webgpu"
     max_frames = MAX_FRAMES
@@ -91,15 +91,14 @@ class MimiGpu:
             device.close()
             raise
 
-    def new_state(self) -> MimiGpuState:
+    def new_state(self, position: int = 0) -> MimiGpuState:
         """A new stream. Its GPU memory is freed with the last reference to it."""
-        return MimiGpuState(self)
+        return MimiGpuState(self, position)
 
-    def encode(self, state: MimiGpuState, frames: Float32) -> Awaitable[Int32]:
-        """Start to encode the next frames of a stream, float32 (T, 1920); await the codes, int32 (T, K).
+    def start(self, state: MimiGpuState, frames: Float32) -> Awaitable[Int32]:
+        """See `Encoder.start`. At most N_IN_FLIGHT calls of a stream may be pending.
 
-        T is at most MAX_FRAMES, and at most N_IN_FLIGHT calls of a stream may be pending. The codes are those of `T`
-        calls of one frame. Raises DeviceLost or GpuFault, here or when awaited.
+        Raises DeviceLost or GpuFault, here or when awaited.
         """
         n_frames = len(frames)
         assert frames.shape == (n_frames, FRAME_SAMPLES) and 0 < n_frames <= MAX_FRAMES, frames.shape
@@ -119,9 +118,8 @@ class MimiGpu:
         """Write the inputs of one call: its place in the KV cache, its rotations, and its samples."""
         sizes, call, samples = self.config.transformer, self.inputs.host["call"], self.inputs.host["samples"]
         n_rows, n_before = len(frames) * POSITIONS_PER_FRAME, len(state.samples)
-        call[:_N_HEADER] = (
-            len(frames), state.n_calls % 2, state.position % self.model.n_slots, min(state.position, sizes.context)
-        )  # fmt: skip
+        n_positions = min(state.position - state.first, sizes.context)
+        call[:_N_HEADER] = len(frames), state.n_calls % 2, state.position % self.model.n_slots, n_positions
         rotation = Rotation.at(state.position, n_rows, sizes.head_width, sizes.max_period)
         angles = call[_N_HEADER : _N_HEADER + n_rows * sizes.head_width].view(np.float32)
         angles[0::2], angles[1::2] = rotation.cos.reshape(-1), rotation.sin.reshape(-1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from tympan.gpu.kernel import Dispatch, Kernel
 from tympan.mimi.kernels import Activation
 from tympan.mimi.quantizer import MIN_USAGE
 from tympan.mimi.webgpu import kernels
-from tympan.mimi.webgpu.kernels import VEC4, MimiGpuKernels, Product, Tile, Tuning, WeightFormat, for_frames
+from tympan.mimi.webgpu.kernels import VEC4, MimiGpuKernels, Product, Tuning, WeightFormat, for_frames
 from tympan.weights.tensors import Tensors
 
 DOWNSAMPLE_SIZE, DOWNSAMPLE_STRIDE = 4, 2
@@ -208,7 +208,7 @@ class Loader:
         downsample = self._conv(
             "downsample.conv.conv.conv", sizes.d, sizes.d, DOWNSAMPLE_SIZE, n_rows, DOWNSAMPLE_STRIDE, bias=False
         )
-        n_floats |= {name: n_rows * sizes.d for name in ("x", "query", "attended")}
+        n_floats |= dict.fromkeys(("x", "query", "attended"), n_rows * sizes.d)
         n_floats |= {"hidden": n_rows * hidden, "latent": sizes.d, "projected": 2 * config.quantizer_width}
         usage = Usage.STORAGE | Usage.COPY_SRC
         scratch = {

@@ -1,0 +1,41 @@
+"""The page with Mimi on the GPU: the same transcript, also after the GPU was lost."""
+
+from __future__ import annotations
+
+import numpy as np
+from playwright.sync_api import Browser, expect
+
+from tests.page.test_device_loss import LOSE, LOSE_FOR_GOOD
+from tests.page.test_transcribe import SPEECH
+from tests.page.tympan_page import TympanPage
+
+MIN_EQUAL_CODES = 0.99  # on the CPU, the matrices of Mimi's transformer are rounded to 16 bits
+
+
+def test_mimi_on_the_gpu_continues_on_the_cpu_when_the_gpu_is_lost(chromium: Browser, site: str) -> None:
+    on_cpu = TympanPage.open(chromium, f"{site}/?trace=1&backend=simd")
+    expected = on_cpu.transcribe(SPEECH.read_bytes())
+    assert on_cpu.page.evaluate("tympan.ready")["mimi"] == "cpu"
+    on_cpu.close()
+
+    tympan = TympanPage.open(chromium, f"{site}/?trace=1&backend=simd&mimi=webgpu")
+    info = tympan.page.evaluate("tympan.ready")
+    assert (info["mimi"], info["mimi_why"]["kind"]) == ("webgpu", "asked")
+    expect(tympan.page.locator("#model")).to_contain_text("Mimi on WebGPU")
+    undisturbed = tympan.transcribe(SPEECH.read_bytes())
+    assert undisturbed["text"] == expected["text"]
+    assert (np.array(undisturbed["codes"]) == np.array(expected["codes"])).mean() > MIN_EQUAL_CODES
+
+    [worker] = [worker for worker in tympan.page.workers if worker.evaluate("'GPUDevice' in globalThis")]
+    worker.evaluate(LOSE, 2)
+    again = tympan.transcribe(SPEECH.read_bytes())
+    assert worker.evaluate("devices") == 1, "the encoder was loaded on a new device"
+    assert again["codes"] == undisturbed["codes"]
+
+    worker.evaluate(LOSE, 2)
+    worker.evaluate(LOSE_FOR_GOOD)
+    disturbed = tympan.transcribe(SPEECH.read_bytes())
+    assert disturbed["text"] == undisturbed["text"]
+    assert tympan.page.evaluate("tympan.ready")["mimi"] == "cpu"
+    expect(tympan.page.locator("#model")).not_to_contain_text("Mimi on WebGPU")
+    tympan.close()
