@@ -15,6 +15,7 @@ from tympan.arrays import Float32, Int32
 from tympan.config import FRAME_S, FRAME_SAMPLES, LMConfig
 from tympan.endpointing import Turn, TurnKind
 from tympan.lm.backend import CompletedStep, Step
+from tympan.mimi.backend import CompletedCodes
 from tympan.mimi.encoder import Mimi
 from tympan.session import Session, TranscriptUpdate
 from tympan.text.tokenizer import Tokenizer
@@ -47,12 +48,14 @@ class FakeMimi:
     """Decodes the amplitude of each frame into its code."""
 
     n_states = 0
+    max_frames = 8
 
     def new_state(self) -> None:
         self.n_states += 1
 
-    def encode(self, state: None, frames: Float32) -> Int32:
-        return np.round(np.maximum(frames.mean(axis=1, keepdims=True) - 0.05, 0) / 0.001).astype(np.int32)
+    def start(self, state: None, frames: Float32) -> CompletedCodes:
+        codes = np.round(np.maximum(frames.mean(axis=1, keepdims=True) - 0.05, 0) / 0.001).astype(np.int32)
+        return CompletedCodes(codes)
 
 
 @dataclass
