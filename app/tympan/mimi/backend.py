@@ -36,7 +36,7 @@ class Encoder(Protocol):
     def config(self) -> MimiConfig: ...
 
     def new_state(self, position: int = 0) -> Any:
-        """A new stream. position: of its first frame at 25 Hz; above 0 to replay the end of a longer stream."""
+        """Return a new stream. position: of its first frame at 25 Hz; above 0 to replay the end of a longer stream."""
 
     def start(self, state: Any, frames: Float32) -> Awaitable[Int32]:
         """Start to encode the next frames of a stream, float32 (T, 1920); await the codes, int32 (T, K).

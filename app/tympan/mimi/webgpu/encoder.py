@@ -92,7 +92,7 @@ class MimiGpu:
             raise
 
     def new_state(self, position: int = 0) -> MimiGpuState:
-        """A new stream. Its GPU memory is freed with the last reference to it."""
+        """Return a new stream. Its GPU memory is freed with the last reference to it."""
         return MimiGpuState(self, position)
 
     def start(self, state: MimiGpuState, frames: Float32) -> Awaitable[Int32]:
