@@ -29,7 +29,7 @@ def test_languages_have_the_same_keys_and_placeholders() -> None:
     assert {key: names(text) for key, text in ENGLISH.items()} == {key: names(text) for key, text in FRENCH.items()}
     same = {key for key in ENGLISH if ENGLISH[key] == FRENCH[key]}
     assert same <= {"sources", "sessions", "seconds", "minutes", "minutes_seconds", "milliseconds", "microphone_name",
-                    "kernels_simd", "kernels_numpy", "transcript"}, same  # fmt: skip
+                    "kernels_simd", "kernels_numpy", "kernels_webgpu", "transcript"}, same  # fmt: skip
 
 
 def test_errors_and_reasons_are_translated_with_their_fields() -> None:
