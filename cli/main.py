@@ -174,9 +174,7 @@ def _add_transcribe(commands: Commands) -> None:
 def _transcribe(options: argparse.Namespace) -> bool:
     from tympan.cli.transcribe import Options, transcribe
 
-    chosen = Options(
-        options.format, options.model, options.backend, options.mimi, options.trace, options.browser
-    )
+    chosen = Options(options.format, options.model, options.backend, options.mimi, options.trace, options.browser)
     return transcribe(options.files, chosen)
 
 
