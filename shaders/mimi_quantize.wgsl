@@ -41,15 +41,29 @@ var<workgroup> residual: array<vec4<f32>, n_vec4s>;
 var<workgroup> scores: array<f32, n_invocations>;
 var<workgroup> indices: array<u32, n_invocations>;
 
+// Elements 4i .. 4i + 3 of four entries of a codebook; the last ones past the end.
+fn load(codebook: u32, i: u32, entries: vec4<u32>) -> mat4x4<f32> {
+    let row = (codebook * n_vec4s + min(i, n_vec4s - 1)) * n_bins;
+    return mat4x4<f32>(
+        codebook_vec4(row + entries.x), codebook_vec4(row + entries.y),
+        codebook_vec4(row + entries.z), codebook_vec4(row + entries.w),
+    );
+}
+
+fn residual_at(i: u32) -> vec4<f32> {
+    return select(vec4<f32>(), residual[min(i, n_vec4s - 1)], i < n_vec4s);
+}
+
 // The scores of four entries of a codebook.
 fn scores_of(codebook: u32, entries: vec4<u32>) -> vec4<f32> {
     var sums = vec4<f32>();
-    for (var i = 0u; i < n_vec4s; i++) {
-        let row = (codebook * n_vec4s + i) * n_bins;
-        sums += residual[i] * mat4x4<f32>(
-            codebook_vec4(row + entries.x), codebook_vec4(row + entries.y),
-            codebook_vec4(row + entries.z), codebook_vec4(row + entries.w),
-        );
+    // Four groups at a time, so that their loads overlap.
+    for (var i = 0u; i < n_vec4s; i += 4u) {
+        let a = load(codebook, i, entries);
+        let b = load(codebook, i + 1, entries);
+        let c = load(codebook, i + 2, entries);
+        let d = load(codebook, i + 3, entries);
+        sums += residual_at(i) * a + residual_at(i + 1) * b + residual_at(i + 2) * c + residual_at(i + 3) * d;
     }
     let first = codebook * n_bins;
     let a = norms[first + entries.x];

@@ -87,6 +87,10 @@ class Adapter:
             return (await cls.request()).info
         return None
 
+    def limit(self, name: str) -> int:
+        """Return a WebGPU limit of the adapter."""
+        return int(getattr(self.handle.limits, name))
+
     async def device(self, needs: Mapping[str, int], label: str = "tympan") -> Device:
         """Request a device with the optional features that the adapter has.
 
@@ -94,7 +98,7 @@ class Adapter:
         Raises GpuLimit when a limit of the adapter is lower, GpuFault when the request is rejected.
         """
         for limit, needed in needs.items():
-            offered = int(getattr(self.handle.limits, limit))
+            offered = self.limit(limit)
             if offered < needed:
                 raise GpuLimit(limit, needed, offered)
         features = [name for name in OPTIONAL_FEATURES if self.handle.features.has(name)]

@@ -18,6 +18,7 @@ VEC4 = 4
 ROW_BLOCK = 4  # rows of the result that a workgroup of mimi_product_rows.wgsl computes
 MAX_BINDINGS = 8
 MAX_LANES = 256  # of mimi_product_rows.wgsl
+QUANTIZE_INVOCATIONS = 512  # if the adapter allows as many; more loads in flight, which one workgroup is short of
 
 
 @dataclass(frozen=True)
@@ -41,17 +42,20 @@ class Tuning:
     """The parameters of the kernels for one adapter. Results are the same but for the order of sums."""
 
     tile: Tile = Tile(8, 8, 4)
-    n_tiles: int = 48  # with fewer, the matrix is multiplied by groups of lanes instead, which occupy the GPU better
+    n_tiles: int = 128  # with fewer, the matrix is multiplied by groups of lanes instead, which occupy the GPU better
     n_lane_loads: int = 8  # vec4 groups that a lane of mimi_product_rows.wgsl multiplies, if MAX_LANES suffice
     n_row_invocations: int = 64  # of mimi_product_rows.wgsl, if a group has no more lanes
     attention: int = 128  # invocations
-    quantize: int = 256  # invocations
+    quantize: int = 256  # invocations, of which one workgroup reads a whole codebook
 
     @classmethod
-    def for_adapter(cls, adapter: AdapterInfo) -> Tuning:
-        """The parameters for an adapter. On a software GPU, every barrier costs time for each invocation."""
+    def for_adapter(cls, adapter: AdapterInfo, max_invocations: int) -> Tuning:
+        """Return the parameters for an adapter. On a software GPU, every barrier costs time for each invocation.
+
+        max_invocations: of a workgroup.
+        """
         if not adapter.is_software:
-            return cls()
+            return cls(quantize=min(QUANTIZE_INVOCATIONS, max_invocations))
         return cls(tile=Tile(4, 4, 1), n_tiles=1, n_lane_loads=64, n_row_invocations=8, attention=16, quantize=16)
 
 

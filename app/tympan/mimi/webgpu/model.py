@@ -405,7 +405,7 @@ def needed_limits(config: MimiConfig, hidden: int, tuning: Tuning, max_frames: i
     n_invocations = max(tile.n_invocations, kernels.MAX_LANES, attention, tuning.quantize)
     shared_floats = max(
         VEC4 * VEC4 * VEC4 * tile.n_splits * (tile.n_x + tile.n_y),
-        VEC4 * VEC4 * n_invocations,
+        VEC4 * VEC4 * max(kernels.MAX_LANES, tuning.n_row_invocations),
         sizes.context + VEC4 * attention,
         config.quantizer_width + 2 * tuning.quantize,
     )
