@@ -12,13 +12,13 @@ from tests.page.tympan_page import TympanPage
 MIN_EQUAL_CODES = 0.99  # on the CPU, the matrices of Mimi's transformer are rounded to 16 bits
 
 
-def test_mimi_on_the_gpu_continues_on_the_cpu_when_the_gpu_is_lost(chromium: Browser, site: str) -> None:
-    on_cpu = TympanPage.open(chromium, f"{site}/?trace=1&backend=simd")
+def test_mimi_on_the_gpu_continues_on_the_cpu_when_the_gpu_is_lost(browser: Browser, site: str) -> None:
+    on_cpu = TympanPage.open(browser, f"{site}/?trace=1&backend=simd")
     expected = on_cpu.transcribe(SPEECH.read_bytes())
     assert on_cpu.page.evaluate("tympan.ready")["mimi"] == "cpu"
     on_cpu.close()
 
-    tympan = TympanPage.open(chromium, f"{site}/?trace=1&backend=simd&mimi=webgpu")
+    tympan = TympanPage.open(browser, f"{site}/?trace=1&backend=simd&mimi=webgpu")
     info = tympan.page.evaluate("tympan.ready")
     assert (info["mimi"], info["mimi_why"]["kind"]) == ("webgpu", "asked")
     expect(tympan.page.locator("#model")).to_contain_text("Mimi on WebGPU")
