@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,12 +45,14 @@ def measure_alone(
     site: Path = DIST,
     browser: str = "",
     timeout_s: float = 600,
+    mounts: Mapping[str, Path] | None = None,
 ) -> Measured:
     """Open the page in a browser and wait for the result that it posts.
 
     modules: modules of this folder for the page to import. The last one has the coroutine function `call`, which
     receives `values` as keyword arguments and returns a JSON value. site: a built site. browser: a command that
-    contains {url}; by default the installed Chromium. Output of the page goes to stderr. Raises CommandError when the
+    contains {url}; by default the installed Chromium.
+    mounts: further folders, by their path in the URL. Output of the page goes to stderr. Raises CommandError when the
     page fails or posts nothing within `timeout_s`.
     """
     posts: Queue[bytes] = Queue()
@@ -62,7 +64,8 @@ def measure_alone(
             print(body.decode(), file=sys.stderr)
 
     task = quote(json.dumps({"modules": list(modules), "call": call, "values": values}))
-    with tempfile.TemporaryDirectory() as profile, serving(site, mounts={"/bench/": FOLDER}, on_post=on_post) as url:
+    mounts = {"/bench/": FOLDER, **(mounts or {})}
+    with tempfile.TemporaryDirectory() as profile, serving(site, mounts=mounts, on_post=on_post) as url:
         process = subprocess.Popen(
             _command(browser, f"{url}{PAGE}#{task}", profile),
             stdout=subprocess.DEVNULL,

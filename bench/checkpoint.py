@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,9 @@ HIDDEN: int = MIMI_CONFIG["transformer"]["dim_feedforward"]
 CONFIG = MimiConfig.from_json(MIMI_JSON, n_codebooks=32)
 
 
-def write(path: Path) -> None:
-    """Write the checkpoint as a float32 safetensors file with the official names."""
-    save_file(dict(_tensors()), path)
+def write(path: Path, dtype: type[np.floating[Any]] = np.float32) -> None:
+    """Write the checkpoint as a safetensors file with the official names. dtype: of the matrices."""
+    save_file({name: tensor.astype(dtype if tensor.ndim > 1 else np.float32) for name, tensor in _tensors()}, path)
 
 
 def _tensors() -> Iterator[tuple[str, NDArray[np.generic]]]:

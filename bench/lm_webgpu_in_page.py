@@ -61,8 +61,8 @@ async def measure(lm: WebGPUBackend, weights: LMWeights, fill: int, with_layouts
     state = _filled(lm, fill)
     matvecs = [dispatch for dispatch in state.dispatches if _kind(dispatch) in MATVECS]
     n_bytes = _matvec_bytes(weights)
-    read_gb_s = await _read_gb_s(lm.device)
-    matvecs_ms = await _time_ms(lm.device, matvecs)
+    rate_gb_s = await read_gb_s(lm.device)
+    matvecs_ms = await time_ms(lm.device, matvecs)
     return {
         "adapter": lm.device.info.summary,
         "has_clock": bool(lm.device.handle.features.has(TIMESTAMPS)),
@@ -70,9 +70,9 @@ async def measure(lm: WebGPUBackend, weights: LMWeights, fill: int, with_layouts
         "dispatches": len(state.dispatches),
         "matvec_bytes": n_bytes,
         "read_bytes": n_bytes + _kv_cache_bytes(lm, fill) + _table_bytes(weights),
-        "read_gb_s": read_gb_s,
+        "read_gb_s": rate_gb_s,
         "matvecs_ms": matvecs_ms,
-        "bandwidth_share": n_bytes / (matvecs_ms / 1000) / 1e9 / read_gb_s,
+        "bandwidth_share": n_bytes / (matvecs_ms / 1000) / 1e9 / rate_gb_s,
         "kernels_ms": await _kernels_ms(lm, fill),
         "layouts": await _layouts(lm, fill) if with_layouts else [],
     }
@@ -122,7 +122,7 @@ async def _with_layout(lm: WebGPUBackend, tuning: Tuning) -> WebGPUBackend:
 def _filled(lm: WebGPUBackend, fill: int) -> WebGPUState:
     state = lm.new_state()
     state.position = fill
-    lm.write_inputs(state, None)
+    lm.write_inputs(state, np.zeros((1, lm.config.n_codebooks), np.int32))
     return state
 
 
@@ -131,27 +131,32 @@ async def _kernels_ms(lm: WebGPUBackend, fill: int) -> dict[str, float]:
     state, kinds = _filled(lm, fill), dict[str, list[Dispatch]]()
     for dispatch in state.dispatches:
         kinds.setdefault(_kind(dispatch), []).append(dispatch)
-    kinds["all"] = state.dispatches
-    return {kind: await _time_ms(lm.device, dispatches) for kind, dispatches in kinds.items()}
+    kinds["all"] = list(state.dispatches)
+    return {kind: await time_ms(lm.device, dispatches) for kind, dispatches in kinds.items()}
 
 
 def _kind(dispatch: Dispatch) -> str:
     return dispatch.label.split(".")[-1]
 
 
-async def _time_ms(device: Device, dispatches: Sequence[Dispatch]) -> float:
-    """The time of these dispatches in order, by GPU timestamps where supported."""
+async def time_ms(
+    device: Device, dispatches: Sequence[Dispatch], min_pass_s: float = MIN_PASS_S, n_rounds: int = N_ROUNDS
+) -> float:
+    """The time of these dispatches in order, by GPU timestamps where supported: the median of n_rounds passes.
+
+    min_pass_s: the dispatches are repeated until a pass takes this long.
+    """
     clock = _PassClock(device) if device.handle.features.has(TIMESTAMPS) else None
     queue, n_repeats = Queue(device, "bench"), 1
     while True:
         begun_s = perf_counter()
         queue.submit(list(dispatches) * n_repeats, timed=clock.timed if clock else None)
         await device.wait_until_done()
-        if perf_counter() - begun_s > MIN_PASS_S or n_repeats >= MAX_REPEATS:
+        if perf_counter() - begun_s > min_pass_s or n_repeats >= MAX_REPEATS:
             break
         n_repeats *= 2
     times_ms = []
-    for _ in range(N_ROUNDS):
+    for _ in range(n_rounds):
         begun_s = perf_counter()
         queue.submit(list(dispatches) * n_repeats, timed=clock.timed if clock else None)
         await device.wait_until_done()
@@ -180,13 +185,13 @@ class _PassClock:
         return (ended_ns - begun_ns) / 1e6
 
 
-async def _read_gb_s(device: Device) -> float:
+async def read_gb_s(device: Device) -> float:
     """The adapter's bandwidth when it reads buffers that do not fit in a cache."""
     shader = Shader.from_text("stream", _STREAM)
     kernel = await compile_shader(device, shader, N_STREAM_WORKGROUPS, {"n": STREAM_BYTES // 16})
     sources = [Buffer.new(device, "source", STREAM_BYTES) for _ in range(N_STREAMS)]
     dispatches = [kernel.bind("stream", source, Buffer.new(device, "result", 256)) for source in sources]
-    streams_ms = await _time_ms(device, dispatches)
+    streams_ms = await time_ms(device, dispatches)
     for source in sources:
         source.destroy()
     return N_STREAMS * STREAM_BYTES / streams_ms / 1e6

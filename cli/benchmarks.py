@@ -58,9 +58,14 @@ def _load(options: argparse.Namespace) -> bool:
 
 
 def _mimi(options: argparse.Namespace) -> bool:
-    from bench.mimi import main
+    if options.backend == "cpu":
+        from bench import mimi
 
-    return main(options.json)
+        return mimi.main(options.json)
+    from bench import mimi_webgpu
+
+    plan = mimi_webgpu.Plan(options.frames, options.layouts, options.half)
+    return mimi_webgpu.main(plan, options.browser, options.json)
 
 
 def _lm(options: argparse.Namespace) -> bool:
@@ -103,7 +108,17 @@ _SET = "also this set, packed like bench/speech"
 
 BENCHMARKS = {
     "load": Benchmark("loading a model of the released size", _load, [_size(("1b",))]),
-    "mimi": Benchmark("the Mimi encoder at the released size", _mimi),
+    "mimi": Benchmark(
+        "the Mimi encoder at the released size",
+        _mimi,
+        [
+            Option("--backend", default="cpu", choices=("cpu", "webgpu"), help="default: %(default)s"),
+            Option("--frames", type=int, default=640, help="with webgpu: number of frames (default: %(default)s)"),
+            Option("--half", action="store_true", help="with webgpu: matrices in float16"),
+            Option("--browser", default="", help=_BROWSER),
+            Option("--layouts", action="store_true", help=_LAYOUTS),
+        ],
+    ),
     "lm": Benchmark(
         "the transformer on one backend",
         _lm,

@@ -107,6 +107,7 @@ class Model:
     downsample: Matrix
     project: Matrix
     quantize: Kernel
+    codebook_format: WeightFormat
     codebooks: tuple[Buffer, Buffer, Buffer]  # sums, (usage, half norms), offsets
     scratch: Mapping[str, Buffer]
     n_bytes: int  # of all weights
@@ -229,6 +230,7 @@ class Loader:
             downsample=await self._matrix(downsample, replicates=True),
             project=await self._matrix(self._projection()),
             quantize=await library.quantize(codebook_format, config.n_codebooks),
+            codebook_format=codebook_format,
             codebooks=codebooks,
             scratch=scratch,
             n_bytes=self._n_bytes,
@@ -402,7 +404,7 @@ def needed_limits(config: MimiConfig, hidden: int, tuning: Tuning, max_frames: i
         max_frames * FRAME_SAMPLES * config.n_filters,
         n_slots * sizes.d,
     )
-    n_invocations = max(tile.n_invocations, kernels.MAX_LANES, attention, tuning.quantize)
+    n_invocations = max(tile.n_invocations, kernels.MAX_LANES, tuning.n_row_invocations, attention, tuning.quantize)
     shared_floats = max(
         VEC4 * VEC4 * VEC4 * tile.n_splits * (tile.n_x + tile.n_y),
         VEC4 * VEC4 * max(kernels.MAX_LANES, tuning.n_row_invocations),
