@@ -121,12 +121,13 @@ class _Stream:
         n_group, n_done, start_s = min(N_TOGETHER, n_frames), 0, 0.0
         begun_s = group_s = perf_counter()
         pending: deque[Awaitable[Step]] = deque()
+        codes = np.tile(self._codes, (min(self._lm.max_steps, n_group), 1))
         while n_done < n_frames or perf_counter() - begun_s < at_least_s:
             while len(pending) < n_group:
                 if self._fill is not None:
                     self._state.position = self._fill
                 start_s -= perf_counter()
-                pending.append(self._lm.step(self._state, self._codes))
+                pending.extend(self._lm.steps(self._state, codes))
                 start_s += perf_counter()
             await pending.popleft()
             n_done += 1

@@ -5,6 +5,7 @@
 // Bindings
 //     0  logits  vec4<f32> (ceil(n / 4),)    read          elements past n are ignored
 //     1  token   u32 (1,)                    read_write    written
+//     2  result  u32 (1,)                    read_write    written: the same, kept when the next step replaces the token
 // Constants     n; n_invocations, a power of two
 // Dispatch      1 workgroup
 // Requires      no NaN
@@ -17,6 +18,7 @@ const LOWEST = -3.4028234e38;
 
 @group(0) @binding(0) var<storage, read> logits: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> token: u32;
+@group(0) @binding(2) var<storage, read_write> result: u32;
 
 struct Best {
     logit: f32,
@@ -61,5 +63,6 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     }
     if (lane == 0) {
         token = partial[0].index;
+        result = partial[0].index;
     }
 }

@@ -22,7 +22,8 @@ from tympan.text.words import Word
 from tympan.transcriber import Stream, Transcriber
 from tympan.transcript import Trace, Transcript
 
-FILE_STEPS_AHEAD = 4
+FILE_STEPS_AHEAD = 8  # steps that the GPU has to do while the results of others are handled
+FILE_FRAMES_PER_YIELD = 8
 FILE_BACKLOG_S = 4.0  # `feed` waits while more than this is queued, so that a file is not held in memory twice
 MAX_BACKLOG_S = 60.0  # of a live recording, which cannot wait: `push` fails beyond this
 MAX_CONTEXT_S = 120.0  # the context is reset at the first pause after this
@@ -72,6 +73,7 @@ class Session:
         self._n_queued = 0  # samples, at rate_hz
         self._changed = asyncio.Event()  # set when the queue or the state has changed
         self._ended = self._is_abandoned = False
+        self._n_frames = 0  # transcribed
         self._worker = asyncio.ensure_future(self._run())
 
     @property
@@ -158,7 +160,9 @@ class Session:
             self._changed.set()
             self._report(result.words)
             kinds += self._turns.push(result.frame, result.step)
-            await asyncio.sleep(0)  # lets the event loop handle the page's messages between frames
+            self._n_frames += 1
+            if self._is_live or self._n_frames % FILE_FRAMES_PER_YIELD == 0:
+                await asyncio.sleep(0)  # lets the event loop handle the page's messages
             if self._is_abandoned:
                 raise _Abandoned
         if kinds and not self._is_traced:

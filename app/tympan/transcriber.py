@@ -88,13 +88,32 @@ class Stream:
         started_s = perf_counter()
         codes = await self._mimi.start(self._mimi_state, frames)
         self._clock.mimi_s += perf_counter() - started_s
-        for frame, frame_codes in zip(frames, codes, strict=True):
+        n_together = self._n_together
+        for start in range(0, len(frames), n_together):
             started_s = perf_counter()
-            self._start_step(frame_codes)
-            words = await self._await_steps(self._n_ahead)
-            self._clock.n_frames += 1
-            self._clock.lm_s += perf_counter() - started_s
-            yield FrameResult(words, frame, self._newest)
+            group = frames[start : start + n_together]
+            self._start_steps(codes[start : start + n_together])
+            for n_left, frame in zip(reversed(range(len(group))), group, strict=True):
+                words = await self._await_steps(self._n_ahead + n_left)
+                self._clock.n_frames += 1
+                self._clock.lm_s += perf_counter() - started_s
+                yield FrameResult(words, frame, self._newest)
+                started_s = perf_counter()
+
+    @property
+    def _n_together(self) -> int:
+        """How many transformer steps to start at once: several for a file, one for live audio or logits."""
+        return self._lm.max_steps if self._n_ahead and self._recorder.trace is not Trace.LOGITS else 1
+
+    def _start_steps(self, codes: Int32) -> None:
+        """Start the transformer steps that read `codes`, (n, K)."""
+        if len(codes) == 1:
+            self._start_step(codes[0])
+            return
+        self._pending.extend(self._lm.steps(self._lm_state, codes))
+        self._n_steps += len(codes)
+        for frame in codes:
+            self._recorder.add_codes(frame)
 
     def _start_step(self, codes: Int32 | None) -> None:
         """Start the transformer step that reads `codes`, or the initial tokens if None."""

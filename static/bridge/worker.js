@@ -3,6 +3,7 @@ import { loadPyodide } from "../vendor/pyodide/pyodide.mjs";
 import { read } from "./decoder.js";
 import { failure } from "./errors.js";
 import { LIBRARY } from "./protocol.js";
+import { replay } from "./replay.js";
 
 const home = new URL("..", import.meta.url).href;
 const file = async (path) => (await read(home + path)).arrayBuffer();
@@ -14,6 +15,7 @@ async function start() {
     file(LIBRARY),
     file("app/engine.py"),
   ]);
+  pyodide.registerJsModule("tympan_replay", { replay });
   pyodide.unpackArchive(library, "zip");
   pyodide.FS.writeFile("engine.py", new Uint8Array(engine));
   return pyodide.pyimport("engine").Engine();

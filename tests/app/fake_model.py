@@ -70,6 +70,7 @@ class Oracle:
     is_mute: bool = False
     name: str = "oracle"
     runs_on: str = "nothing"
+    max_steps: int = 1
     longest: int = 0  # context, in frames
     states: list[list[int]] = field(default_factory=list)
 
@@ -88,6 +89,9 @@ class Oracle:
         boundary, piece = (state[frame] if frame >= 0 else 0 for frame in (due, due - 1))
         token = PAD if self.is_mute else BOUNDARY if boundary > VOICE else PIECES[piece] if piece > VOICE else PAD
         return CompletedStep(Step(token, extra_heads=self.heads(state) if self.heads else None))
+
+    def steps(self, state: list[int], codes: Int32) -> list[CompletedStep]:
+        return [self.step(state, frame) for frame in codes]
 
     def close(self) -> None:
         """Do nothing."""

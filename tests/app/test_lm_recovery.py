@@ -88,6 +88,20 @@ def test_no_token_is_lost_or_repeated_wherever_the_backend_is_lost() -> None:
         assert [backend.is_closed for backend in first.opened] == [True, False]
 
 
+@pytest.mark.parametrize("n_steps", [1, 2, 5, 9, 20])
+def test_no_token_is_lost_when_several_steps_start_at_once(n_steps: int) -> None:
+    async def transcribe() -> list[int]:
+        backend = await RecoveringBackend.open([Openings(n_steps, 1000)])
+        state, codes = backend.new_state(), np.stack([frame for frame in frames() if frame is not None])
+        pending = [backend.step(state, None)]
+        for start in range(0, len(codes), 3):
+            group = codes[start : start + 3]
+            pending += backend.steps(state, group) if len(group) > 1 else [backend.step(state, group[0])]
+        return [(await step).token for step in pending]
+
+    assert run(transcribe()) == official_tokens()
+
+
 def test_backend_can_be_lost_repeatedly() -> None:
     assert tokens_of([Openings(10, 12, 15, 18, 1000)], n_in_flight=1) == official_tokens()
 

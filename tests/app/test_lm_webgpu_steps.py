@@ -64,6 +64,49 @@ result = refusal, tokens
     assert tokens == official_tokens()[: len(tokens)]
 
 
+def test_several_steps_of_one_submit_equal_single_steps(pyodide_page: PyodidePage) -> None:
+    """Groups of all sizes, also beyond the end of the KV cache; single steps in between."""
+    tokens, heads = run_in_page(
+        pyodide_page,
+        """
+from tympan.lm.webgpu.backend import MAX_STEPS
+
+single = await run(backend, frames)
+state, steps, i = backend.new_state(), [], 1
+steps.append(await backend.step(state, frames[0]))
+while i < len(frames):
+    codes = np.stack(frames[i : i + 1 + i % MAX_STEPS])
+    started = backend.steps(state, codes) if len(codes) > 1 else [backend.step(state, codes[0])]
+    steps += [await step for step in started]
+    i += len(codes)
+differences = [np.abs(a.extra_heads - b.extra_heads).max() for a, b in zip(steps, single, strict=True)]
+result = [step.token for step in steps], float(max(differences))
+""",
+    )
+
+    assert tokens == official_tokens()
+    assert heads == 0
+
+
+def test_python_encodes_the_same_where_a_page_has_no_replay(pyodide_page: PyodidePage) -> None:
+    tokens = run_in_page(
+        pyodide_page,
+        """
+from tympan.gpu import kernel
+
+replay, kernel.replay = kernel.replay, None
+try:
+    state = backend.new_state()
+finally:
+    kernel.replay = replay
+assert replay is not None and state.dispatches.recorded is None
+result = [(await backend.step(state, frame)).token for frame in frames[:10]]
+""",
+    )
+
+    assert tokens == official_tokens()[:10]
+
+
 def test_streams_are_independent(pyodide_page: PyodidePage) -> None:
     """One stream alone, then two new streams in alternation."""
     assert run_in_page(pyodide_page, STREAMS) == [official_tokens()] * 3

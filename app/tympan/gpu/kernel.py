@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from tympan.errors import GpuFault
 from tympan.gpu.buffers import Buffer
 from tympan.gpu.device import Device
 from tympan.gpu.shaders import Shader, compose
-from tympan.gpu.webapi import Array, JsException, js_object, method_of
+from tympan.gpu.webapi import Array, JsException, js_object, method_of, replay
 
 Constant = int | float
 
@@ -131,6 +131,20 @@ def with_source_lines(message: str, shader: Shader) -> str:
     return _POSITION.sub(replaced, message)
 
 
+class CommandList(tuple[Dispatch, ...]):
+    """Dispatches that are submitted many times. JavaScript encodes them where the worker has bridge/replay.js."""
+
+    recorded: Any  # a JavaScript array, or None
+
+    def __new__(cls, dispatches: Iterable[Dispatch]) -> Self:
+        """Record the dispatches."""
+        commands = super().__new__(cls, dispatches)
+        commands.recorded = None
+        if replay is not None:
+            commands.recorded = Array.of(*(Array.of(pipeline, group, n) for _, pipeline, group, n in commands))
+        return commands
+
+
 class Queue:
     """Submits work: one encoder, one compute pass and one command buffer each time."""
 
@@ -150,13 +164,21 @@ class Queue:
         """
         encoder = self._device.createCommandEncoder(self._label)
         compute = self._begin(encoder, timed or self._label)
-        set_pipeline, set_bind_group, run = compute.setPipeline, compute.setBindGroup, compute.dispatchWorkgroups
-        for _, pipeline, bind_group, n_workgroups in dispatches:
-            set_pipeline(pipeline)
-            set_bind_group(0, bind_group)
-            run(n_workgroups)
+        if isinstance(dispatches, CommandList) and dispatches.recorded is not None:
+            replay(compute, dispatches.recorded)
+        else:
+            _encode(compute, dispatches)
         self._end(compute)
         for copy in copies:
             self._copy(encoder, copy.source.handle, 0, copy.target.handle, copy.offset, copy.n_bytes)
         self._commands[0] = self._finish(encoder)
         self._submit(self._commands)
+
+
+def _encode(compute: Any, dispatches: Sequence[Dispatch]) -> None:
+    """Encode dispatches into a compute pass."""
+    set_pipeline, set_bind_group, run = compute.setPipeline, compute.setBindGroup, compute.dispatchWorkgroups
+    for _, pipeline, bind_group, n_workgroups in dispatches:
+        set_pipeline(pipeline)
+        set_bind_group(0, bind_group)
+        run(n_workgroups)

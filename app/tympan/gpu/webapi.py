@@ -10,6 +10,11 @@ if sys.platform == "emscripten":
     import js
     from js import Array, Object, Uint8Array, navigator
     from pyodide.ffi import JsException, create_proxy, to_js
+
+    try:
+        from tympan_replay import replay
+    except ImportError:  # a worker that another page has started
+        replay = None
 else:
     js: Any = None
     Array: Any = None
@@ -18,6 +23,7 @@ else:
     navigator: Any = None
     create_proxy: Any = None
     to_js: Any = None
+    replay: Any = None  # bridge/replay.js
 
     class JsException(Exception):
         """Stands for pyodide.ffi.JsException under CPython, where nothing raises it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -52,6 +52,10 @@ class Backend(Protocol):
     @property
     def config(self) -> LMConfig: ...
 
+    @property
+    def max_steps(self) -> int:
+        """How many steps `steps` may start at once; 1 for a backend that has only `step`."""
+
     def new_state(self) -> Any:
         """A new stream, a `BackendState`: empty KV caches and the initial text token."""
 
@@ -63,6 +67,12 @@ class Backend(Protocol):
 
         state: from `new_state`; updated in place. codes: int32 (K,), the Mimi codes of the next frame, or None at
         step 0, which reads the initial tokens. want_logits: whether the result has logits.
+        """
+
+    def steps(self, state: Any, codes: Int32) -> Sequence[Awaitable[Step]]:
+        """Start one step for each frame, int32 (n, K), at once: the same results as `step` for each.
+
+        n is at most `max_steps`.
         """
 
     def close(self) -> None:
@@ -85,9 +95,14 @@ def step_codes(config: LMConfig, codes: Int32 | None) -> Int32:
     """The codes that a step reads: int32 (K,). codes: those of a frame, or None for the initial tokens."""
     if codes is None:
         return np.full(config.n_codebooks, config.card, np.int32)
-    assert codes.shape == (config.n_codebooks,), codes.shape
-    assert codes.min() >= 0 and codes.max() <= config.card, codes
+    check_codes(config, codes[None])
     return codes
+
+
+def check_codes(config: LMConfig, codes: Int32) -> None:
+    """Assert that codes (n, K) are rows of the embedding tables."""
+    assert codes.ndim == 2 and codes.shape[1] == config.n_codebooks, codes.shape
+    assert codes.min() >= 0 and codes.max() <= config.card, codes
 
 
 def cache_place(n_before: int, context: int) -> tuple[int, int]:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from tympan.arrays import Int32
 from tympan.config import LMConfig
 from tympan.errors import DeviceLost, GpuError, GpuFault
@@ -82,22 +84,41 @@ class RecoveringBackend:
     def config(self) -> LMConfig:
         return self._backend.config
 
+    @property
+    def max_steps(self) -> int:
+        return self._backend.max_steps
+
     def new_state(self) -> RecoveringState:
         """See `Backend.new_state`."""
         return RecoveringState(0, self._backend.new_state(), self._generation)
 
     def step(self, state: RecoveringState, codes: Int32 | None, *, want_logits: bool = False) -> Awaitable[Step]:
         """See `Backend.step`. Awaiting raises the last GpuError when no kind of backend is left."""
-        step = ReplayStep(codes, want_logits)
-        state.steps.append(step)
-        state.position += 1
+        [pending] = self._start(state, [ReplayStep(codes, want_logits)])
+        return pending
+
+    def steps(self, state: RecoveringState, codes: Int32) -> Sequence[Awaitable[Step]]:
+        """See `Backend.steps`. Awaiting raises the last GpuError when no kind of backend is left."""
+        return self._start(state, [ReplayStep(frame, want_logits=False) for frame in codes])
+
+    def _start(self, state: RecoveringState, steps: Sequence[ReplayStep]) -> Sequence[Awaitable[Step]]:
+        state.steps.extend(steps)
+        state.position += len(steps)
         if state.generation == self._generation:  # otherwise a replay will start this step
             n_kept = self.config.transformer.context
             while len(state.steps) > n_kept and state.steps[n_kept].token is not None:
                 state.steps.popleft()
             with suppress(DeviceLost, GpuFault):  # awaiting the result raises it again
-                step.pending = self._backend.step(state.inner, codes, want_logits=want_logits)
-        return _RecoverablePendingStep(self, state, step)
+                for step, pending in zip(steps, self._started(state.inner, steps), strict=True):
+                    step.pending = pending
+        return [_RecoverablePendingStep(self, state, step) for step in steps]
+
+    def _started(self, inner: Any, steps: Sequence[ReplayStep]) -> Sequence[Awaitable[Step]]:
+        """Start steps on the backend, several at once if there are several."""
+        if len(steps) > 1:
+            return self._backend.steps(inner, np.stack([step.codes for step in steps if step.codes is not None]))
+        [step] = steps
+        return [self._backend.step(inner, step.codes, want_logits=step.want_logits)]
 
     def close(self) -> None:
         self._backend.close()

@@ -58,6 +58,7 @@ class Reference:
 
     name = "numpy"
     runs_on = "CPU"
+    max_steps = 1
 
     def __init__(self, config: LMConfig, weights: LMWeights) -> None:
         self.config = config
@@ -90,6 +91,10 @@ class Reference:
         state.token = int(logits.argmax())
         heads = None if self.extra_heads is None else softmax(self.extra_heads @ y)
         return CompletedStep(Step(state.token, logits if want_logits else None, heads))
+
+    def steps(self, state: ReferenceState, codes: Int32) -> list[CompletedStep]:
+        """See `Backend.steps`."""
+        return [self.step(state, frame) for frame in codes]
 
     def _layer(self, state: ReferenceState, i: int, x: Float32) -> Float32:
         sizes, layer = self.config.transformer, self.layers[i]

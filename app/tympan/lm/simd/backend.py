@@ -41,6 +41,7 @@ class SimdBackend:
     """
 
     name = "simd"
+    max_steps = 1
 
     def __init__(self, config: LMConfig, kernels: SimdKernels, model: Model) -> None:
         self.config, self.runs_on = config, SHOWN[module.level()]
@@ -69,6 +70,10 @@ class SimdBackend:
         state.token = int(logits.argmax())
         heads = softmax(head_logits.reshape(config.n_extra_heads, -1)) if config.n_extra_heads else None
         return CompletedStep(Step(state.token, logits.copy() if want_logits else None, heads))
+
+    def steps(self, state: SimdState, codes: Int32) -> list[CompletedStep]:
+        """See `Backend.steps`."""
+        return [self.step(state, frame) for frame in codes]
 
     def close(self) -> None:
         """Do nothing: Python frees the memory with the object."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from collections.abc import Awaitable, Generator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,21 +15,31 @@ from numpy.typing import NDArray
 from tympan.arrays import Int32, softmax
 from tympan.config import LMConfig
 from tympan.errors import GpuWrong
-from tympan.gpu.buffers import WORD_BYTES, Buffer, InputBlock, Readback, Usage, upload
+from tympan.gpu.buffers import (
+    BINDING_ALIGNMENT_BYTES,
+    WORD_BYTES,
+    Buffer,
+    InputBlock,
+    Readback,
+    Usage,
+    align,
+    upload,
+)
 from tympan.gpu.device import Adapter, Device
-from tympan.gpu.kernel import Compiler, Copy, Queue
-from tympan.lm.backend import Step, cache_place, step_codes
+from tympan.gpu.kernel import CommandList, Compiler, Copy, Dispatch, Queue
+from tympan.lm.backend import Step, cache_place, check_codes, step_codes
 from tympan.lm.webgpu.kernels import KVFormat, Tuning, WebGPUKernels
-from tympan.lm.webgpu.model import KVCache, Model, needed_limits
+from tympan.lm.webgpu.model import KVCache, Model, StepResult, needed_limits
 from tympan.lm.webgpu.selfcheck import check
 from tympan.lm.weights import LMWeights
 from tympan.rope import Rotation
 
-N_IN_FLIGHT = 8  # steps of one stream that may be pending
+N_IN_FLIGHT = 16  # submits of one stream that may be pending
+MAX_STEPS = 8  # of a submit
 
 
 class WebGPUState:
-    """One stream: its KV caches, text token and position, and the dispatches of a step, bound to these once."""
+    """One stream: its KV caches, text token and position, and the dispatches of its steps, bound to these once."""
 
     def __init__(self, backend: WebGPUBackend, position: int) -> None:
         self.position = self.first = position  # the first step is written to slot 0 of the KV caches
@@ -35,18 +47,46 @@ class WebGPUState:
         initial = np.array([config.text_card], np.uint32)
         self.token = upload(device, "lm.token", [initial], Usage.STORAGE | Usage.COPY_SRC)
         self.kv_caches = [KVCache.new(device, config, layer.label, backend.kv_format) for layer in model.layers]
-        self.dispatches = list(model.forward(backend.inputs.device, self.token, self.kv_caches))
-        n_words = 1 + config.n_extra_heads * config.extra_head_width + config.text_card
-        self.readback = Readback(device, "lm.result", WORD_BYTES * n_words, N_IN_FLIGHT)
+        n_head_bytes = WORD_BYTES * config.n_extra_heads * config.extra_head_width
+        self.result_bytes = BINDING_ALIGNMENT_BYTES + align(n_head_bytes, BINDING_ALIGNMENT_BYTES)  # of a step
+        usage = Usage.STORAGE | Usage.COPY_SRC
+        self.results = Buffer.new(device, "lm.results", MAX_STEPS * self.result_bytes, usage)
+        shared: dict[str, Dispatch] = {}
+        self.steps = [
+            CommandList(model.forward(inputs, self.token, self.kv_caches, self._result(i, n_head_bytes), shared))
+            for i, inputs in enumerate(backend.step_inputs)
+        ]
+        self._commands = {1: self.steps[0]}
+        n_bytes = MAX_STEPS * self.result_bytes + WORD_BYTES * config.text_card
+        self.readback = Readback(device, "lm.result", n_bytes, N_IN_FLIGHT)
 
-        buffers = [self.token, *(buffer for cache in self.kv_caches for buffer in (cache.keys, cache.values))]
+        buffers = [self.token, self.results]
+        buffers += [buffer for cache in self.kv_caches for buffer in (cache.keys, cache.values)]
         weakref.finalize(self, _destroy, buffers, self.readback)
+
+    @property
+    def dispatches(self) -> CommandList:
+        """The dispatches of a single step."""
+        return self.steps[0]
+
+    def commands(self, n_steps: int) -> CommandList:
+        """Return the dispatches of the next n_steps steps."""
+        if n_steps not in self._commands:
+            self._commands[n_steps] = CommandList(chain.from_iterable(self.steps[:n_steps]))
+        return self._commands[n_steps]
+
+    def _result(self, i: int, n_head_bytes: int) -> StepResult:
+        start = i * self.result_bytes
+        token = self.results.range(f"token{i}", start, WORD_BYTES)
+        heads = self.results.range(f"heads{i}", start + BINDING_ALIGNMENT_BYTES, max(n_head_bytes, WORD_BYTES))
+        return StepResult(token, heads if n_head_bytes else token)
 
 
 class WebGPUBackend:
-    """Implements `ReplayableBackend`. At most N_IN_FLIGHT steps of a stream may be pending."""
+    """Implements `ReplayableBackend`. At most N_IN_FLIGHT submits of a stream may be pending."""
 
     name = "webgpu"
+    max_steps = MAX_STEPS
 
     def __init__(self, config: LMConfig, device: Device, model: Model, tuning: Tuning, kv_format: KVFormat) -> None:
         self.config = config
@@ -56,12 +96,24 @@ class WebGPUBackend:
         self.kv_format = kv_format
         self.runs_on = device.info.summary
         self.queue = Queue(device, "lm.step")
-        self.inputs = InputBlock(
-            device,
-            "lm.inputs",
-            step=np.zeros(2 + config.transformer.head_width, np.uint32),
-            **{group.label: group.first_rows for group in model.tables},
-        )
+        n_words = {"step": 2 + config.transformer.head_width}  # of the inputs of a step
+        n_words |= {group.label: len(group.first_rows) for group in model.tables}
+        alignment = BINDING_ALIGNMENT_BYTES // WORD_BYTES
+        starts = np.cumsum([0, *(align(max(n, 1), alignment) for n in n_words.values())]).tolist()
+        self.inputs = InputBlock(device, "lm.inputs", steps=np.zeros((MAX_STEPS, starts[-1]), np.uint32))
+        steps = self.inputs.host["steps"]
+        self.step_hosts = {  # u32 (MAX_STEPS, n)
+            name: steps[:, start : start + n] for (name, n), start in zip(n_words.items(), starts, strict=False)
+        }
+        self.step_inputs = [
+            {
+                name: self.inputs.device["steps"].range(
+                    f"{name}{i}", WORD_BYTES * (i * starts[-1] + start), WORD_BYTES * max(n, 1)
+                )
+                for (name, n), start in zip(n_words.items(), starts, strict=False)
+            }
+            for i in range(MAX_STEPS)
+        ]
 
     @classmethod
     async def create(
@@ -108,61 +160,86 @@ class WebGPUBackend:
         self, state: WebGPUState, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False
     ) -> Awaitable[Step]:
         """See `ReplayableBackend.step`. Raises DeviceLost or GpuFault, here or when awaited."""
+        [pending] = self._start(state, step_codes(self.config, codes)[None], text, want_logits)
+        return pending
+
+    def steps(self, state: WebGPUState, codes: Int32) -> Sequence[Awaitable[Step]]:
+        """See `Backend.steps`. Raises DeviceLost or GpuFault, here or when awaited."""
+        check_codes(self.config, codes)
+        return self._start(state, codes)
+
+    def _start(
+        self, state: WebGPUState, codes: Int32, text: int | None = None, want_logits: bool = False
+    ) -> Sequence[Awaitable[Step]]:
+        """Start one step for each row of codes, int32 (n, K), in one submit. want_logits: for a single step only."""
+        n_steps = len(codes)
+        assert 0 < n_steps <= MAX_STEPS and (n_steps == 1 or not want_logits), n_steps
         self.device.check()
         slot = state.readback.acquire()
         self.write_inputs(state, codes)
         if text is not None:
             state.token.write(self.device, np.array([text], np.uint32))
-        config, vectors = self.config, self.model.vectors
-        sources = [(state.token, 1), (vectors.head_logits, config.n_extra_heads * config.extra_head_width)]
+        n_bytes = n_steps * state.result_bytes
+        copies = [Copy(state.results, slot, 0, n_bytes)]
         if want_logits:
-            sources.append((vectors.logits, config.text_card))
-        copies = _gather(sources, slot)
-        self.queue.submit(state.dispatches, copies)
-        state.position += 1
-        return PendingStep(config, state.readback.read(slot, copies[-1].offset + copies[-1].n_bytes))
+            copies.append(Copy(self.model.vectors.logits, slot, n_bytes, WORD_BYTES * self.config.text_card))
+            n_bytes += WORD_BYTES * self.config.text_card
+        self.queue.submit(state.commands(n_steps), copies)
+        state.position += n_steps
+        reading = _SharedRead(state.readback.read(slot, n_bytes))
+        return [PendingStep(self.config, reading, i, state.result_bytes, n_steps) for i in range(n_steps)]
 
     def close(self) -> None:
         """Release the GPU and free all its memory."""
         self.device.close()
 
-    def write_inputs(self, state: WebGPUState, codes: Int32 | None) -> None:
-        """Write the inputs of one step: its slot of the KV cache, its rotation, and its rows of the tables."""
-        config, sizes, host = self.config, self.config.transformer, self.inputs.host
-        codes = step_codes(config, codes)
-        host["step"][:2] = cache_place(state.position - state.first, sizes.context)
-        rotation = Rotation.at(state.position, 1, sizes.head_width, sizes.max_period)
-        host["step"][2::2], host["step"][3::2] = rotation.cos[0].view(np.uint32), rotation.sin[0].view(np.uint32)
+    def write_inputs(self, state: WebGPUState, codes: Int32) -> None:
+        """Write the inputs of the next steps, one for each row of codes: slot, rotation, and rows of the tables."""
+        sizes, n_steps = self.config.transformer, len(codes)
+        step = self.step_hosts["step"][:n_steps]
+        for i in range(n_steps):
+            step[i, :2] = cache_place(state.position + i - state.first, sizes.context)
+        rotation = Rotation.at(state.position, n_steps, sizes.head_width, sizes.max_period)
+        step[:, 2::2], step[:, 3::2] = rotation.cos.view(np.uint32), rotation.sin.view(np.uint32)
         for group in self.model.tables:
-            host[group.label][:] = group.rows(codes)
-        self.inputs.write()
+            self.step_hosts[group.label][:n_steps] = group.rows(codes)
+        self.inputs.write(n_steps * self.inputs.host["steps"].shape[1])
+
+
+class _SharedRead:
+    """A result that several steps await."""
+
+    def __init__(self, reading: Awaitable[NDArray[np.uint8]]) -> None:
+        self._reading = reading
+        self._content: NDArray[np.uint8] | None = None
+        self._lock = asyncio.Lock()
+
+    async def content(self) -> NDArray[np.uint8]:
+        """Return the bytes. Raises DeviceLost or GpuFault, each time it is called."""
+        async with self._lock:
+            if self._content is None:
+                self._content = await self._reading
+        return self._content
 
 
 class PendingStep:
     """A step whose result is being read back."""
 
-    def __init__(self, config: LMConfig, reading: Awaitable[NDArray[np.uint8]]) -> None:
+    def __init__(self, config: LMConfig, reading: _SharedRead, i: int, n_bytes: int, n_steps: int) -> None:
+        """i: of n_steps whose results, of n_bytes each, are read together; the logits of a single step follow."""
         self._config, self._reading = config, reading
+        self._start, self._end = i * n_bytes, n_steps * n_bytes
 
     def __await__(self) -> Generator[Any, None, Step]:
         n_heads, width = self._config.n_extra_heads, self._config.extra_head_width
-        words = yield from self._reading.__await__()
-        token, heads, logits = np.split(words.view(np.float32), [1, 1 + n_heads * width])
-        return Step(
-            token=int(token.view(np.uint32)[0]),
-            logits=logits if logits.size else None,
-            extra_heads=softmax(heads.reshape(n_heads, width)) if n_heads else None,
-        )
-
-
-def _gather(sources: Sequence[tuple[Buffer, int]], target: Buffer) -> list[Copy]:
-    """Return dispatches that copy the first words of each source to the target, one after another."""
-    copies, offset = [], 0
-    for source, n_words in sources:
-        if n_words:
-            copies.append(Copy(source, target, offset, WORD_BYTES * n_words))
-            offset += WORD_BYTES * n_words
-    return copies
+        content = yield from self._reading.content().__await__()
+        result, logits = content[self._start :], content[self._end :].view(np.float32)
+        first, heads = BINDING_ALIGNMENT_BYTES, None
+        if n_heads:
+            values = result[first : first + WORD_BYTES * n_heads * width].view(np.float32)
+            heads = softmax(values.reshape(n_heads, width))
+        token = int(result[:WORD_BYTES].view(np.uint32)[0])
+        return Step(token=token, logits=logits if logits.size else None, extra_heads=heads)
 
 
 def _destroy(buffers: Sequence[Buffer], readback: Readback) -> None:

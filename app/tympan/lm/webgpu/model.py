@@ -64,8 +64,8 @@ class Tables:
         return tuple(groups)
 
     def rows(self, codes: Int32) -> Int32:
-        """Return the rows for the codes (K,) of a frame: int32 (n_codebooks of this group,)."""
-        return self.first_rows + codes[self.codebooks]
+        """Return the rows for the codes (n, K) of n frames: int32 (n, n_codebooks of this group)."""
+        return self.first_rows + codes[:, self.codebooks]
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,6 @@ class Vectors:
     splits: Buffer  # (n_splits, d) output of the attention, then (n_splits, H, 2) highest scores and sums
     hidden: Buffer  # (h,)
     logits: Buffer  # (V,)
-    head_logits: Buffer  # (n_extra_heads * width,)
 
     @classmethod
     def new(cls, device: Device, config: LMConfig, h: int, n_splits: int) -> Vectors:
@@ -132,7 +131,6 @@ class Vectors:
             "splits": n_splits * (d + 2 * n_heads),
             "hidden": padded_to_blocks(h),
             "logits": config.text_card,
-            "head_logits": config.n_extra_heads * config.extra_head_width,
         }
         n_bytes = {name: max(1, F32_BYTES * align(n, VEC4)) for name, n in sizes.items()}
         usage = Usage.STORAGE | Usage.COPY_SRC
@@ -151,6 +149,14 @@ class KVCache:
         (keys_bytes, values_bytes), usage = _kv_cache_bytes(config, kv_format), Usage.STORAGE | Usage.COPY_SRC
         keys = Buffer.new(device, f"{label}.keys", keys_bytes, usage)
         return cls(keys, Buffer.new(device, f"{label}.values", values_bytes, usage))
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Where the result of one step is kept until it is read: two ranges of a buffer."""
+
+    token: Buffer  # u32 (1,)
+    head_logits: Buffer  # (n_extra_heads * width,)
 
 
 @dataclass(frozen=True)
@@ -189,14 +195,28 @@ class Model:
             vectors=Vectors.new(device, config, weights.hidden, kernel_library.n_splits),
         )
 
-    def forward(self, inputs: Mapping[str, Buffer], token: Buffer, kv_caches: Sequence[KVCache]) -> Iterator[Dispatch]:
+    def forward(
+        self,
+        inputs: Mapping[str, Buffer],
+        token: Buffer,
+        kv_caches: Sequence[KVCache],
+        result: StepResult,
+        shared: dict[str, Dispatch],
+    ) -> Iterator[Dispatch]:
         """Return the dispatches of one step, in order.
 
         inputs: `step` and, by the label of each group of tables, its rows. token: u32 (1,), the text token of the
-        previous step, replaced by that of this step. kv_caches: one per layer.
+        previous step, replaced by that of this step. kv_caches: one per layer. result: where the result is kept.
+        shared: those dispatches, by label, that do not depend on the inputs or the result; filled by the first call.
         """
         v, step = self.vectors, inputs["step"]
         normed = v.scaled, v.squares
+
+        def once(kernel: Kernel, label: str, *buffers: Buffer | None) -> Dispatch:
+            """Bind a kernel, or return the dispatch of an earlier call."""
+            if label not in shared:
+                shared[label] = kernel.bind(label, *buffers)
+            return shared[label]
 
         def residual(alpha: Buffer) -> tuple[Buffer, ...]:
             """Return the bindings of residual.wgsl. alpha: the scales of the next norm."""
@@ -213,12 +233,12 @@ class Model:
             yield layer.project.bind(
                 f"{label}.out_proj", *layer.out_proj.buffers, step, v.splits, *residual(layer.norm2)
             )
-            yield layer.gate_up.bind(f"{label}.gate_up", *layer.linear_in.buffers, *normed, v.hidden)
-            yield layer.down.bind(f"{label}.down", *layer.linear_out.buffers, v.hidden, None, *residual(next_norm))
-        yield self.text_head.bind("lm.text_linear", *self.text_linear.buffers, *normed, v.logits)
+            yield once(layer.gate_up, f"{label}.gate_up", *layer.linear_in.buffers, *normed, v.hidden)
+            yield once(layer.down, f"{label}.down", *layer.linear_out.buffers, v.hidden, None, *residual(next_norm))
+        yield once(self.text_head, "lm.text_linear", *self.text_linear.buffers, *normed, v.logits)
         if self.extra_heads is not None and self.extra_head is not None:
-            yield self.extra_head.bind("lm.extra_heads", *self.extra_heads.buffers, *normed, v.head_logits)
-        yield self.argmax.bind("lm.argmax", v.logits, token)
+            yield self.extra_head.bind("lm.extra_heads", *self.extra_heads.buffers, *normed, result.head_logits)
+        yield self.argmax.bind("lm.argmax", v.logits, token, result.token)
 
 
 def needed_limits(config: LMConfig, weights: LMWeights, tuning: Tuning, kv_format: KVFormat) -> dict[str, int]:

@@ -15,6 +15,7 @@ from tympan.arrays import Float32, Int32
 from tympan.errors import GpuWrong
 from tympan.gpu.buffers import Buffer, Readback, align
 from tympan.gpu.kernel import Copy
+from tympan.lm.backend import step_codes
 from tympan.lm.reference import attention, rms_norm, silu
 from tympan.lm.webgpu.kernels import VEC4
 from tympan.lm.weights import LMWeights
@@ -106,7 +107,7 @@ class _Probe:
         self._dispatches = {dispatch.label: dispatch for dispatch in self.state.dispatches}
 
     def write(self, codes: Int32 | None) -> None:
-        self.backend.write_inputs(self.state, codes)
+        self.backend.write_inputs(self.state, step_codes(self.backend.config, codes)[None])
 
     def run(self, *labels: str) -> None:
         self.backend.queue.submit([self._dispatches[label] for label in labels])

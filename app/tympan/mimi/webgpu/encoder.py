@@ -13,7 +13,7 @@ from tympan.arrays import Float32, Int32
 from tympan.config import FRAME_SAMPLES, MimiConfig
 from tympan.gpu.buffers import WORD_BYTES, Buffer, InputBlock, Readback, Usage
 from tympan.gpu.device import Adapter, Device
-from tympan.gpu.kernel import Compiler, Copy, Dispatch, Queue
+from tympan.gpu.kernel import CommandList, Compiler, Copy, Queue
 from tympan.mimi.encoder import POSITIONS_PER_FRAME
 from tympan.mimi.webgpu.kernels import MimiGpuKernels, Tuning
 from tympan.mimi.webgpu.model import Loader, Model, Step, needed_limits
@@ -38,13 +38,13 @@ class MimiGpuState:
         self.codes = Buffer.new(device, "mimi.codes", n_bytes, Usage.STORAGE | Usage.COPY_SRC)
         self.readback = Readback(device, "mimi.result", n_bytes, N_IN_FLIGHT)
         self.steps: Sequence[Step] = tuple(model.forward(encoder.inputs.device, self.stream, self.codes))
-        self._dispatches: dict[int, list[Dispatch]] = {}
+        self._dispatches: dict[int, CommandList] = {}
         weakref.finalize(self, _destroy, [self.codes, *self.stream.buffers], self.readback)
 
-    def dispatches(self, tuning: Tuning, n_frames: int) -> list[Dispatch]:
+    def dispatches(self, tuning: Tuning, n_frames: int) -> CommandList:
         """The dispatches of a call of n_frames."""
         if n_frames not in self._dispatches:
-            self._dispatches[n_frames] = [step.at(tuning, n_frames) for step in self.steps]
+            self._dispatches[n_frames] = CommandList(step.at(tuning, n_frames) for step in self.steps)
         return self._dispatches[n_frames]
 
 
