@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from tympan.cli import site
+
 if TYPE_CHECKING:
     Benchmarks: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -105,6 +107,19 @@ _BROWSER = "command that opens {url}; uses dist/ without building it"
 _LAYOUTS = "also time other layouts of the WebGPU kernels"
 _MODEL = "catalogue id, model directory or URL (default: the demo model)"
 _SET = "also this set, packed like bench/speech"
+
+
+def provenance(browser: str) -> dict[str, Any]:
+    """Commit, date, machine and browser of a result; only the browser where the package is installed.
+
+    browser: name and version.
+    """
+    if site.is_installed():
+        return {"browser": browser}
+    from bench.provenance import provenance
+
+    return provenance(browser)
+
 
 BENCHMARKS = {
     "load": Benchmark("loading a model of the released size", _load, [_size(("1b",))]),

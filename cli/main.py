@@ -178,6 +178,40 @@ def _transcribe(options: argparse.Namespace) -> bool:
     return transcribe(options.files, chosen)
 
 
+def _add_verify(commands: Commands) -> None:
+    command = commands.add_parser("verify", help="check a model against results of the official implementation")
+    command.description = (
+        "Transcribe a recording in the page, with every backend of this machine, and compare codes, tokens and words "
+        "with what Kyutai's implementation computed for it with the weights of stt-1b-en_fr. Published files with "
+        "these results are downloaded and checked against the hashes in this program. The last line is one JSON object."
+    )
+    command.add_argument("model", metavar="MODEL", help="catalogue id, model directory or URL of one")
+    command.add_argument("--backend", default="auto", choices=BACKENDS, help="default: all that this machine has")
+    command.add_argument(
+        "--set",
+        metavar="DIR",
+        type=Path,
+        action="append",
+        default=[],
+        help="also measure word errors on recordings with transcripts: LibriSpeech's layout, or .txt beside each file",
+    )
+    command.add_argument("--exact", action="store_true", help="every code and every token must be equal")
+    command.add_argument(
+        "--reference", metavar="FILE", type=Path, help="compare with other results, which this JSON file describes"
+    )
+    command.set_defaults(run=_verify)
+
+
+def _verify(options: argparse.Namespace) -> bool:
+    from tympan.cli.reference import KYUTAI_1B, Reference
+    from tympan.cli.transcribe import Options
+    from tympan.cli.verify import EXACT, Tolerance, verify
+
+    reference = Reference.read(options.reference) if options.reference else KYUTAI_1B
+    tolerance = EXACT if options.exact else Tolerance()
+    return verify(Options(model=options.model, backend=options.backend), options.set, tolerance, reference)
+
+
 def _add_quantize(commands: Commands) -> None:
     command = commands.add_parser("quantize", help="convert an official checkpoint into a model directory")
     command.description = (
@@ -265,6 +299,7 @@ COMMANDS: tuple[Callable[[Commands], None], ...] = (
     _add_build,
     _add_serve,
     _add_transcribe,
+    _add_verify,
     _add_quantize,
     _add_inspect,
     _add_shader,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from playwright.sync_api import Page
 
@@ -52,7 +52,7 @@ input => window.tympan.transcribe(input.files[0]).then(value => ({ value }), err
 
 @dataclass(frozen=True)
 class Options:
-    """model: catalogue id, directory or URL; empty for the default model. trace: "", "1" or "logits".
+    """model: catalogue id, directory or URL; empty for the default model. trace: a value of `transcript.Trace`.
 
     browser: one of BROWSERS.
     """
@@ -106,9 +106,21 @@ def opened_page(options: Options) -> Iterator[Page]:
         query = {"model": model, "backend": options.backend, "mimi": options.mimi, "trace": options.trace}
         address = f"{url}/?{urlencode({key: value for key, value in query.items() if value})}"
         with opened(address, browser=options.browser) as page:
-            if failure := page.evaluate(_READY, [READY_TIMEOUT_S]):
-                raise CommandError(failure)
+            _wait_until_ready(page)
             yield page
+
+
+def reload(page: Page, **query: str) -> None:
+    """Load the model again with other query parameters. Its files are in the browser's storage. Raises CommandError."""
+    address = urlsplit(page.url)
+    changed = dict(parse_qsl(address.query)) | query
+    page.goto(address._replace(query=urlencode({key: value for key, value in changed.items() if value})).geturl())
+    _wait_until_ready(page)
+
+
+def _wait_until_ready(page: Page) -> None:
+    if failure := page.evaluate(_READY, [READY_TIMEOUT_S]):
+        raise CommandError(failure)
 
 
 def transcribe_file(page: Page, file: Path) -> Result:

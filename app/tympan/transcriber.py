@@ -70,6 +70,7 @@ class Stream:
         self._pending: deque[Awaitable[Step]] = deque()  # started steps, oldest first
         self._newest: Step | None = None
         self._n_steps = 0  # since the start or the last reset: 0 before step 0
+        self._n_unread = 1 if trace is Trace.DIRECT else 0  # the next frames that the transformer does not read
 
     async def steps(self, pcm: Float32) -> AsyncIterator[FrameResult]:
         """Transcribe the next samples, float32 (n,) in [-1, 1] at 24 kHz; yield a result after each complete frame."""
@@ -107,8 +108,12 @@ class Stream:
 
     def _start_steps(self, codes: Int32) -> None:
         """Start the transformer steps that read `codes`, (n, K)."""
-        if len(codes) == 1:
-            self._start_step(codes[0])
+        while self._n_unread and len(codes):
+            self._recorder.add_codes(codes[0])
+            self._n_unread, codes = self._n_unread - 1, codes[1:]
+        if len(codes) < 2:
+            for frame in codes:
+                self._start_step(frame)
             return
         self._pending.extend(self._lm.steps(self._lm_state, codes))
         self._n_steps += len(codes)

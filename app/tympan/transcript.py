@@ -21,6 +21,7 @@ class Trace(Enum):
     NONE = ""
     TOKENS = "1"  # codes and tokens
     LOGITS = "logits"  # and logits
+    DIRECT = "direct"  # codes and tokens; as in Kyutai's script, step s reads frame s, and frame 0 is not read
 
 
 @dataclass
@@ -33,7 +34,7 @@ class Transcript:
     frames: int = 0  # of audio, the last one padded with silence
     timing: Mapping[str, float] = field(default_factory=dict)  # as `Clock.to_json`
     codes: list[list[int]] | None = None  # (T, K), including the silence that flushes the text delay
-    tokens: list[int] | None = None  # one per step: step 0 reads the initial tokens, step s reads frame s - 1
+    tokens: list[int] | None = None  # one per step: step 0 reads the initial tokens, step s frame s - 1 (see DIRECT)
     logits: list[list[float]] | None = None  # (steps, V)
 
     def to_json(self) -> dict[str, Any]:
