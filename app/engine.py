@@ -57,18 +57,21 @@ class Engine:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def offer(self, model: str, page_url: str) -> dict[str, Any]:
+    async def offer(self, model: str, embeddings: str, page_url: str) -> dict[str, Any]:
         """Describe the download of a model, and whether the user must agree to it first."""
-        return _offer_fields(await (await self._find(model, page_url)).offer(), page_url)
+        return _offer_fields(await (await self._find(model, embeddings, page_url)).offer(), page_url)
 
-    async def open_model(self, model: str, backend: str, mimi: str, simd: str, page_url: str) -> dict[str, Any]:
+    async def open_model(
+        self, model: str, backend: str, mimi: str, simd: str, embeddings: str, page_url: str
+    ) -> dict[str, Any]:
         """Load a model and return its description. It replaces the previous model, unless loading fails.
 
         backend, mimi: as of `load`. simd: the level of Mimi's kernels on the CPU; "auto" selects the fastest that the
-        browser supports.
+        browser supports. embeddings: format of the embedding tables if the model is a checkpoint, which is converted
+        here.
         """
         module.use(simd)
-        source = await self._find(model, page_url)
+        source = await self._find(model, embeddings, page_url)
         loaded = await load(source, backend, mimi, on_progress=_post_progress)
         if self._model is not None:
             self._model.transcriber.close()
@@ -147,11 +150,11 @@ class Engine:
             self._runs_on, self._model = runs_on, replace(self._model, why=why, mimi_why=mimi_why)
             _post_event("backend", **_backend_fields(self._model))
 
-    async def _find(self, model: str, page_url: str) -> WebSource:
+    async def _find(self, model: str, embeddings: str, page_url: str) -> WebSource:
         """Find a model by the name in the page's address. Its downloads can be stopped by `cancel`."""
         self._store = self._store or await open_store()
         self._downloader = Downloader(self._store)
-        return await resolve(model, page_url, f"{page_url}models/{CATALOGUE_NAME}", self._downloader)
+        return await resolve(model, page_url, f"{page_url}models/{CATALOGUE_NAME}", self._downloader, embeddings)
 
 
 class Recording:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from tympan.arrays import Float32
+from tympan.checkpoint.official import MIMI_CONFIG
 from tympan.config import FRAME_SAMPLES, MimiConfig
-from tympan.quantize.checkpoint import MIMI_CONFIG
 from tympan.weights.mimi_names import encoder_names
 
 SEED = 7

@@ -8,34 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from tympan.checkpoint.official import CONFIG_NAME, MIMI_CONFIG, MIMI_NAME, MOSHI_NAME, TOKENIZER_NAME
 from tympan.config import LMConfig, MimiConfig
 from tympan.errors import BadModel
 from tympan.weights.file import InMemory
 from tympan.weights.safetensors import SafetensorsFile, Tensor
-
-# Defaults for keys that config.json omits; MIMI_CONFIG is the config of the released models.
-# Source: kyutai-labs/moshi@e6a55d2 moshi/moshi/models/loaders.py.
-MOSHI_NAME = "model.safetensors"
-MIMI_NAME = "tokenizer-e351c8d8-checkpoint125.safetensors"
-TOKENIZER_NAME = "tokenizer_spm_32k_3.model"
-MIMI_CONFIG: dict[str, Any] = {
-    "sample_rate": 24000,
-    "channels": 1,
-    "frame_rate": 12.5,
-    "seanet": {
-        "channels": 1, "dimension": 512, "causal": True, "n_filters": 64, "n_residual_layers": 1, "activation": "ELU",
-        "compress": 2, "dilation_base": 2, "disable_norm_outer_blocks": 0, "kernel_size": 7, "residual_kernel_size": 3,
-        "last_kernel_size": 3, "norm": "none", "pad_mode": "constant", "ratios": [8, 6, 5, 4], "true_skip": True,
-    },
-    "quantizer": {"dimension": 256, "n_q": 32, "bins": 2048, "input_dimension": 512, "output_dimension": 512},
-    "transformer": {
-        "d_model": 512, "num_heads": 8, "num_layers": 8, "causal": True, "layer_scale": 0.01, "context": 250,
-        "conv_layout": True, "max_period": 10000, "gating": "none", "norm": "layer_norm",
-        "positional_embedding": "rope", "dim_feedforward": 2048, "input_dimension": 512, "output_dimensions": [512],
-    },
-}  # fmt: skip
 
 
 class TensorsOnDisk(Mapping[str, Tensor]):
@@ -44,8 +21,10 @@ class TensorsOnDisk(Mapping[str, Tensor]):
     def __init__(self, paths: Iterable[Path]) -> None:
         """Raise BadModel if a file cannot be read, or two files contain the same tensor."""
         self._paths: dict[str, Path] = {}
+        self._files: dict[Path, SafetensorsFile] = {}  # for their headers only
         for path in paths:
-            for name in _map(path):
+            self._files[path] = _map(path)
+            for name in self._files[path]:
                 if name in self._paths:
                     raise BadModel(f"the tensor {name} is in {path.name} and in {self._paths[name].name}")
                 self._paths[name] = path
@@ -54,10 +33,11 @@ class TensorsOnDisk(Mapping[str, Tensor]):
         # Each tensor gets its own mmap: a shared one would keep the whole checkpoint resident.
         return _map(self._paths[name])[name]
 
-    def zeros(self) -> dict[str, Tensor]:
-        """Float32 zeros with every tensor's shape. They use no memory, because their pages are never written."""
-        files = {path: _map(path) for path in set(self._paths.values())}
-        return {name: np.zeros(files[path].shape(name), np.float32) for name, path in self._paths.items()}
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._files[self._paths[name]].shape(name)
+
+    def dtype(self, name: str) -> str:
+        return self._files[self._paths[name]].dtype(name)
 
     def __contains__(self, name: object) -> bool:
         return name in self._paths
@@ -85,7 +65,7 @@ class Checkpoint:
 
         Raises BadModel if a file that `config.json` names is missing or invalid.
         """
-        config = read_json(folder, "config.json")
+        config = read_json(folder, CONFIG_NAME)
         mimi_config_name = config.get("mimi_config_name")
         return cls(
             config_json=config,

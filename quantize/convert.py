@@ -10,39 +10,35 @@ Keys that `config.json` omits have the defaults of the official loader.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tympan.arrays import Float32
-from tympan.errors import BadModel, BadOption
-from tympan.lm.weights import LMWeights
-from tympan.mimi.encoder import MimiWeights
-from tympan.quantize import scales
+from tympan.checkpoint.conversion import (
+    TOKENIZER_NAME,
+    Formats,
+    MimiFormat,
+    check_mimi,
+    convert,
+    plan_lm,
+    plan_mimi,
+)
+from tympan.errors import BadOption
 from tympan.quantize.checkpoint import Checkpoint
-from tympan.quantize.shards import describe, write_shards
-from tympan.weights import q8
-from tympan.weights.blocks import BlockMatrix
+from tympan.quantize.shards import describe
 from tympan.weights.info import ModelInfo
-from tympan.weights.manifest import MANIFEST_NAME, Manifest
+from tympan.weights.manifest import MANIFEST_NAME, Manifest, Role
 from tympan.weights.matrix import MatrixFormat
 from tympan.weights.mimi_names import EncoderTensors
 from tympan.weights.safetensors import Tensor
 
 Format: TypeAlias = Literal["q4_0", "f32"]
-MimiFormat: TypeAlias = Literal["as-is", "f16"]
-NamedTensors: TypeAlias = Iterable[tuple[str, Tensor]]
 
 _MATRIX_FORMATS: dict[Format, MatrixFormat] = {"q4_0": "q4", "f32": "f32"}
-_QUANTIZERS: dict[MatrixFormat, Callable[[Float32], BlockMatrix]] = {"q4": scales.quantize, "q8": q8.quantize}
-_TOKENIZER_NAME = "tokenizer.model"
-_EMBEDDINGS = ("emb.", "text_emb.")
-_LM_PREFIXES = (*_EMBEDDINGS, "transformer.layers.", "out_norm.", "text_linear.", "extra_heads.")
 
 
 def quantize(
@@ -53,7 +49,7 @@ def quantize(
     mimi_format: MimiFormat = "as-is",
     embeddings: MatrixFormat | None = None,
 ) -> None:
-    """Convert a checkpoint tensor by tensor: at most one tensor and one shard are in memory.
+    """Convert a checkpoint tensor by tensor: at most one tensor and its result are in memory.
 
     source: an official checkpoint directory. dest: a new or empty folder, or a model directory to replace; it does not
     change before the new model is complete. format: "q4_0" quantizes the matrices, "f32" keeps every value.
@@ -68,81 +64,36 @@ def quantize(
     info = info or ModelInfo()
     info = replace(info, title=info.title or dest.name, source=info.source or source.resolve().name)
     checkpoint = Checkpoint.open(source)
-    _check_shapes(checkpoint)
+    matrices = _MATRIX_FORMATS[format]
+    formats = Formats(matrices, embeddings or matrices, mimi_format)
     dest.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{dest.name}-", dir=dest.parent) as unfinished:
-        lm = _lm_tensors(checkpoint, _MATRIX_FORMATS[format], embeddings or _MATRIX_FORMATS[format])
-        mimi = _mimi_tensors(checkpoint, mimi_format)
-        _write_model(checkpoint, lm, mimi, Path(unfinished), dest.name, info)
+        _write_model(checkpoint, formats, Path(unfinished), dest.name, info)
         _replace(dest, Path(unfinished))
 
 
-def _check_shapes(checkpoint: Checkpoint) -> None:
-    """Raise BadModel if a tensor is missing or unknown, or its shape differs, so that loading does not fail later."""
-    for name in checkpoint.lm:
-        if not name.startswith(_LM_PREFIXES):
-            raise BadModel(f"the tensor {name} does not belong to a speech-to-text transformer")
-    LMWeights.from_tensors(checkpoint.lm_config, checkpoint.lm.zeros())
-    mimi = EncoderTensors(checkpoint.mimi.zeros(), checkpoint.mimi_config)
-    MimiWeights.from_tensors(checkpoint.mimi_config, mimi)
-
-
-def _write_model(
-    checkpoint: Checkpoint, lm: NamedTensors, mimi: NamedTensors, folder: Path, name: str, info: ModelInfo
-) -> None:
-    lm_files = write_shards(folder, "lm", lm)
-    mimi_files = write_shards(folder, "mimi", mimi)
-    (folder / _TOKENIZER_NAME).write_bytes(checkpoint.tokenizer)
+def _write_model(checkpoint: Checkpoint, formats: Formats, folder: Path, name: str, info: ModelInfo) -> None:
+    mimi = EncoderTensors(checkpoint.mimi, checkpoint.mimi_config)
+    mimi_shards = plan_mimi(mimi, checkpoint.mimi, formats)
+    check_mimi(checkpoint.mimi_config, mimi_shards)
+    tensors: dict[Role, Mapping[str, Tensor]] = {"lm": checkpoint.lm, "mimi": mimi}
+    shards = [*plan_lm(checkpoint.lm_config, checkpoint.lm, formats), *mimi_shards]
+    for shard in shards:
+        with (folder / shard.path).open("wb") as file:
+            file.write(shard.header)
+            for conversion in shard.conversions:
+                for array in convert(conversion, tensors[shard.role]):
+                    file.write(np.ascontiguousarray(array).data)
+    (folder / TOKENIZER_NAME).write_bytes(checkpoint.tokenizer)
+    files = [describe(folder / shard.path, shard.role) for shard in shards]
     manifest = Manifest(
         **vars(info),
         name=name,
         config_json=checkpoint.config_json,
         mimi_config_json=checkpoint.mimi_config_json,
-        files=(*lm_files, *mimi_files, describe(folder / _TOKENIZER_NAME, "tokenizer")),
+        files=(*files, describe(folder / TOKENIZER_NAME, "tokenizer")),
     )
     (folder / MANIFEST_NAME).write_text(manifest.serialize(), "utf-8")
-
-
-def _lm_tensors(checkpoint: Checkpoint, matrices: MatrixFormat, tables: MatrixFormat) -> Iterator[tuple[str, Tensor]]:
-    for name in checkpoint.lm:
-        tensor = _finite_float32(name, checkpoint.lm[name])
-        matrix_format = tables if name.startswith(_EMBEDDINGS) else matrices
-        if matrix_format == "f32" or tensor.ndim != 2 or name.startswith("extra_heads."):
-            yield name, tensor
-            continue
-        try:
-            matrix = _QUANTIZERS[matrix_format](tensor)
-        except BadModel as error:
-            raise BadModel(f"{name} cannot be quantized: {error.reason}") from error
-        yield f"{name}.{matrix.format}", matrix.blocks
-        yield f"{name}.scale", matrix.scale
-
-
-def _mimi_tensors(checkpoint: Checkpoint, format: MimiFormat) -> Iterator[tuple[str, Tensor]]:
-    """Mimi's tensors: float16 unchanged, everything else in float32; or, for "f16", all but the codebooks in float16.
-
-    Codebooks are stored as sums over their uses, which exceed the range and precision of float16.
-    """
-    for name, tensor in EncoderTensors(checkpoint.mimi, checkpoint.mimi_config).items():
-        if tensor.dtype == np.int8:  # whole numbers, whose scales are in the vectors before or after them
-            yield name, tensor
-            continue
-        values = _finite_float32(name, tensor)
-        if tensor.dtype == np.float16 or (format == "f16" and "_codebook." not in name):
-            with np.errstate(over="ignore"):
-                halves = values.astype(np.float16)
-            if not np.isfinite(halves).all():
-                raise BadModel(f"the tensor {name} holds a value outside the range of float16")
-            yield name, halves
-        else:
-            yield name, values
-
-
-def _finite_float32(name: str, tensor: Tensor) -> NDArray[np.float32]:
-    values = tensor.astype(np.float32, copy=False)
-    if not np.isfinite(values).all():
-        raise BadModel(f"the tensor {name} holds a value that is not finite")
-    return values
 
 
 def _is_model(folder: Path) -> bool:

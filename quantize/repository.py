@@ -11,8 +11,9 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+from tympan.checkpoint.official import CONFIG_NAME, MIMI_NAME, MOSHI_NAME, TOKENIZER_NAME
 from tympan.errors import BadModel, CorruptFile, DownloadFailed
-from tympan.quantize.checkpoint import MIMI_NAME, MOSHI_NAME, TOKENIZER_NAME, index_of, read_json, shards_of
+from tympan.quantize.checkpoint import index_of, read_json, shards_of
 from tympan.weights.hub import HOST, HubRepository
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tympan" / "checkpoints"
@@ -44,8 +45,8 @@ def fetch(name: str, cache: Path = CACHE, host: str = HOST) -> Path:
             raise BadModel(f"{repository.page_url} contains no {path}")
         _fetch(repository.file_url(path), folder / path, listing[path])
 
-    fetch_file("config.json")
-    config = read_json(folder, "config.json")
+    fetch_file(CONFIG_NAME)
+    config = read_json(folder, CONFIG_NAME)
     lm = str(config.get("moshi_name", MOSHI_NAME))
     if lm not in listing and index_of(lm) in listing:
         fetch_file(index_of(lm))

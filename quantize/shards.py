@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
+from tympan.checkpoint.conversion import SHARD_BYTES
 from tympan.weights.manifest import ModelFile, Role
 from tympan.weights.safetensors import Tensor
 
-SHARD_BYTES = 64 << 20
 _HEADER_BYTES_PER_TENSOR = 256  # upper bound of an entry: name, dtype, shape, offsets
 
 

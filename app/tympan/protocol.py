@@ -18,8 +18,8 @@ SHORTEST_AUDIO_S = 0.25  # shorter audio cannot contain a word and is rejected
 
 # Fields by request. `recording` is a number that the page increments; `samples` is a Float32Array, sent by transfer.
 REQUESTS = {
-    "offer": ("model", "page_url"),
-    "open_model": ("model", "backend", "mimi", "simd", "page_url"),
+    "offer": ("model", "embeddings", "page_url"),
+    "open_model": ("model", "backend", "mimi", "simd", "embeddings", "page_url"),
     "cancel": (),
     "delete_models": (),
     "begin": ("recording", "rate_hz", "live", "trace"),
@@ -57,7 +57,7 @@ EVENTS = {
 
 # Fields of the answers that are objects.
 ANSWERS = {
-    "offer": ("title", "languages", "licence", "source", "notes", "bytes", "missing", "host", "must_ask"),
+    "offer": ("title", "languages", "licence", "source", "notes", "bytes", "missing", "host", "converts", "must_ask"),
     "open_model": (
         "title",
         "languages",

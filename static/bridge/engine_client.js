@@ -16,18 +16,20 @@ export class EngineClient extends EventTarget {
 
   static #clients = {}; // by their options, as JSON
 
-  // Returns the client for ?model=, ?backend=, ?mimi= and ?simd= of an address. Equal options share one client.
+  // Returns the client for ?model=, ?backend=, ?mimi=, ?simd= and ?embeddings= of an address. Equal options share one
+  // client.
   static of(query) {
-    const options = { model: "", backend: "auto", mimi: "auto", simd: "auto" };
+    const options = { model: "", backend: "auto", mimi: "auto", simd: "auto", embeddings: "q4" };
     for (const name of Object.keys(options)) options[name] = query.get(name) || options[name];
     const key = JSON.stringify(options);
     return EngineClient.#clients[key] ??= new EngineClient(options);
   }
 
   // model: an id of the catalogue, "" for its first one, or the address of a model directory.
-  constructor({ model, backend, mimi, simd }) {
+  // embeddings: "q4" or "q8", the format of the tables of a checkpoint that is converted in the page.
+  constructor({ model, backend, mimi, simd, embeddings }) {
     super();
-    Object.assign(this, { model, backend, mimi, simd });
+    Object.assign(this, { model, backend, mimi, simd, embeddings });
     this.info = undefined; // description of the loaded model
   }
 
@@ -43,15 +45,15 @@ export class EngineClient extends EventTarget {
 
   // Loads a model and replaces the previous one, unless loading fails.
   async open(model) {
-    const { backend, mimi, simd } = this;
-    this.info = await this.request("open_model", { model, backend, mimi, simd, page_url: HOME });
+    const { backend, mimi, simd, embeddings } = this;
+    this.info = await this.request("open_model", { model, backend, mimi, simd, embeddings, page_url: HOME });
     this.#loading = Promise.resolve(this.info);
     return this.info;
   }
 
   // Describes the download of a model, and whether the user must agree to it first.
   offer(model = this.model) {
-    return this.request("offer", { model, page_url: HOME });
+    return this.request("offer", { model, embeddings: this.embeddings, page_url: HOME });
   }
 
   // Sends a request. Rejects with the worker's error: `name` is its kind, `message` a sentence for the screen.

@@ -25,7 +25,7 @@ def store() -> MemoryStore:
 
 @pytest.fixture
 def modules(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    """`download` and `sources`, imported with the fakes."""
+    """The modules that use the browser, by name, imported with the fakes."""
     js, ffi = FakeModule("js"), FakeModule("pyodide.ffi")
     js.fetch, js.AbortController = server.fetch, AbortController  # type: ignore[attr-defined]
     ffi.JsException = JsError  # type: ignore[attr-defined]
@@ -33,12 +33,13 @@ def modules(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleN
     for module in (js, ModuleType("pyodide"), ffi, FakeModule("pyodide_js")):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     names = [f"tympan.weights.{name}" for name in ("blob_file", "store", "download", "sources")]
+    names += ["tympan.checkpoint.remote", "tympan.checkpoint.source"]
     for name in names:
         monkeypatch.delitem(sys.modules, name, raising=False)
     download = importlib.import_module("tympan.weights.download")
     monkeypatch.setattr(download, "FIRST_PAUSE_S", 0)
     monkeypatch.setattr(download, "STALL_S", 0.01)
-    yield SimpleNamespace(download=download, sources=importlib.import_module("tympan.weights.sources"))
+    yield SimpleNamespace(**{name.rpartition(".")[2]: importlib.import_module(name) for name in names})
     for name in names:
         sys.modules.pop(name)
 

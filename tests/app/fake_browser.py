@@ -43,14 +43,15 @@ class Answer:
     knows_ranges: bool = True
 
     def response(self, wanted: str | None) -> SimpleNamespace:
-        start, status = 0, self.status
+        start, end, status = 0, len(self.content), self.status
         if wanted and self.knows_ranges and status == 200:
-            start, status = int(wanted.removeprefix("bytes=").removesuffix("-")), 206
-        edges = [start, *(edge for edge in self.pieces if edge > start), len(self.content)]
+            first, _, last = wanted.removeprefix("bytes=").partition("-")
+            start, end, status = int(first), int(last) + 1 if last else end, 206
+        edges = [start, *(edge for edge in self.pieces if start < edge < end), end]
         pieces: list[Any] = [self.content[a:b] for a, b in pairwise(edges)]
-        if self.cut_at is not None:
+        if self.cut_at is not None and start <= self.cut_at < end:
             pieces = [self.content[start : self.cut_at], Never() if self.stalls else JsError("network error")]
-        content_range = f"bytes {start}-{len(self.content) - 1}/{len(self.content)}" if status == 206 else None
+        content_range = f"bytes {start}-{end - 1}/{len(self.content)}" if status == 206 else None
         return SimpleNamespace(
             ok=status < 400,
             status=status,
@@ -118,8 +119,11 @@ class MemoryPart:
     def content(self, offset: int, n_bytes: int) -> bytes:
         return bytes(self.stored[offset : offset + n_bytes])
 
-    def restart(self) -> None:
-        self.stored.clear()
+    def append_array(self, array: Any) -> None:
+        self.append(SimpleNamespace(length=array.nbytes, to_bytes=array.tobytes))
+
+    def truncate(self, n_bytes: int) -> None:
+        del self.stored[n_bytes:]
 
     def close(self) -> None:
         pass

@@ -101,7 +101,7 @@ def test_the_library_contains_nothing_that_no_worker_needs(tympan_site: Path) ->
     with zipfile.ZipFile(tympan_site / wheel_name(ROOT)) as library:
         names = library.namelist()
     folders = {name.split("/")[1] for name in names if name.count("/") > 1}
-    assert folders == {"embed", "gpu", "lm", "mimi", "shaders", "text", "wasm", "weights"}
+    assert folders == {"checkpoint", "embed", "gpu", "lm", "mimi", "shaders", "text", "wasm", "weights"}
     assert not [name for name in names if name.endswith((".c", ".h", "wasm/build.py"))]
 
 

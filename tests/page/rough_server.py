@@ -65,13 +65,16 @@ def rough_server(files: Mapping[str, bytes]) -> Iterator[RoughServer]:
                 return
             if fault.flip is not None:
                 content[fault.flip] ^= 1
-            start = int(wanted[len("bytes=") : -1]) if wanted and fault.knows_ranges else 0
-            self.send_response(206 if start else 200)
-            if start:
-                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-            self.send_header("Content-Length", str(len(content) - start))
+            start, end, is_part = 0, len(content), bool(wanted) and fault.knows_ranges
+            if is_part:
+                first, _, last = wanted.removeprefix("bytes=").partition("-")
+                start, end = int(first), int(last) + 1 if last else end
+            self.send_response(206 if is_part else 200)
+            if is_part:
+                self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(content)}")
+            self.send_header("Content-Length", str(end - start))
             self.end_headers()
-            end = len(content) if fault.cut_at is None else fault.cut_at
+            end = end if fault.cut_at is None else min(end, fault.cut_at)
             for offset in range(start, end, PIECE_BYTES):
                 self.wfile.write(content[offset : min(end, offset + PIECE_BYTES)])
                 sleep(fault.pause_s)

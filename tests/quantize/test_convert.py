@@ -13,13 +13,14 @@ from safetensors import TensorSpec, serialize_file
 from safetensors.numpy import load_file, save_file
 
 from tests.awaiting import run
+from tympan.checkpoint import scales
+from tympan.checkpoint.conversion import SHARD_BYTES
 from tympan.errors import BadModel, BadOption
 from tympan.lm.reference import Reference
 from tympan.lm.weights import LMWeights
-from tympan.quantize import scales
 from tympan.quantize.checkpoint import Checkpoint
 from tympan.quantize.convert import Format, quantize
-from tympan.quantize.shards import SHARD_BYTES, write_shards
+from tympan.quantize.shards import write_shards
 from tympan.weights import q8
 from tympan.weights.info import ModelInfo
 from tympan.weights.matrix import dense, format_of

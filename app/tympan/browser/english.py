@@ -33,6 +33,7 @@ ENGLISH = {
     "starting_engine": "Starting the speech engine…",
     "loading": "Loading the model…",
     "download": "Downloading the model",
+    "convert": "Downloading and quantizing the model",
     "prepare": "Preparing the model",
     "progress": "{phase}: {done} of {total}",
     "progress_rate": "{phase}: {done} of {total}, {rate}/s, {left} left",
@@ -107,6 +108,8 @@ ENGLISH = {
     "download_size": "Download ({size})",
     "from_host": "from {host}",
     "offer_size": "{size} from {host}, stored on your device for later visits.",
+    "offer_convert": "{size} are downloaded from {host} and quantized in this page, tensor by tensor; "
+    "{kept} are stored on your device for later visits.",
     "offer": "Model download",
     "model_runs": "{backend} on {adapter} ({why}), Mimi on {kernels}",
     # actions after an error

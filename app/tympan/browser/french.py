@@ -31,6 +31,7 @@ FRENCH = {
     "starting_engine": "Démarrage du moteur de reconnaissance…",
     "loading": "Chargement du modèle…",
     "download": "Téléchargement du modèle",
+    "convert": "Téléchargement et quantification du modèle",
     "prepare": "Préparation du modèle",
     "progress": "{phase} : {done} sur {total}",
     "progress_rate": "{phase} : {done} sur {total}, {rate}/s, {left} restantes",
@@ -105,6 +106,8 @@ FRENCH = {
     "download_size": "Télécharger ({size})",
     "from_host": "depuis {host}",
     "offer_size": "{size} depuis {host}, conservés sur votre appareil pour vos prochaines visites.",
+    "offer_convert": "{size} sont téléchargés depuis {host} et quantifiés dans cette page, tenseur par tenseur ; "
+    "{kept} sont conservés sur votre appareil pour vos prochaines visites.",
     "offer": "Téléchargement d’un modèle",
     "model_runs": "{backend} sur {adapter} ({why}), Mimi sur {kernels}",
     # actions after an error

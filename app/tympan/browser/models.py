@@ -73,10 +73,17 @@ class Models:
             made("h2", offer["title"]),
             _line(facts),
             _notes(offer),
-            made("p", language.text("offer_size", size=size, host=offer["host"])),
+            made("p", self._sizes(offer, size)),
             button(language.text("download_size", size=size), on_download, id="download", className="primary"),
         )
         section.hidden = False
+
+    def _sizes(self, offer, size):
+        """What is downloaded and what is kept."""
+        if offer["converts"]:
+            kept = language.megabytes(offer["bytes"])
+            return language.text("offer_convert", size=size, host=offer["host"], kept=kept)
+        return language.text("offer_size", size=size, host=offer["host"])
 
     def hide_offer(self):
         """Remove the offer of a download."""
@@ -88,7 +95,13 @@ class Models:
         size = language.megabytes(model["bytes"])
         facts = [", ".join(model["languages"]), size, model["licence"]]
         use = language.text("use")
-        if "hub" in model:
+        if "checkpoint" in model:
+            size = language.megabytes(model["checkpoint"]["download_bytes"])
+            use = language.text("download_and_use", size=size)
+            host = window.URL.new(model["hub"]["host"]).host
+            offer = {"converts": True, "bytes": model["bytes"], "host": host}
+            facts = [", ".join(model["languages"]), model["licence"], model["attribution"], self._sizes(offer, size)]
+        elif "hub" in model:
             use = language.text("download_and_use", size=size)
             host = window.URL.new(model["hub"]["host"]).host
             facts += [model["attribution"], language.text("from_host", host=host)]

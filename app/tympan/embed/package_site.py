@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import tympan
-from tympan.weights.catalogue import CATALOGUE_NAME, Catalogue, HubModel, is_url
+from tympan.weights.catalogue import CATALOGUE_NAME, Catalogue, CheckpointModel, HubModel, is_url
 from tympan.weights.model import Folder
 
 # Modules of the page thread; each comes after those that it imports.
@@ -20,7 +20,7 @@ def package_site() -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def package_model(name: str) -> Folder | HubModel | None:
+def package_model(name: str) -> Folder | HubModel | CheckpointModel | None:
     """Find a model of the wheel's catalogue by its id, "" for the first one.
 
     Returns None if the package has no site, or `name` is an address. Raises UnknownModel.
@@ -30,7 +30,7 @@ def package_model(name: str) -> Folder | HubModel | None:
         return None
     path = site / "models" / CATALOGUE_NAME
     found = Catalogue.parse(path.read_bytes(), "").find(name)
-    return found if isinstance(found, HubModel) else Folder(path.parent / found)
+    return Folder(path.parent / found) if isinstance(found, str) else found
 
 
 def page_bridge_url(site: Path, channel: str, to_url: Callable[[str], str]) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tympan.embed.package_site import package_model
 from tympan.embed.page_bridge import home_url
-from tympan.weights.catalogue import CATALOGUE_NAME, HubModel
+from tympan.weights.catalogue import CATALOGUE_NAME
 from tympan.weights.download import Downloader
-from tympan.weights.model import Source
-from tympan.weights.sources import Hub, resolve
+from tympan.weights.model import Folder, Source
+from tympan.weights.sources import resolve, source_of
 from tympan.weights.store import open_store
 
 
@@ -21,4 +21,4 @@ async def find_model(name: str) -> Source:
     if found is None:
         home = home_url()
         return await resolve(name, home, f"{home}models/{CATALOGUE_NAME}", Downloader(await open_store()))
-    return Hub(found, Downloader(await open_store())) if isinstance(found, HubModel) else found
+    return found if isinstance(found, Folder) else source_of(found, Downloader(await open_store()))

@@ -8,6 +8,10 @@ repository of the Hub, without a `model.json`, has these keys instead of `path`:
 
     "attribution": ..., "hub": {"host": ..., "repository": ..., "revision": ...}, "config": {...}, "mimi_config": {...},
     "files": [{"path": ..., "role": ...}, ...]
+
+An official checkpoint that the page converts has `attribution` and `hub`, whose revision is a commit, and
+
+    "checkpoint": {"download_bytes": 123, "kept_bytes": {"q4": 123, "q8": 123}}        by the format of the tables
 """
 
 from __future__ import annotations
@@ -42,20 +46,13 @@ class HubModel:
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> HubModel:
         """Read an entry of the catalogue. Raises KeyError or TypeError if a key is missing or has a wrong type."""
-        hub = entry["hub"]
         return cls(
             id=entry["id"],
-            info=ModelInfo(
-                title=entry["title"],
-                languages=tuple(entry["languages"]),
-                licence=entry["licence"],
-                source=entry["attribution"],
-                notes=entry["notes"],
-            ),
+            info=_info(entry),
             n_bytes=entry["bytes"],
             config_json=entry["config"],
             mimi_config_json=entry["mimi_config"],
-            repository=HubRepository(str(hub["host"]), str(hub["repository"]), str(hub["revision"])),
+            repository=_repository(entry),
             files=tuple((str(file["path"]), cast(Role, file["role"])) for file in entry["files"]),
         )
 
@@ -68,6 +65,44 @@ class HubModel:
             mimi_config_json=self.mimi_config_json,
             files=describe_files(listing, self.files),
         )
+
+
+@dataclass(frozen=True)
+class CheckpointModel:
+    """An official checkpoint in a repository of the Hub, which the page converts."""
+
+    id: str
+    info: ModelInfo
+    repository: HubRepository
+    n_download_bytes: int
+    n_kept_bytes: Mapping[str, int]  # in storage after the conversion, by the format of the embedding tables
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> CheckpointModel:
+        """Read an entry of the catalogue. Raises KeyError or TypeError if a key is missing or has a wrong type."""
+        checkpoint = entry["checkpoint"]
+        return cls(
+            id=entry["id"],
+            info=_info(entry),
+            repository=_repository(entry),
+            n_download_bytes=int(checkpoint["download_bytes"]),
+            n_kept_bytes={str(tables): int(n_bytes) for tables, n_bytes in checkpoint["kept_bytes"].items()},
+        )
+
+
+def _info(entry: Mapping[str, Any]) -> ModelInfo:
+    return ModelInfo(
+        title=entry["title"],
+        languages=tuple(entry["languages"]),
+        licence=entry["licence"],
+        source=entry["attribution"],
+        notes=entry["notes"],
+    )
+
+
+def _repository(entry: Mapping[str, Any]) -> HubRepository:
+    hub = entry["hub"]
+    return HubRepository(str(hub["host"]), str(hub["repository"]), str(hub["revision"]))
 
 
 @dataclass(frozen=True)
@@ -86,25 +121,30 @@ class Catalogue:
         try:
             entries = {str(entry["id"]): dict(entry) for entry in json.loads(str(text, "utf-8"))["models"]}
             for entry in entries.values():
-                if "hub" in entry:
-                    HubModel.from_json(entry)
-                else:
-                    str(entry["path"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+                _model(entry)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BadModel(f"{url} is not a catalogue of models") from error
         if not entries:
             raise BadModel(f"{url} lists no model")
         return cls(url, entries)
 
-    def find(self, model: str) -> str | HubModel:
-        """Return the URL of a model directory, or a model of the Hub.
+    def find(self, model: str) -> str | HubModel | CheckpointModel:
+        """Return the URL of a model directory, or a model or a checkpoint of the Hub.
 
         model: an id; the empty string selects the default. Raises UnknownModel, which lists the known ids.
         """
         entry = self.entries.get(model or next(iter(self.entries)))
         if entry is None:
             raise UnknownModel(model, tuple(self.entries))
-        return HubModel.from_json(entry) if "hub" in entry else urljoin(self.url, entry["path"])
+        found = _model(entry)
+        return urljoin(self.url, found) if isinstance(found, str) else found
+
+
+def _model(entry: Mapping[str, Any]) -> str | HubModel | CheckpointModel:
+    """The path of a model directory, or a model of the Hub. Raises KeyError, TypeError or AttributeError."""
+    if "checkpoint" in entry:
+        return CheckpointModel.from_json(entry)
+    return HubModel.from_json(entry) if "hub" in entry else str(entry["path"])
 
 
 def is_url(model: str) -> bool:

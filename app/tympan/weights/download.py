@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 from js import AbortController, Object, fetch
+from numpy.typing import NDArray
 from pyodide.ffi import JsException, to_js
 
 from tympan.errors import BadModel, Cancelled, CorruptFile, DownloadFailed, StorageFull, UnknownModel
@@ -79,13 +82,13 @@ class Downloader:
         """Complete and verify the partial file in the store. Removes it and raises CorruptFile if it is wrong."""
         needed_bytes = progress.total_bytes - progress.done_bytes
         part = await self.store.part(key)
-        partial = _PartialFile(part, progress)
+        partial = _PartialFile(part, progress, file.n_bytes)
         try:
             needed_bytes -= part.n_bytes
             await self._rehash(partial)
             if (free_bytes := await self.store.free_bytes()) < needed_bytes:
                 raise StorageFull(needed_bytes, free_bytes)
-            await self._complete(url, file, partial)
+            await self._complete(url, partial)
             partial.check(file)
         except CorruptFile:
             partial.restart()
@@ -115,7 +118,7 @@ class Downloader:
             open_tensors(stored, file.path)
         except BadModel as error:
             part = await self.store.part(key)
-            _PartialFile(part, progress).restart()
+            _PartialFile(part, progress, file.n_bytes).restart()
             part.close()
             raise CorruptFile(file.path, error.reason) from error
 
@@ -129,39 +132,52 @@ class Downloader:
             if self._abort.signal.aborted:
                 raise Cancelled
 
-    async def _complete(self, url: str, file: ModelFile, partial: _PartialFile) -> None:
-        """Request the missing bytes until the file is complete. Raises DownloadFailed, Cancelled."""
+    async def range(self, url: str, offset: int, n_bytes: int, on_bytes: Callable[[int], None]) -> NDArray[np.uint8]:
+        """Download a part of a file into memory: uint8 (n_bytes,).
+
+        on_bytes: called with the length of each piece. Raises DownloadFailed, also if the server does not send parts;
+        Cancelled.
+        """
+        part = _Range(url, offset, n_bytes, on_bytes)
+        try:
+            await self._complete(url, part)
+        except JsException as error:
+            raise self._failure(url, error) from error
+        return part.content
+
+    async def _complete(self, url: str, target: _Target) -> None:
+        """Request the missing bytes until the target is complete. Raises DownloadFailed, Cancelled."""
         n_failures = 0
-        while partial.part.n_bytes < file.n_bytes:
-            before_bytes = partial.part.n_bytes
-            reason = await self._request(url, file, partial)
-            if partial.part.n_bytes >= file.n_bytes:
+        while target.n_bytes < target.n_wanted:
+            before_bytes = target.n_bytes
+            reason = await self._request(url, target)
+            if target.n_bytes >= target.n_wanted:
                 return
-            n_failures = 0 if partial.part.n_bytes > before_bytes else n_failures + 1
+            n_failures = 0 if target.n_bytes > before_bytes else n_failures + 1
             if n_failures == ATTEMPTS:
-                raise DownloadFailed(url, f"{reason}, after {partial.part.n_bytes} of {file.n_bytes} bytes")
+                raise DownloadFailed(url, f"{reason}, after {target.n_bytes} of {target.n_wanted} bytes")
             await asyncio.sleep(FIRST_PAUSE_S * 2 ** max(0, n_failures - 1))
             if self._abort.signal.aborted:
                 raise Cancelled
 
-    async def _request(self, url: str, file: ModelFile, partial: _PartialFile) -> str:
+    async def _request(self, url: str, target: _Target) -> str:
         """Send one request for the missing bytes. Returns why it ended, in case some are still missing."""
-        start = partial.part.n_bytes
         try:
-            response = await self._fetch(url, **({"Range": f"bytes={start}-"} if start else {}))
-            if response.status == 416 or (response.ok and start and not _continues(response, start)):
-                partial.restart()  # the server does not support ranges, or the file has changed
+            wanted = target.range_header
+            response = await self._fetch(url, **({"Range": wanted} if wanted else {}))
+            if response.status == 416 or (response.ok and wanted and not _continues(response, wanted)):
+                target.restart()  # the server does not support ranges, or the file has changed
             if response.status in _TRANSIENT or response.status == 416:
                 return f"the server answered {response.status}"
             if not response.ok:
                 raise DownloadFailed(url, f"the server answered {response.status}")
             reader = response.body.getReader()
             try:
-                while partial.part.n_bytes <= file.n_bytes:
+                while target.n_bytes <= target.n_wanted:
                     piece = await asyncio.wait_for(_read(reader), STALL_S)
                     if piece.done:
                         return "the connection ended early"
-                    partial.add(piece.value)
+                    target.add(piece.value)
             finally:
                 await _close(reader)
         except TimeoutError:
@@ -180,12 +196,42 @@ class Downloader:
         return Cancelled() if error.name == "AbortError" else DownloadFailed(url, str(error.message))
 
 
+class _Target(Protocol):
+    """What a download fills. n_wanted: its length when it is complete."""
+
+    n_wanted: int
+
+    @property
+    def n_bytes(self) -> int: ...
+
+    @property
+    def range_header(self) -> str:
+        """The Range of the missing bytes; "" for a whole file."""
+        ...
+
+    def add(self, piece: Any) -> None:
+        """Append a JavaScript Uint8Array."""
+        ...
+
+    def restart(self) -> None:
+        """Discard the content: the server did not continue where it was asked to."""
+        ...
+
+
 class _PartialFile:
     """A partial file in the store with the hash of its content."""
 
-    def __init__(self, part: Part, progress: Progress) -> None:
-        self.part, self.progress = part, progress
+    def __init__(self, part: Part, progress: Progress, n_wanted: int) -> None:
+        self.part, self.progress, self.n_wanted = part, progress, n_wanted
         self.digest = hashlib.sha256()
+
+    @property
+    def n_bytes(self) -> int:
+        return self.part.n_bytes
+
+    @property
+    def range_header(self) -> str:
+        return f"bytes={self.n_bytes}-" if self.n_bytes else ""
 
     def add(self, piece: Any) -> None:
         """piece: a Uint8Array."""
@@ -197,7 +243,7 @@ class _PartialFile:
     def restart(self) -> None:
         """Discard the content."""
         self.progress.skip(-self.part.n_bytes)
-        self.part.restart()
+        self.part.truncate(0)
         self.digest = hashlib.sha256()
 
     def check(self, file: ModelFile) -> None:
@@ -206,6 +252,31 @@ class _PartialFile:
             raise CorruptFile(file.path, f"it has more than the {file.n_bytes} bytes expected")
         if file.sha256 and self.digest.hexdigest() != file.sha256:
             raise CorruptFile(file.path, "its sha256 is not the published one")
+
+
+class _Range:
+    """A part of a file in memory."""
+
+    def __init__(self, url: str, offset: int, n_bytes: int, on_bytes: Callable[[int], None]) -> None:
+        self.content, self.n_wanted, self.n_bytes = np.empty(n_bytes, np.uint8), n_bytes, 0
+        self._url, self._offset, self._on_bytes = url, offset, on_bytes
+
+    @property
+    def range_header(self) -> str:
+        # With both ends, browsers send it to other sites without asking them first, which some hosts refuse.
+        return f"bytes={self._offset + self.n_bytes}-{self._offset + self.n_wanted - 1}"
+
+    def add(self, piece: Any) -> None:
+        received = np.frombuffer(piece.to_bytes(), np.uint8)
+        end = self.n_bytes + len(received)
+        if end > self.n_wanted:
+            raise DownloadFailed(self._url, "the server sent more than it was asked for")
+        self.content[self.n_bytes : end] = received
+        self.n_bytes = end
+        self._on_bytes(len(received))
+
+    def restart(self) -> None:
+        raise DownloadFailed(self._url, "the server does not send parts of the file")
 
 
 def _key(url: str, file: ModelFile) -> str:
@@ -223,7 +294,8 @@ async def _close(reader: Any) -> None:
         await reader.cancel()
 
 
-def _continues(response: Any, start: int) -> bool:
-    """Whether the response begins at byte `start`. Content-Range may be hidden by CORS."""
+def _continues(response: Any, wanted: str) -> bool:
+    """Whether the response begins where a Range begins. Content-Range may be hidden by CORS."""
+    start = wanted.removeprefix("bytes=").partition("-")[0]
     content_range = response.headers.get("Content-Range")
     return response.status == 206 and (not content_range or str(content_range).startswith(f"bytes {start}-"))

@@ -63,6 +63,10 @@ class EncoderTensors(Mapping[str, Tensor]):
             if name not in tensors:
                 raise BadModel(f"the Mimi checkpoint has no tensor {name}")
 
+    def sources(self, name: str) -> tuple[str, ...]:
+        """The names in the checkpoint that an official tensor is read from: one, or those of q, k and v."""
+        return self._published[name]
+
     def __getitem__(self, name: str) -> Tensor:
         parts = [self._tensors[published] for published in self._published[name]]
         if len(parts) == 1:

@@ -25,8 +25,8 @@ from tympan.weights.safetensors import SafetensorsFile, Tensor
 class Source(Protocol):
     """Where a model is stored: a folder, or a URL."""
 
-    async def manifest(self) -> Manifest:
-        """Return the manifest.
+    async def manifest(self, on_progress: Callable[[Progress], None] = ignore_progress) -> Manifest:
+        """Return the manifest. A checkpoint is converted first; on_progress is called meanwhile.
 
         Raises UnknownModel if there is no model, NotEnoughMemory if it is too large for the device, another ModelError
         if the manifest is bad.
@@ -61,7 +61,7 @@ async def read_model(source: Source, on_progress: Callable[[Progress], None] = i
     on_progress: called while files are downloaded, and later while tensors are read from them.
     Raises BadModel, CorruptFile with the file's name, and the errors of `source`.
     """
-    manifest = await source.manifest()
+    manifest = await source.manifest(on_progress)
     progress = Progress("download", manifest.n_bytes, on_progress)
     files: dict[Role, list[tuple[str, File]]] = {"tokenizer": [], "mimi": [], "lm": []}
     for role, opened in files.items():
@@ -159,7 +159,7 @@ class Folder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    async def manifest(self) -> Manifest:
+    async def manifest(self, on_progress: Callable[[Progress], None] = ignore_progress) -> Manifest:
         """Read `model.json`. See `Source.manifest`."""
         try:
             return Manifest.parse((self.folder / MANIFEST_NAME).read_bytes())

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Literal, TypeAlias
 
-Phase: TypeAlias = Literal["download", "prepare"]
+Phase: TypeAlias = Literal["download", "convert", "prepare"]
 
 WINDOW_S = 5.0  # the rate is averaged over this time
 REPORT_EVERY_S = 0.1

@@ -11,7 +11,7 @@ Pyodide wheel, and because headers of files from unknown sources must be validat
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any, NoReturn, TypeAlias
@@ -25,6 +25,7 @@ from tympan.weights.file import BytesLike, File, InMemory, TensorInfo
 Tensor: TypeAlias = NDArray[np.generic]
 
 _LENGTH_BYTES = 8
+_ALIGNMENT = 8  # of the data
 _MAX_HEADER_BYTES = 100_000_000
 _MAX_DIMS = 8
 _MAX_ELEMENTS = 2**31 - 1  # the limit of WebAssembly's 32-bit addresses
@@ -65,6 +66,15 @@ class SafetensorsFile(Mapping[str, Tensor]):
     def shape(self, name: str) -> tuple[int, ...]:
         return self._entries[name].shape
 
+    def dtype(self, name: str) -> str:
+        """The format's name of the dtype, such as "BF16"."""
+        return self._entries[name].dtype
+
+    def location(self, name: str) -> tuple[int, int]:
+        """Offset in the file, and length, of the tensor's bytes."""
+        entry = self._entries[name]
+        return self._data_start + entry.begin, entry.end - entry.begin
+
     def tensor_infos(self) -> Iterator[TensorInfo]:
         """The entries of the header, in the order of the data."""
         for name, entry in self._entries.items():
@@ -78,6 +88,34 @@ class SafetensorsFile(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def numpy_dtype(dtype: str) -> np.dtype[Any]:
+    """The numpy dtype of a format's dtype."""
+    return np.dtype(_DTYPES[dtype])
+
+
+def header_of(tensors: Iterable[TensorInfo]) -> bytes:
+    """The beginning of a file with these tensors; their bytes follow in the same order."""
+    header: dict[str, Any] = {}
+    end = 0
+    for tensor in tensors:
+        begin, end = end, end + tensor.n_bytes
+        header[tensor.name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    return len(text).to_bytes(_LENGTH_BYTES, "little") + text
+
+
+def header_bytes(file: File, path: str) -> int:
+    """Length of the file's header, from its first 8 bytes. Raises BadModel if it cannot be that of a header."""
+    if file.n_bytes < _LENGTH_BYTES:
+        raise BadModel(f"{path} is not a valid safetensors file: it is {file.n_bytes} bytes long")
+    n_bytes = int.from_bytes(file.read(0, _LENGTH_BYTES).tobytes(), "little")
+    if n_bytes > _MAX_HEADER_BYTES or _LENGTH_BYTES + n_bytes > file.n_bytes:
+        reason = f"its header of {n_bytes} bytes does not fit into {file.n_bytes}"
+        raise BadModel(f"{path} is not a valid safetensors file: {reason}")
+    return _LENGTH_BYTES + n_bytes
 
 
 def read(buffer: BytesLike, path: str) -> dict[str, Tensor]:
@@ -94,14 +132,9 @@ def _parse_header(file: File, path: str) -> tuple[dict[str, _Entry], int]:
     def refuse(reason: str) -> NoReturn:
         raise BadModel(f"{path} is not a valid safetensors file: {reason}")
 
-    if file.n_bytes < _LENGTH_BYTES:
-        refuse(f"it is {file.n_bytes} bytes long")
-    n_header_bytes = int.from_bytes(file.read(0, _LENGTH_BYTES).tobytes(), "little")
-    data_start = _LENGTH_BYTES + n_header_bytes
-    if n_header_bytes > _MAX_HEADER_BYTES or data_start > file.n_bytes:
-        refuse(f"its header of {n_header_bytes} bytes does not fit into {file.n_bytes}")
+    data_start = header_bytes(file, path)
     try:
-        text = str(file.read(_LENGTH_BYTES, n_header_bytes).data, "utf-8")
+        text = str(file.read(_LENGTH_BYTES, data_start - _LENGTH_BYTES).data, "utf-8")
         header = json.loads(text, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
         refuse(f"its header is not JSON ({error})")

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from tympan.errors import BadModel, CorruptFile, UnknownModel
-from tympan.weights.catalogue import Catalogue, HubModel, directory_url, is_url
+from tympan.errors import BadModel, BadOption, CorruptFile, UnknownModel
+from tympan.weights.blocks import BlockFormat
+from tympan.weights.catalogue import Catalogue, CheckpointModel, HubModel, directory_url, is_url
 from tympan.weights.download import Downloader
 from tympan.weights.file import File
 from tympan.weights.info import ModelInfo
 from tympan.weights.manifest import MANIFEST_NAME, Manifest, ModelFile
+from tympan.weights.matrix import BLOCKS
 from tympan.weights.memory import check_memory
-from tympan.weights.progress import Progress
+from tympan.weights.progress import Progress, ignore_progress
 
 ASK_ABOVE_BYTES = 50_000_000  # larger downloads need consent
 
@@ -28,6 +31,7 @@ class Offer:
     n_bytes: int
     missing_bytes: int  # not stored yet, so to be downloaded
     host: str  # where the files come from
+    converts: bool = False  # whether the download is an official checkpoint, which the page quantizes
 
     def must_ask(self, page_url: str) -> bool:
         """Whether the download needs a click: more than 50 MB, or anything from another site."""
@@ -36,7 +40,7 @@ class Offer:
 
     def to_json(self) -> dict[str, Any]:
         """The offer as the page receives it, without `must_ask`, which depends on the page's URL."""
-        sizes = {"bytes": self.n_bytes, "missing": self.missing_bytes, "host": self.host}
+        sizes = {"bytes": self.n_bytes, "missing": self.missing_bytes, "host": self.host, "converts": self.converts}
         return self.info.to_json() | sizes
 
 
@@ -48,7 +52,7 @@ class WebSource(ABC):
         self.host, self._downloader = urlsplit(url).netloc, downloader
 
     @abstractmethod
-    async def manifest(self) -> Manifest:
+    async def manifest(self, on_progress: Callable[[Progress], None] = ignore_progress) -> Manifest:
         """See `Source.manifest`."""
 
     @abstractmethod
@@ -85,7 +89,7 @@ class Directory(WebSource):
         super().__init__(url, downloader)
         self.url = url.rstrip("/") + "/"
 
-    async def manifest(self) -> Manifest:
+    async def manifest(self, on_progress: Callable[[Progress], None] = ignore_progress) -> Manifest:
         """Download `model.json`. See `Source.manifest`."""
         text = await self._downloader.text(self.url + MANIFEST_NAME, missing=UnknownModel(self.url))
         manifest = Manifest.parse(text)
@@ -108,7 +112,7 @@ class Hub(WebSource):
         self._model = model
         self._listing_key = hashlib.sha256(model.repository.listing_url.encode()).hexdigest()
 
-    async def manifest(self) -> Manifest:
+    async def manifest(self, on_progress: Callable[[Progress], None] = ignore_progress) -> Manifest:
         """Build the manifest from the stored listing, or else download the listing. See `Source.manifest`."""
         self._check_memory(self._model.n_bytes)
         stored = await self._stored_manifest()
@@ -148,14 +152,28 @@ class Hub(WebSource):
         return self._model.repository.file_url(file.path)
 
 
-async def resolve(model: str, page_url: str, catalogue_url: str, downloader: Downloader) -> WebSource:
+async def resolve(
+    model: str, page_url: str, catalogue_url: str, downloader: Downloader, embeddings: str = "q4"
+) -> WebSource:
     """Find the model that `?model=` names.
 
     model: an id of the catalogue, empty for its first model, or the URL of a model directory.
-    page_url: base of relative URLs. Raises UnknownModel, or the errors of downloading the catalogue.
+    page_url: base of relative URLs. embeddings: format of the embedding tables of checkpoints, a key of `BLOCKS`.
+    Raises UnknownModel, BadOption, or the errors of downloading the catalogue.
     """
+    if embeddings not in BLOCKS:
+        raise BadOption("embeddings", embeddings, tuple(BLOCKS))
     if is_url(model):
         return Directory(directory_url(model, page_url), downloader)
     catalogue = Catalogue.parse(await downloader.text(catalogue_url), catalogue_url)
     found = catalogue.find(model)
-    return Hub(found, downloader) if isinstance(found, HubModel) else Directory(found, downloader)
+    return Directory(found, downloader) if isinstance(found, str) else source_of(found, downloader, embeddings)
+
+
+def source_of(model: HubModel | CheckpointModel, downloader: Downloader, embeddings: BlockFormat = "q4") -> WebSource:
+    """The source of a model of the Hub. embeddings: as for `resolve`."""
+    if isinstance(model, HubModel):
+        return Hub(model, downloader)
+    from tympan.checkpoint.source import CheckpointSource  # which imports this module
+
+    return CheckpointSource(model, embeddings, downloader)

@@ -14,7 +14,9 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
 import js
+import numpy as np
 from js import Blob, Object, Promise, Response, Uint8Array, location, navigator
+from numpy.typing import NDArray
 from pyodide.ffi import JsException, create_once_callable, to_js
 
 from tympan.errors import DownloadFailed
@@ -39,8 +41,12 @@ class Part(Protocol):
 
     def content(self, offset: int, n_bytes: int) -> bytes: ...
 
-    def restart(self) -> None:
-        """Discard the content."""
+    def append_array(self, array: NDArray[Any]) -> None:
+        """Append the bytes of a contiguous array. Raises JsException if there is no space."""
+        ...
+
+    def truncate(self, n_bytes: int) -> None:
+        """Keep only the first bytes."""
         ...
 
     def close(self) -> None: ...
@@ -171,7 +177,7 @@ class PrivateFiles(Store):
     async def write_text(self, key: str, text: BytesLike) -> None:
         part = await self._part(key)
         try:
-            part.restart()
+            part.truncate(0)
             part.append(to_js(text))
         finally:
             part.close()
@@ -222,9 +228,12 @@ class PrivatePart:
         self._access.read(target, _options(at=offset))
         return bytes(target.to_bytes())
 
-    def restart(self) -> None:
-        self._access.truncate(0)
-        self.n_bytes = 0
+    def append_array(self, array: NDArray[Any]) -> None:
+        self.append(_to_uint8(array))
+
+    def truncate(self, n_bytes: int) -> None:
+        self._access.truncate(n_bytes)
+        self.n_bytes = n_bytes
 
     def close(self) -> None:
         self._access.flush()
@@ -291,9 +300,12 @@ class BlobPart:
     def content(self, offset: int, n_bytes: int) -> bytes:
         return BlobFile(self.blob(), "a partial file").read(offset, n_bytes).tobytes()
 
-    def restart(self) -> None:
-        self._pieces.clear()
-        self.n_bytes = 0
+    def append_array(self, array: NDArray[Any]) -> None:
+        self.append(_to_uint8(array))
+
+    def truncate(self, n_bytes: int) -> None:
+        self._pieces = [self.blob().slice(0, n_bytes)] if n_bytes else []
+        self.n_bytes = n_bytes
 
     def close(self) -> None:
         """Do nothing: Blobs need no closing."""
@@ -305,6 +317,11 @@ class BlobPart:
 async def _bytes(blob: Any) -> bytes | None:
     # Not `if blob`: a JavaScript object of size 0 is false in Python.
     return bytes((await blob.arrayBuffer()).to_bytes()) if blob is not None else None
+
+
+def _to_uint8(array: NDArray[Any]) -> Any:
+    """The bytes of a contiguous array as a JavaScript Uint8Array."""
+    return to_js(array.reshape(-1).view(np.uint8))
 
 
 def _cache_url(key: str) -> str:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tympan.arrays import Float32
+from tympan.checkpoint import scales
 from tympan.errors import BadModel
-from tympan.quantize import scales
 from tympan.weights import q4
 from tympan.weights.q4 import Q4Matrix
 
