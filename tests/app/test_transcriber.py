@@ -52,6 +52,17 @@ def test_a_recording_matches_the_official_codes_tokens_and_logits(whole: Transcr
     assert len(whole.tokens) == len(whole.codes) + 1
 
 
+def test_the_direct_trace_has_the_tokens_of_the_official_script(transcriber: Transcriber) -> None:
+    expected = golden().expected
+    direct = run(transcriber.transcribe(golden().pcm, trace=Trace.DIRECT))
+    assert direct.codes is not None
+    assert direct.tokens is not None
+    np.testing.assert_array_equal(direct.codes[: len(expected["stream_codes"].T)], expected["stream_codes"].T)
+    np.testing.assert_array_equal(direct.tokens[: len(expected["direct_text_tokens"])], expected["direct_text_tokens"])
+    assert not np.array_equal(direct.tokens[:60], expected["primed_text_tokens"][:60]), "which differ"
+    assert len(direct.tokens) == len(direct.codes)
+
+
 def test_the_text_is_the_decoded_tokens(whole: Transcript, transcriber: Transcriber) -> None:
     assert whole.tokens is not None
     assert whole.text == transcriber.tokenizer.decode(whole.tokens)
