@@ -77,6 +77,34 @@ def mimi(results: Results) -> str:
     return _table(["per frame of 80 ms", "median", "notes"], rows)
 
 
+def mimi_gpu(results: Results) -> str:
+    """Mimi on a large GPU, and the CPU of the same machine in the same run."""
+    mimi = results["mimi-webgpu-h200"]["mimi"]
+    live, files = mimi["kernels"]["1"], mimi["kernels"]["32"]
+    equal = f"{_percent(min(mimi['equal_codes_1'], mimi['equal_codes_32']), 2)} of the codes equal those of float32"
+    quantizer = [f"of which the quantizer {_ms(of['quantize']['ms'])}" for of in (live, files)]
+    rows = [
+        ["one frame per call, awaited", _ms(mimi["median_ms"]), f"95th percentile {_ms(mimi['p95_ms'])}; {equal}"],
+        ["the same, by the GPU's clock", _ms(live["all"]["ms"]), quantizer[0]],
+        *(
+            [f"{n} frames per call, as for files", _ms(of), f"per frame; the CPU {_ms(mimi['cpu_files_ms'])}"]
+            for n, of in mimi["files_ms"].items()
+        ),
+        ["a call of 32 frames, by the GPU's clock", _ms(files["all"]["ms"]), quantizer[1]],
+        ["one frame per call on the CPU", _ms(mimi["cpu_median_ms"]), "the same run"],
+    ]
+    return _table(["Mimi, 1B size, on an H200", "median", "notes"], rows)
+
+
+def page(results: Results) -> str:
+    """Files in the whole page on a large GPU."""
+    rows = [
+        [f"{run['model']}, {run['file_s']:.0f} s", str(run["rtf"]), _ms(run["mimi_ms"]), _ms(run["lm_ms"])]
+        for run in results["page-h200"]["page"]
+    ]
+    return _table(["model, file", "real-time factor", "Mimi", "transformer"], rows)
+
+
 def memory(results: Results) -> str:
     """Memory of loaded parts, relative to their stored size."""
     rows = [["Mimi, 1B size, loading included", f"{results['mimi']['mimi']['heap_over_stored']:.2f}"]]
@@ -175,7 +203,21 @@ def sources(results: Results) -> str:
 
 
 TABLES: dict[str, Callable[[Results], str]] = {
-    function.__name__: function for function in (summary, mimi, memory, lm, h100, pipeline, load, start, wer, sources)
+    function.__name__: function
+    for function in (
+        summary,
+        mimi,
+        mimi_gpu,
+        page,
+        memory,
+        lm,
+        h100,
+        pipeline,
+        load,
+        start,
+        wer,
+        sources,
+    )
 }
 
 

@@ -12,6 +12,9 @@ VARIABLES = {
     "arithmetic": ("floats", "integers"),
     "lanes": ("tree", "subgroup"),
     "kv_format": ("f16", "f32"),
+    "weights": ("f32", "f16", "i8"),
+    "input": ("plain", "history", "norm"),
+    "output": ("rows", "history", "qkv"),
 }
 
 _HELP = {
@@ -19,6 +22,9 @@ _HELP = {
     "arithmetic": "of the multiplication by Q4",
     "lanes": "how the lanes of a group add up their sums",
     "kv_format": "of the KV cache",
+    "weights": "Mimi: format of the matrix or of the codebooks",
+    "input": "Mimi: how the rows of a product are read",
+    "output": "Mimi: how its result is written",
 }
 
 

@@ -70,10 +70,20 @@ def test_a_malformed_include_line_is_an_error(tmp_path: Path) -> None:
         compose("main", folder=tmp_path)
 
 
-@pytest.mark.parametrize("name", ["embed", "qkv", "attention", "out_proj", "gate_up", "down", "head", "argmax"])
-def test_every_kernel_composes_with_every_combination_of_variables(name: str) -> None:
-    for values in product(*VARIABLES.values()):
-        shader = compose(name, dict(zip(VARIABLES, values, strict=True)))
+LM_VARIABLES = ("format", "arithmetic", "lanes", "kv_format")
+MIMI_VARIABLES = ("weights", "input", "output")
+LM_KERNELS = ["embed", "qkv", "attention", "out_proj", "gate_up", "down", "head", "argmax"]
+MIMI_KERNELS = ["mimi_first", "mimi_product_rows", "mimi_product_tile", "mimi_attention"]
+
+
+@pytest.mark.parametrize(
+    ("name", "variables"),
+    [*((name, LM_VARIABLES) for name in LM_KERNELS), *((name, MIMI_VARIABLES) for name in MIMI_KERNELS)],
+)
+def test_every_kernel_composes_with_every_combination_of_variables(name: str, variables: tuple[str, ...]) -> None:
+    assert {*LM_VARIABLES, *MIMI_VARIABLES} == {*VARIABLES}
+    for values in product(*(VARIABLES[variable] for variable in variables)):
+        shader = compose(name, dict(zip(variables, values, strict=True)))
         assert shader.text.count("@compute") == 1
         declared = re.findall(r"^(?:fn|override|struct|alias|const) (\w+)", shader.text, re.MULTILINE)
         assert len(declared) == len(set(declared)), "declared twice"

@@ -36,7 +36,15 @@ def test_unknown_format_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.mark.parametrize(
     ("variable", "prefix"),
-    [("format", "matrix_"), ("arithmetic", "q4_"), ("lanes", "lanes_"), ("kv_format", "kv_cache_")],
+    [
+        ("format", "matrix_"),
+        ("arithmetic", "q4_"),
+        ("lanes", "lanes_"),
+        ("kv_format", "kv_cache_"),
+        ("weights", "mimi_weights_"),
+        ("input", "mimi_input_"),
+        ("output", "mimi_output_"),
+    ],
 )
 def test_the_options_offer_the_files_that_exist(variable: str, prefix: str) -> None:
     files = {path.stem.removeprefix(prefix) for path in shader_folder().glob(f"{prefix}*.wgsl")}

@@ -11,12 +11,15 @@ from tests.page.test_transcribe import SPEECH
 from tests.page.tympan_page import BOOT_MS, TympanPage, change_engine
 
 LOSE = """
-(step) => {
-    const { createCommandEncoder } = GPUDevice.prototype, { requestDevice } = GPUAdapter.prototype;
-    globalThis.steps = 0;
+(submit) => {
+    globalThis.submits = 0;
     globalThis.devices = 0;
+    globalThis.lastSubmit = submit;
+    if (globalThis.isCounting) return;
+    globalThis.isCounting = true;
+    const { createCommandEncoder } = GPUDevice.prototype, { requestDevice } = GPUAdapter.prototype;
     GPUDevice.prototype.createCommandEncoder = function (...values) {
-        if (++steps === step) this.destroy();
+        if (++submits === lastSubmit) this.destroy();
         return createCommandEncoder.apply(this, values);
     };
     GPUAdapter.prototype.requestDevice = function (...values) {
@@ -26,6 +29,7 @@ LOSE = """
 }
 """
 
+NEVER = 0  # submits are counted from 1
 LOSE_FOR_GOOD = "() => { GPUAdapter.prototype.requestDevice = async () => { throw new Error('it is gone'); }; }"
 PREFER_WEBGPU = """
 from tympan import loading
@@ -42,14 +46,16 @@ loading.is_gpu_too_slow = is_gpu_too_slow
 
 def test_lost_gpu_loses_and_repeats_no_word(browser: Browser, site: str) -> None:
     tympan = TympanPage.open(browser, f"{site}/?trace=1&backend=webgpu")
-    undisturbed = tympan.transcribe(SPEECH.read_bytes())
     [worker] = [worker for worker in tympan.page.workers if worker.evaluate("'GPUDevice' in globalThis")]
-    worker.evaluate(LOSE, len(undisturbed["tokens"]) // 2)
+    worker.evaluate(LOSE, NEVER)
+    undisturbed = tympan.transcribe(SPEECH.read_bytes())
+    n_submits = worker.evaluate("submits")
+    worker.evaluate(LOSE, n_submits // 2)
 
     disturbed = tympan.transcribe(SPEECH.read_bytes())
 
     assert worker.evaluate("devices") == 1, "the model was loaded on a new device"
-    assert worker.evaluate("steps") > 1.4 * len(undisturbed["tokens"]), "the recording was replayed on it"
+    assert worker.evaluate("submits") > 1.4 * n_submits, "the recording was replayed on it"
     for key in ("text", "words", "tokens", "codes", "frames"):
         assert disturbed[key] == undisturbed[key], key
     tympan.close()
@@ -63,7 +69,7 @@ def test_cpu_replaces_a_gpu_that_cannot_be_reopened(browser: Browser, site: str)
     tympan.wait_for("ready", timeout_ms=BOOT_MS)
     undisturbed = tympan.transcribe(SPEECH.read_bytes())
     [worker] = [worker for worker in tympan.page.workers if worker.evaluate("'GPUDevice' in globalThis")]
-    worker.evaluate(LOSE, 40)
+    worker.evaluate(LOSE, 5)
     worker.evaluate(LOSE_FOR_GOOD)
 
     disturbed = tympan.transcribe(SPEECH.read_bytes())
@@ -87,7 +93,7 @@ def test_embedded_page_continues_and_reports_the_backend(browser: Browser, site:
         assert page.evaluate("tympan.ready")["backend"] == "webgpu"
         undisturbed = page.evaluate("tympan.transcribe('speech.wav')")
         [worker] = [worker for worker in page.workers if worker.evaluate("'GPUDevice' in globalThis")]
-        worker.evaluate(LOSE, 40)
+        worker.evaluate(LOSE, 5)
         worker.evaluate(LOSE_FOR_GOOD)
         page.evaluate(
             "() => { window.moves = []; tympan.addEventListener('backend', ({ detail }) => moves.push(detail)); }"

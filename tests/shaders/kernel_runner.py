@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
 
-from tympan.config import TransformerConfig
+from tympan.config import MimiConfig, TransformerConfig
 from tympan.gpu.buffers import Readback, Usage, upload
 from tympan.gpu.device import Device
 from tympan.gpu.kernel import Compiler, Copy, Queue
 from tympan.lm.webgpu.kernels import KVFormat, Tuning, WebGPUKernels
+from tympan.mimi.webgpu.kernels import MimiGpuKernels
+from tympan.mimi.webgpu.kernels import Tuning as MimiTuning
 
 _compilers: list[Compiler] = []  # at most one
 
@@ -34,6 +37,27 @@ async def run_kernel(
     try:
         kernel = await getattr(WebGPUKernels(compiler, tuning, sizes, kv_format), name)(**options)
         return await _run(compiler.device, kernel, name, arrays)
+    except BaseException:
+        close()  # the next call starts with a device that has recorded no error
+        raise
+
+
+async def run_mimi_kernel(
+    name: str,
+    config: MimiConfig,
+    arrays: list[NDArray[Any] | None],
+    tuning: MimiTuning,
+    n_slots: int,
+    n_workgroups: int,
+    options: Mapping[str, Any],
+) -> list[NDArray[Any]]:
+    """Do the same for a method of `MimiGpuKernels`. n_slots: as of that class. n_workgroups: the grid."""
+    if not _compilers:
+        _compilers.append(Compiler(await Device.request({})))
+    compiler = _compilers[0]
+    try:
+        kernel = await getattr(MimiGpuKernels(compiler, tuning, config, n_slots), name)(**options)
+        return await _run(compiler.device, replace(kernel, n_workgroups=n_workgroups), name, arrays)
     except BaseException:
         close()  # the next call starts with a device that has recorded no error
         raise
