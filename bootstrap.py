@@ -55,9 +55,16 @@ TIMEOUT_S = 10
 COMPILER_PACKAGES = {"clang-19": "clang-19", "lld-19": "wasm-ld-19"}  # Debian package: its program
 ENGINE_PACKAGES = {  # Debian package: its program, or a file that it installs
     "firefox-esr": "firefox-esr",
+    "gir1.2-webkit2-4.1": "/usr/lib/*/girepository-1.0/WebKit2-4.1.typelib",
+    "gstreamer1.0-libav": "/usr/lib/*/gstreamer-1.0/libgstlibav.so",  # WebKit's decoders
+    "gstreamer1.0-plugins-bad": "/usr/lib/*/gstreamer-1.0/libgstaudiobuffersplit.so",
+    "gstreamer1.0-plugins-good": "/usr/lib/*/gstreamer-1.0/libgstmatroska.so",
+    "gstreamer1.0-pulseaudio": "/usr/lib/*/gstreamer-1.0/libgstpulseaudio.so",  # its microphone
     "mesa-vulkan-drivers": "/usr/share/vulkan/icd.d/lvp_icd.*.json",  # WebGPU in software, for Firefox
     "pulseaudio": "pulseaudio",  # a microphone that plays a file
     "pulseaudio-utils": "pactl",
+    "python3-gi": "/usr/lib/python3/dist-packages/gi/__init__.py",
+    "xvfb": "xvfb-run",
 }
 
 STAMP = ".tympan-made-from"
@@ -68,7 +75,7 @@ Source: TypeAlias = Callable[[Sequence[str], Path], None]  # writes the named fi
 def main() -> int:
     parser = argparse.ArgumentParser(description="Install everything Tympan needs into this folder.")
     parser.add_argument("--browser", action="store_true", help="also install chromium, if missing (system package)")
-    parser.add_argument("--engines", action="store_true", help="also install Firefox (system packages), for its tests")
+    parser.add_argument("--engines", action="store_true", help="also install Firefox and WebKitGTK (system packages)")
     parser.add_argument("--tools", action="store_true", help="also install TypeScript and Vite (npm), for the tests")
     parser.add_argument("--compiler", action="store_true", help="also install clang-19 and lld-19 (system packages)")
     arguments = parser.parse_args()

@@ -95,6 +95,12 @@ def _start(options: argparse.Namespace) -> bool:
     return main(options.json)
 
 
+def _engines(options: argparse.Namespace) -> bool:
+    from bench.engines import main
+
+    return main(options.json)
+
+
 def _long(options: argparse.Namespace) -> bool:
     from bench.long import main
 
@@ -157,6 +163,7 @@ BENCHMARKS = {
     ),
     "pipeline": Benchmark("Mimi and the transformer together, on a file", _pipeline, [_size(), _backend()]),
     "start": Benchmark("the time from opening the page to its first use", _start),
+    "engines": Benchmark("the CPU path in Chromium, Firefox and WebKit", _engines),
     "long": Benchmark(
         "recordings of hours: time and memory for every 100 s of audio",
         _long,

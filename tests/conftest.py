@@ -17,6 +17,8 @@ from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 from tests.engines.chromium import Chromium
 from tests.engines.engine import Engine
 from tests.engines.firefox import Firefox
+from tests.engines.lacks import lacks
+from tests.engines.webkit import WebKit
 from tympan.cli.server import serving
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ LONGEST_FILES = (  # those of a minute or more on two busy cores; the other file
     "release/test_wheel.py",
 )
 HARNESS = Path(__file__).parent / "page"
-ENGINES: dict[str, type[Engine]] = {kind.name: kind for kind in (Chromium, Firefox)}
+ENGINES: dict[str, type[Engine]] = {kind.name: kind for kind in (Chromium, Firefox, WebKit)}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,6 +58,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--engine",
         choices=ENGINES,
         help="run only the tests of the page and of the GPU, in this browser engine (default: all tests, in chromium)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "needs(feature): left out in engines without a feature of tests/engines/lacks.py"
     )
 
 
@@ -69,7 +77,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _keep(config, items, lambda item: not needs_browser(item))
         return
     if engine:
-        _keep(config, items, lambda item: "engine" in getattr(item, "fixturenames", ()))
+        _keep(config, items, lambda item: _runs_in(item, engine))
     browser_files = {item.path for item in items if needs_browser(item)}
     items.sort(key=lambda item: (_rank(item.path), item.path not in browser_files))  # stable: keeps the order in a file
 
@@ -77,6 +85,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def needs_browser(item: pytest.Item) -> bool:
     """Whether a test starts a browser, judged by its fixtures."""
     return any(name in getattr(item, "fixturenames", ()) for name in BROWSER_FIXTURES)
+
+
+def _runs_in(item: pytest.Item, engine: str) -> bool:
+    """Whether a test is to run in an engine: it starts a browser, and needs nothing that the engine lacks."""
+    needed = [feature for mark in item.iter_markers("needs") for feature in mark.args]
+    return "engine" in getattr(item, "fixturenames", ()) and not lacks(engine, needed)
 
 
 def _keep(config: pytest.Config, items: list[pytest.Item], is_kept: Callable[[pytest.Item], bool]) -> None:

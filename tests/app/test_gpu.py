@@ -31,9 +31,7 @@ def test_cpython_has_no_gpu() -> None:
 
 
 def test_software_adapter_is_detected(pyodide_page: PyodidePage) -> None:
-    vendor, is_software = pyodide_page.run(f"{DEVICE}\ndevice.info.vendor, device.info.is_software")
-
-    assert (vendor, is_software) == ("google", True)
+    assert pyodide_page.run(f"{DEVICE}\ndevice.info.is_software")
 
 
 @pytest.mark.parametrize(
@@ -171,3 +169,50 @@ Queue(device, "copy").submit([dispatch], [Copy(result, slot, 0, 32)])
 (await readback.read(slot, 32)).view(np.float32).tolist()
 """
     assert pyodide_page.run(source) == [7, 8, 1, 1, 0.5, 0.5, 1, 1]
+
+
+POLL_RARELY = """
+    () => {
+        // As Firefox does: finished work is noticed at the next submit, otherwise every 100 ms.
+        const { mapAsync } = GPUBuffer.prototype, { submit } = GPUQueue.prototype;
+        window.noticed = { submit: 0, timer: 0 };
+        let waiting = [];
+        const notice = (by) => {
+            for (const resolve of waiting.splice(0)) {
+                noticed[by] += 1;
+                resolve();
+            }
+        };
+        const timer = setInterval(() => notice("timer"), 100);
+        GPUQueue.prototype.submit = function (...values) {
+            submit.apply(this, values);
+            notice("submit");
+        };
+        GPUBuffer.prototype.mapAsync = async function (...values) {
+            await new Promise((resolve) => waiting.push(resolve));
+            return mapAsync.apply(this, values);
+        };
+        window.pollAsBefore = () => {
+            clearInterval(timer);
+            Object.assign(GPUBuffer.prototype, { mapAsync });
+            Object.assign(GPUQueue.prototype, { submit });
+        };
+    }
+"""
+
+
+def test_results_do_not_wait_for_a_browser_that_polls_rarely(pyodide_page: PyodidePage) -> None:
+    pyodide_page.page.evaluate(POLL_RARELY)
+    source = f"""{DEVICE}
+readback = Readback(device, "result", 4, 1)
+for _ in range(20):
+    await readback.read(readback.acquire(), 4)
+device.close()
+"""
+    try:
+        pyodide_page.run(source)
+        noticed = pyodide_page.page.evaluate("noticed")
+    finally:
+        pyodide_page.page.evaluate("pollAsBefore()")
+    assert noticed["timer"] <= 2 + 5, "those of the measurement, and few others"
+    assert noticed["submit"] >= 15

@@ -77,6 +77,13 @@ def test_wrong_subgroups_are_not_used(pyodide_page: PyodidePage) -> None:
     assert (width, tokens) == (0, official_q4_tokens(pyodide_page))
 
 
+def test_subgroups_that_the_browser_does_not_parse_are_not_used(pyodide_page: PyodidePage) -> None:
+    width, tokens = opened(pyodide_page, "lanes_subgroup", "sums.rows += ", "sums.rows ?= ", 4)
+
+    assert (width, tokens) == (0, official_q4_tokens(pyodide_page))
+
+
+@pytest.mark.needs("subgroups")
 def test_correct_subgroups_are_used(pyodide_page: PyodidePage) -> None:
     assert opened(pyodide_page, "lanes_subgroup", "sums.rows += ", "sums.rows += ", 4) == (
         4,

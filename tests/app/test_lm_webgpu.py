@@ -20,7 +20,7 @@ from tests.app.golden_lm import (
 )
 from tests.app.webgpu_backend import odd_model, run_in_page
 from tests.conftest import PyodidePage
-from tests.shaders.conftest import same_shapes
+from tests.shaders.conftest import same_shapes, tuning_parameter
 from tympan.lm.reference import Reference
 from tympan.lm.webgpu.kernels import Shape, Tuning
 from tympan.lm.weights import LMWeights
@@ -62,7 +62,7 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize("tuning", LAYOUTS.values(), ids=LAYOUTS)
+@pytest.mark.parametrize("tuning", [tuning_parameter(tuning, id=name) for name, tuning in LAYOUTS.items()])
 @pytest.mark.parametrize("convert", [lambda weights: weights, in_all_formats], ids=["f32", "all formats"])
 def test_every_tuning_equals_numpy(
     pyodide_page: PyodidePage, tuning: Tuning, convert: Callable[[LMWeights], LMWeights]
@@ -93,8 +93,9 @@ def test_half_float_kv_cache_changes_no_token(
 
 @pytest.mark.parametrize(("d", "n_heads", "h"), [(20, 1, 7), (12, 6, 33), (38, 19, 5), (330, 3, 100)])
 @pytest.mark.parametrize("context", [1, 5])
+@pytest.mark.parametrize("tuning", [None, tuning_parameter(Tuning(4))])
 def test_sizes_that_are_no_multiple_of_a_block(
-    pyodide_page: PyodidePage, d: int, n_heads: int, h: int, context: int
+    pyodide_page: PyodidePage, d: int, n_heads: int, h: int, context: int, tuning: Tuning | None
 ) -> None:
     config, weights = odd_model(d, n_heads, h, context)
     codes = np.random.default_rng(5).integers(0, config.card, (7, config.n_codebooks)).astype(np.int32)
@@ -102,10 +103,9 @@ def test_sizes_that_are_no_multiple_of_a_block(
     reference = Reference(config, weights)
     state = reference.new_state()
     wanted = [reference.step(state, frame, want_logits=True).step for frame in fed]
-    for tuning in (None, Tuning(4)):
-        source = f"""
+    source = f"""
 fed = [None, *np.array({codes.tolist()}, np.int32)]
 result = await run(backend, fed, want_logits=True)
 """
-        steps = run_in_page(pyodide_page, source, weights, config, tuning=tuning)
-        np.testing.assert_allclose(logits_of(steps), logits_of(wanted), atol=LOGIT_TOLERANCE, rtol=0)
+    steps = run_in_page(pyodide_page, source, weights, config, tuning=tuning)
+    np.testing.assert_allclose(logits_of(steps), logits_of(wanted), atol=LOGIT_TOLERANCE, rtol=0)

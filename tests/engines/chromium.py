@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.engines.engine import Engine
 from tympan.cli import chromium
@@ -33,6 +34,12 @@ class Chromium(Engine):
         (folder / "Default").mkdir()
         (folder / "Default" / "Preferences").write_text(json.dumps(NO_SITE_DATA))
         return self._playwright.chromium.launch_persistent_context(folder, **_options())
+
+    def download(self, page: Page, start: Callable[[], None]) -> Path:
+        with page.expect_download() as download:
+            start()
+        path = Path(download.value.path())
+        return path.rename(path.with_name(download.value.suggested_filename))
 
 
 def _options(webgpu: bool = True, microphone: Path | None = None) -> dict[str, Any]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
-from playwright.sync_api import Browser, BrowserContext, Playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
 
 class Engine(ABC):
     """A browser engine. Every browser that it launches is headless, with an empty profile."""
 
     name: ClassVar[str]
+    simd: ClassVar[str] = "relaxed"  # the fastest level of Mimi's kernels
 
     def __init__(self, playwright: Playwright) -> None:
         self._playwright = playwright
@@ -30,3 +32,7 @@ class Engine(ABC):
     @abstractmethod
     def context_without_site_data(self, folder: Path) -> BrowserContext:
         """A context in which no site may store data, as in the browser's settings. folder: empty, for its profile."""
+
+    @abstractmethod
+    def download(self, page: Page, start: Callable[[], None]) -> Path:
+        """Return the file that the page saves when `start` is called, under its own name."""

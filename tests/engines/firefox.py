@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
 from tests.engines.engine import Engine
 from tests.engines.pulse import Pulse
@@ -27,32 +30,55 @@ GRANTED = {
 NO_SITE_DATA = {"network.cookie.cookieBehavior": 2}
 
 
+DOWNLOAD_S = 30
+LAUNCH_MS = 600_000  # on a busy machine
+
+
 class Firefox(Engine):
     name = "firefox"
+
+    def __init__(self, playwright: Playwright) -> None:
+        super().__init__(playwright)
+        self._downloads = tempfile.TemporaryDirectory(prefix="tympan-downloads-")
 
     def launch(self, *, webgpu: bool = True, microphone: Path | None = None) -> Browser:
         # Without any audio device, Firefox's audio contexts do not start, so each browser has a sound server.
         pulse = Pulse(microphone)
         preferences = GRANTED if microphone is not None else {}
-        browser = self._playwright.firefox.launch(**_options(pulse, webgpu, preferences))
+        browser = self._playwright.firefox.launch(**self._options(pulse, webgpu, preferences))
         browser.on("disconnected", lambda _: pulse.stop())
         return browser
 
     def context_without_site_data(self, folder: Path) -> BrowserContext:
         pulse = Pulse(None)
-        browser = self._playwright.firefox.launch(**_options(pulse, True, NO_SITE_DATA))
+        browser = self._playwright.firefox.launch(**self._options(pulse, True, NO_SITE_DATA))
         context = browser.new_context()
         context.on("close", lambda _: browser.close())
         browser.on("disconnected", lambda _: pulse.stop())
         return context
 
+    def download(self, page: Page, start: Callable[[], None]) -> Path:
+        """Over WebDriver BiDi, Playwright reports no downloads, so wait for the file."""
+        folder = Path(self._downloads.name)
+        before = set(folder.iterdir())
+        start()
+        deadline = time.monotonic() + DOWNLOAD_S
+        while time.monotonic() < deadline:
+            new = set(folder.iterdir()) - before
+            if new and not any(path.suffix == ".part" or not path.stat().st_size for path in new):
+                (path,) = new
+                return path
+            page.wait_for_timeout(50)
+        raise AssertionError(f"no file was saved in {DOWNLOAD_S} s")
 
-def _options(pulse: Pulse, webgpu: bool, preferences: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of `BrowserType.launch`."""
-    return {
-        "channel": firefox.CHANNEL,
-        "executable_path": firefox.find(),
-        "headless": True,
-        "env": {**os.environ, **pulse.environment},
-        "firefox_user_prefs": {**firefox.preferences(webgpu=webgpu), **QUIET, **preferences},
-    }
+    def _options(self, pulse: Pulse, webgpu: bool, preferences: dict[str, Any]) -> dict[str, Any]:
+        """The arguments of `BrowserType.launch`."""
+        downloads = {"browser.download.folderList": 2, "browser.download.dir": self._downloads.name}
+        return {
+            "channel": firefox.CHANNEL,
+            "executable_path": firefox.find(),
+            "headless": True,
+            "timeout": LAUNCH_MS,
+            "env": {**os.environ, **pulse.environment},
+            "firefox_user_prefs": {**firefox.preferences(webgpu=webgpu), **QUIET, **downloads, **preferences},
+        }

@@ -15,6 +15,8 @@ from tests.page.tympan_page import BOOT_MS, KEEP_TRACKS, TRANSCRIBE_MS
 from tympan.cli.testing import OpenBrowser
 from tympan.cli.word_errors import word_error_rate
 
+pytestmark = pytest.mark.needs("playwright")
+
 MAX_WORD_ERROR_RATE = 0.35
 LAST_WORD_MS = 30_000
 BAD_AUDIO = [

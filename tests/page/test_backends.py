@@ -9,14 +9,16 @@ from tests.page.test_transcribe import MAX_WORD_ERROR_RATE, SAID, SPEECH
 from tests.page.tympan_page import TympanPage
 from tympan.cli.word_errors import word_error_rate
 
+WEBGPU = pytest.mark.needs("webgpu")
+
 
 @pytest.mark.parametrize(
     ("webgpu", "query", "backend", "why"),
     [
         (False, "", "simd", "this browser does not offer WebGPU"),
-        (True, "", "simd", "WebGPU is emulated in software here"),
-        (True, "?backend=webgpu", "webgpu", "selected in the address of the page"),
-        (True, "?simd=numpy", "numpy", "WebGPU is emulated in software here"),
+        pytest.param(True, "", "simd", "WebGPU is emulated in software here", marks=WEBGPU),
+        pytest.param(True, "?backend=webgpu", "webgpu", "selected in the address of the page", marks=WEBGPU),
+        pytest.param(True, "?simd=numpy", "numpy", "WebGPU is emulated in software here", marks=WEBGPU),
     ],
 )
 def test_page_shows_the_backend_and_the_reason(

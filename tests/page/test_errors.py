@@ -13,6 +13,8 @@ from tests.engines.engine import Engine
 from tests.page.test_transcribe import SPEECH
 from tests.page.tympan_page import BOOT_MS, TympanPage, change_engine
 
+pytestmark = pytest.mark.needs("playwright")
+
 FORBID_IN_PAGE = """
     Object.defineProperty(window, "localStorage", {
         get() { throw new DOMException("It is forbidden.", "SecurityError"); },

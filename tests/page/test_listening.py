@@ -12,6 +12,8 @@ from tests.page.test_reading import MAX_WORD_ERROR_RATE, SAID
 from tests.page.tympan_page import BOOT_MS, TRANSCRIBE_MS, TympanPage, change_engine
 from tympan.cli.word_errors import word_error_rate
 
+pytestmark = pytest.mark.needs("playwright")
+
 VOICE = """
     // Another tab that plays the sample, chosen in the browser's dialogue; and a screen that can be kept on.
     window.locks = [];

@@ -20,6 +20,8 @@ from tympan.quantize.convert import quantize
 from tympan.quantize.gguf import write_gguf
 from tympan.weights.q4 import Q4Matrix
 
+pytestmark = pytest.mark.needs("playwright")
+
 GOLDEN = Path(__file__).parents[1] / "golden" / "a"
 SOUND = (GOLDEN / "input.wav").read_bytes()
 REPOSITORY = "somebody/tiny"
@@ -233,6 +235,7 @@ def test_two_tabs_download_a_file_once(context: BrowserContext, site: str, rough
     assert all(rough.asked_for(path) == [""] for path in FILES.values())
 
 
+@pytest.mark.needs("quota override")
 def test_storage_quota_exceeded(context: BrowserContext, site: str, rough: RoughServer) -> None:
     tympan = opened(context, f"{site}/?model=tiny&trace=1")
     browser = context.new_cdp_session(tympan.page)

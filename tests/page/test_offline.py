@@ -14,6 +14,8 @@ from tympan.cli.server import serving
 from tympan.cli.site import build
 from tympan.cli.testing import OpenBrowser
 
+pytestmark = pytest.mark.needs("playwright")
+
 OLD, NEW = "rgb(247, 246, 243)", "rgb(240, 240, 240)"
 INSTALLED = "navigator.serviceWorker.ready.then(registration => registration.active.state)"
 

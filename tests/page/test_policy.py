@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, expect
 
+from tests.engines.engine import Engine
 from tests.page.tympan_page import BOOT_MS, TympanPage
+
+pytestmark = pytest.mark.needs("playwright")
 
 ROOT = Path(__file__).parents[2]
 KEEP_VIOLATIONS = """
@@ -16,7 +20,7 @@ KEEP_VIOLATIONS = """
 """
 
 
-def test_page_complies_and_violations_are_blocked(browser: Browser, site: str) -> None:
+def test_page_complies_and_violations_are_blocked(engine: Engine, browser: Browser, site: str) -> None:
     context = browser.new_context(service_workers="block")
     tympan = TympanPage(context.new_page())
     logged: list[str] = []
@@ -26,8 +30,7 @@ def test_page_complies_and_violations_are_blocked(browser: Browser, site: str) -
     tympan.wait_for("ready", timeout_ms=BOOT_MS)
     tympan.choose_file(Path(__file__).parent / "speech.webm")
     expect(tympan.page.locator("video#player")).to_be_visible()
-    with tympan.page.expect_download():
-        tympan.page.click("#save-srt")
+    engine.download(tympan.page, lambda: tympan.page.click("#save-srt"))
     assert tympan.transcript
     assert tympan.page.evaluate("violations") == []
     assert [text for text in logged if "Content Security Policy" in text] == []

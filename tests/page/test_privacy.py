@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.sync_api import Page, Request, WebSocket
 
 from tests.page.test_transcribe import SPEECH
 from tests.page.tympan_page import BOOT_MS, KEEP_TRACKS, TympanPage
 from tympan.cli.testing import OpenBrowser
+
+pytestmark = pytest.mark.needs("playwright")
 
 
 def is_listening(page: Page) -> bool:

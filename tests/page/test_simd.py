@@ -5,16 +5,18 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Browser
 
+from tests.engines.engine import Engine
 from tests.page.tympan_page import TympanPage
 
+SHOWN = {"relaxed": "relaxed SIMD", "simd": "SIMD", "numpy": "NumPy"}
 
-@pytest.mark.parametrize(
-    ("query", "level", "shown"), [("", "relaxed", "relaxed SIMD"), ("?simd=numpy", "numpy", "NumPy")]
-)
-def test_simd_level_of_mimi_is_shown(browser: Browser, site: str, query: str, level: str, shown: str) -> None:
+
+@pytest.mark.parametrize("level", ["", "simd", "numpy"])
+def test_simd_level_of_mimi_is_shown(engine: Engine, browser: Browser, site: str, level: str) -> None:
+    query, level = f"?simd={level}" if level else "", level or engine.simd
     tympan = TympanPage.open(browser, f"{site}/{query}")
     assert tympan.page.evaluate("tympan.ready")["simd"] == level
-    assert f"Mimi on {shown}" in tympan.page.inner_text("#model")
+    assert f"Mimi on {SHOWN[level]}" in tympan.page.inner_text("#model")
     tympan.close()
 
 

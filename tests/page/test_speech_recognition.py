@@ -239,6 +239,7 @@ def test_unknown_language(page: Page) -> None:
     assert events == [{"type": "error", "error": "language-not-supported"}, {"type": "end"}]
 
 
+@pytest.mark.needs("playwright")
 def test_model_without_languages_accepts_any_language(page: Page, site: str) -> None:
     def forget_languages(route: Route) -> None:
         response = route.fetch()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Error, expect
+from playwright.sync_api import Browser, Error
 
 from tests.page.tympan_page import TympanPage
 from tympan.cli.word_errors import word_error_rate
@@ -22,7 +22,7 @@ SAID = "can you help me with this week the meeting is at eight fourteen turn on 
 MAX_WORD_ERROR_RATE = 0.05  # one word of the twenty
 
 
-@pytest.fixture(scope="module", params=["webgpu", "simd"])
+@pytest.fixture(scope="module", params=[pytest.param("webgpu", marks=pytest.mark.needs("webgpu")), "simd"])
 def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -122,7 +122,7 @@ def test_script_waits_for_a_file_of_the_user(tympan: TympanPage) -> None:
     result = tympan.transcribe(wav(np.zeros(12000), 24000))
     assert result["seconds"] == 0.5
     assert tympan.state == "ready"
-    expect(tympan.page.locator("#session-list .name").first).to_have_text("speech.wav")
+    tympan.page.wait_for_selector("#session-list .name:has-text('speech.wav')")
 
 
 def test_url_is_transcribed_and_a_wrong_one_rejected(tympan: TympanPage, site: str) -> None:

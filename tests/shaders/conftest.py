@@ -37,6 +37,14 @@ LAYOUTS = [
     Tuning(4, False, **same_shapes(32, 16)),
 ]
 
+
+def tuning_parameter(tuning: Tuning, **options: Any) -> Any:
+    """A parameter of a test, which is left out in engines without what the tuning needs. options: of pytest.param."""
+    return pytest.param(tuning, marks=[pytest.mark.needs("subgroups")] if tuning.subgroup_width else [], **options)
+
+
+LAYOUT_PARAMETERS = [tuning_parameter(tuning) for tuning in LAYOUTS]
+
 START = """
 import sys
 from types import ModuleType

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.shaders.conftest import (
-    LAYOUTS,
+    LAYOUT_PARAMETERS,
     RunKernel,
     assert_close,
     buffers_of,
@@ -107,7 +107,7 @@ def test_attention_with_huge_scores(run_kernel: RunKernel) -> None:
     np.testing.assert_allclose(combined(out, 1, 4, 1)[0], values[1], atol=1e-6)
 
 
-@pytest.mark.parametrize("tuning", LAYOUTS)
+@pytest.mark.parametrize("tuning", LAYOUT_PARAMETERS)
 @pytest.mark.parametrize(("n_heads", "head_width"), [(1, 2), (5, 6), (3, 64)])
 @pytest.mark.parametrize("matrix", ["q4", "f32"])
 @pytest.mark.parametrize("n_used", [1, 2])

@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.shaders.conftest import LAYOUTS, RunKernel, assert_close, buffers_of, padded_to_vec4, rounded, sizes, stream
+from tests.shaders.conftest import (
+    LAYOUT_PARAMETERS,
+    RunKernel,
+    assert_close,
+    buffers_of,
+    padded_to_vec4,
+    rounded,
+    sizes,
+    stream,
+)
 from tympan.lm.webgpu.kernels import Tuning
 from tympan.weights.matrix import FORMATS, dense
 
@@ -14,7 +23,7 @@ ROWS = np.array([0, 20, 7], np.uint32)
 TOKEN = np.array([N_TEXT_ROWS - 1], np.uint32)
 
 
-@pytest.mark.parametrize("tuning", LAYOUTS)
+@pytest.mark.parametrize("tuning", LAYOUT_PARAMETERS)
 @pytest.mark.parametrize("d", [32, 102, 320])
 @pytest.mark.parametrize(("has_text", "accumulate"), [(False, True), (True, False)])
 @pytest.mark.parametrize("matrix", FORMATS)

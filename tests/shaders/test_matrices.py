@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.shaders.conftest import (
-    LAYOUTS,
+    LAYOUT_PARAMETERS,
     RunKernel,
     assert_close,
     buffers_of,
@@ -22,7 +22,7 @@ from tympan.lm.webgpu.kernels import Tuning
 from tympan.weights.matrix import FORMATS, Matrix, dense
 
 ALL_FORMATS = pytest.mark.parametrize("matrix", FORMATS)
-ALL_LAYOUTS = pytest.mark.parametrize("tuning", LAYOUTS)
+ALL_LAYOUTS = pytest.mark.parametrize("tuning", LAYOUT_PARAMETERS)
 
 
 def random_matrix(rng: np.random.Generator, matrix: str, n: int, k: int) -> Matrix:

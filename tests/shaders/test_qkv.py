@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.shaders.conftest import (
-    LAYOUTS,
+    LAYOUT_PARAMETERS,
     RunKernel,
     assert_close,
     buffers_of,
@@ -25,7 +25,7 @@ from tympan.weights.matrix import dense
 CONTEXT = 7
 
 
-@pytest.mark.parametrize("tuning", LAYOUTS)
+@pytest.mark.parametrize("tuning", LAYOUT_PARAMETERS)
 @pytest.mark.parametrize(("n_heads", "head_width"), [(1, 2), (4, 32), (5, 6), (1, 128)])
 @pytest.mark.parametrize(("matrix", "kv_format"), [("q4", "f32"), ("f32", "f16")])
 @pytest.mark.parametrize("position", [6, 1_000_003])

@@ -177,7 +177,8 @@ class _PendingRead:
     async def _content(self) -> NDArray[np.uint8]:
         content, handle = np.empty(self._n_bytes, np.uint8), self._slot.handle
         try:
-            await self._mapping
+            with self._device.polling:
+                await self._mapping
             handle.getMappedRange(0, self._n_bytes).assign_to(content)
         except JsException as error:
             await self._device.check_after_loss()

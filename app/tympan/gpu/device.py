@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from tympan.errors import DeviceLost, GpuError, GpuFault, GpuLimit, NoWebGPU
+from tympan.gpu.polling import Polling, is_polled_rarely
 from tympan.gpu.webapi import JsException, create_proxy, js_object, navigator
 
 SOFTWARE_VENDORS = ("google", "mesa")  # SwiftShader, lavapipe
@@ -104,7 +105,8 @@ class Adapter:
         features = [name for name in OPTIONAL_FEATURES if self.handle.features.has(name)]
         descriptor = {"label": label, "requiredLimits": needs, "requiredFeatures": features}
         try:
-            return Device(await self.handle.requestDevice(js_object(descriptor)), self.info)
+            handle = await self.handle.requestDevice(js_object(descriptor))
+            return Device(handle, self.info, Polling(handle) if await is_polled_rarely(handle) else None)
         except JsException as error:
             raise GpuFault("the device", str(error)) from error
 
@@ -112,9 +114,11 @@ class Adapter:
 class Device:
     """A GPUDevice. It records its first error, or its loss, and `check` raises that from then on."""
 
-    def __init__(self, handle: Any, info: AdapterInfo) -> None:
+    def __init__(self, handle: Any, info: AdapterInfo, polling: Polling | None = None) -> None:
+        """polling: to be entered while results are awaited, if the browser needs that."""
         self.handle = handle
         self.info = info
+        self.polling = polling or nullcontext()
         self._fault: GpuError | None = None
         self._on_error = create_proxy(self._record_uncaptured)
         handle.addEventListener("uncapturederror", self._on_error)

@@ -25,6 +25,8 @@ from tympan.weights.file import BytesLike, File
 from tympan.weights.manifest import ModelFile
 
 _FOLDER = "models"
+_IOS_DEVICES = ("iPhone", "iPad", "iPod")
+_IOS_BYTES = 2 << 30  # they do not tell, but end tabs that take about 1 GB, whatever they have
 _CHECKED = ".checked"  # an empty file with this suffix marks the file beside it as verified
 _OPEN_ATTEMPTS, _OPEN_EVERY_S = 20, 0.25  # a closed page releases its file handles with a short delay
 
@@ -94,6 +96,8 @@ class Store:
 
     def device_memory_bytes(self) -> int | None:
         """Memory of the device, rounded by the browser; None in browsers that do not tell."""
+        if any(name in navigator.userAgent for name in _IOS_DEVICES):
+            return _IOS_BYTES
         gib = getattr(navigator, "deviceMemory", None)
         return None if gib is None else int(gib * (1 << 30))
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tympan.arrays import Int32, softmax
 from tympan.config import LMConfig
-from tympan.errors import GpuWrong
+from tympan.errors import GpuFault, GpuWrong
 from tympan.gpu.buffers import (
     BINDING_ALIGNMENT_BYTES,
     WORD_BYTES,
@@ -122,7 +122,7 @@ class WebGPUBackend:
         """Upload a model to the GPU and check its results. The weights may be dropped afterwards.
 
         kv_format: of keys and values; f32 also disables all other rounding. tuning: the kernel parameters; by
-        default those for the adapter, without subgroups if the self-check fails with them.
+        default those for the adapter, without subgroups if the browser rejects them or the self-check fails with them.
         Raises NoWebGPU; GpuLimit if the GPU is too small for the model; GpuFault if the driver rejects a shader or
         buffer; GpuWrong if the self-check fails.
         """
@@ -130,7 +130,7 @@ class WebGPUBackend:
         chosen = tuning or Tuning.for_adapter(adapter.info, kv_format)
         try:
             return await cls._create(adapter, config, weights, kv_format, chosen)
-        except GpuWrong:
+        except (GpuWrong, GpuFault):  # some browsers offer subgroups without parsing them
             if tuning or not chosen.subgroup_width:
                 raise
         without_subgroups = replace(chosen, subgroup_width=0)

@@ -1,0 +1,72 @@
+"""What browser engines lack, so that some tests cannot run in them. `docs/browsers.md` has the same as a table.
+
+A test that needs such a feature has the mark `needs`: `@pytest.mark.needs("subgroups")`. It is not collected in the
+engines that lack the feature. `test_lacks.py` fails as soon as an engine has one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from playwright.sync_api import Error, Page
+
+HasFeature: TypeAlias = Callable[[Page], bool]
+
+
+@dataclass(frozen=True)
+class Lack:
+    """feature: argument of the mark. reason: a clause for the table. is_there: whether a page of the site has it."""
+
+    engine: str
+    feature: str
+    reason: str
+    is_there: HasFeature
+
+
+def _evaluates_to_true(expression: str) -> HasFeature:
+    return lambda page: bool(page.evaluate(expression))
+
+
+def _has_devtools(page: Page) -> bool:
+    try:
+        page.context.new_cdp_session(page)
+    except Error:
+        return False
+    return True
+
+
+LACKS: Sequence[Lack] = (
+    Lack(
+        "firefox",
+        "subgroups",
+        "its WebGPU has no subgroups; the kernels run without them",
+        _evaluates_to_true("navigator.gpu.requestAdapter().then(({ features }) => features.has('subgroups'))"),
+    ),
+    Lack(
+        "firefox",
+        "quota override",
+        "only Chromium's DevTools protocol can change the storage quota of an open page",
+        _has_devtools,
+    ),
+    Lack(
+        "webkit",
+        "webgpu",
+        "WebKitGTK has no WebGPU; the page uses the CPU and says so",
+        _evaluates_to_true("navigator.gpu !== undefined"),
+    ),
+    Lack(
+        "webkit",
+        "playwright",
+        "Playwright drives only a WebKit of its own; the tests' own driver changes no requests, presses no keys and "
+        "reaches no workers",
+        lambda page: isinstance(page, Page),
+    ),
+)
+
+
+def lacks(engine: str, features: Sequence[str]) -> bool:
+    """Whether an engine lacks one of these features."""
+    assert set(features) <= {lack.feature for lack in LACKS}, features
+    return any(lack.engine == engine and lack.feature in features for lack in LACKS)
