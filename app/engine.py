@@ -15,7 +15,7 @@ from tympan.arrays import Float32
 from tympan.endpointing import Turn
 from tympan.errors import BadOption, TympanError
 from tympan.loading import Loaded, load
-from tympan.protocol import ANSWERS, COMMANDS, EVENTS, REQUESTS, TRACES
+from tympan.protocol import ANSWERS, COMMANDS, EVENTS, MAX_SILENCE_S, MIN_SILENCE_S, REQUESTS, TRACES
 from tympan.reasons import Reason
 from tympan.session import Session, TranscriptUpdate
 from tympan.text.captions import WRITERS, LiveCues
@@ -88,14 +88,22 @@ class Engine:
         self._store = self._store or await open_store()
         await self._store.clear()
 
-    async def begin(self, recording: int, rate_hz: int, live: bool, trace: str) -> None:
-        """Start a recording. rate_hz: of its samples. live: optimize for latency instead of throughput."""
+    async def begin(self, recording: int, rate_hz: int, live: bool, trace: str, silence_s: float, terms: Any) -> None:
+        """Start a recording. Raises BadOption, TooManyTerms.
+
+        rate_hz: of its samples. live: optimize for latency instead of throughput. silence_s: that ends a turn.
+        terms: its vocabulary: a text of lines, or an array of lines or {text, weight}.
+        """
         assert self._model is not None
         if trace not in [known.value for known in Trace]:
             raise BadOption("trace", trace, tuple(known.value for known in Trace if known.value))
-        self._recording = Recording(
-            recording, self._model.transcriber, rate_hz, live, Trace(trace), self._check_backend
-        )
+        options = {
+            "live": live,
+            "trace": Trace(trace),
+            "silence_s": min(max(silence_s, MIN_SILENCE_S), MAX_SILENCE_S),
+            "terms": terms if isinstance(terms, str) else terms.to_py(),
+        }
+        self._recording = Recording(recording, self._model.transcriber, rate_hz, self._check_backend, options)
 
     def push(self, recording: int, samples: JsProxy) -> None:
         """Add samples of a live source. Errors are posted as events. Ignores samples of other recordings."""
@@ -119,8 +127,8 @@ class Engine:
             self._recording = None
 
     async def captions(self, words: JsProxy, format: str) -> str:
-        """Format words, an array of {text, start, end}, as a file of captions. format: a key of `WRITERS`."""
-        return WRITERS[format]([Word(word["text"], word["start"], word["end"]) for word in words.to_py()])
+        """Format words, an array like that of an update, as a file of captions. format: a key of `WRITERS`."""
+        return WRITERS[format]([Word.from_json(word) for word in words.to_py()])
 
     async def _answer(self, request: int, name: str, fields: dict[str, Any]) -> None:
         try:
@@ -161,13 +169,11 @@ class Recording:
     """A session that posts its events to the page with sequence numbers."""
 
     def __init__(
-        self, number: int, transcriber: Transcriber, rate_hz: int, live: bool, trace: Trace, on_frame: Any
+        self, number: int, transcriber: Transcriber, rate_hz: int, on_frame: Any, options: dict[str, Any]
     ) -> None:
-        """number: of the recording on the page. on_frame: called before every update."""
+        """number: of the recording on the page. on_frame: called before every update. options: of `Session`."""
         self.number = number
-        self.session = Session(
-            transcriber, rate_hz, live=live, trace=trace, on_update=self._on_update, on_turn=self._on_turn
-        )
+        self.session = Session(transcriber, rate_hz, on_update=self._on_update, on_turn=self._on_turn, **options)
         self._on_frame = on_frame
         self._cues = LiveCues()
         self._sequence, self._n_words = 0, 0  # numbers of posted events and words

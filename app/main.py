@@ -16,8 +16,10 @@ from tympan.browser.offline import ask_for_newest, keep_site
 from tympan.browser.recording import Recording
 from tympan.browser.recording_view import RecordingView
 from tympan.browser.sessions import Sessions
+from tympan.browser.settings import Settings
 from tympan.browser.sources import Sources
 from tympan.browser.storage import ask_to_persist, used_bytes
+from tympan.browser.transcript import clock
 from tympan.browser.view import View
 from tympan.browser.wake_lock import WakeLock
 from tympan.errors import StorageRefused
@@ -35,6 +37,7 @@ class App:
         self.page_url = window.URL.new(".", window.location.href).href
         self.query = window.URLSearchParams.new(window.location.search)
         self.trace = self.query.get("trace") or ""
+        self.settings = Settings(bridge.engine)
         self.announcer, self.queue, self.wake_lock = Announcer(), JobQueue(), WakeLock()
         self.view = View(
             self.announcer,
@@ -72,8 +75,8 @@ class App:
             bridge.engine.addEventListener(event, lambda event, show=show: show(event.detail))
         window.tympan.connect(
             bridge.engine,
-            lambda source: promise_of(self.transcribe(source, name_of(source))),
-            lambda: promise_of(self.ask_for_audio(bridge.open_microphone(), "microphone_name")),
+            lambda source, options: promise_of(self.transcribe(source, name_of(source), options)),
+            lambda options: promise_of(self.ask_for_audio(bridge.open_microphone(), "microphone_name", options)),
             self.stop,
         )
 
@@ -152,9 +155,10 @@ class App:
         """Queue a File or an address that the user provided."""
         asyncio.create_task(self.transcribe(source, name, is_kept=True))
 
-    async def transcribe(self, source, name, is_kept=False):
+    async def transcribe(self, source, name, options=None, is_kept=False):
         """Transcribe a File, a Blob or an address after the jobs before it.
 
+        options: of `window.tympan.transcribe`.
         Returns the transcript as a JavaScript object, or a JavaScript Error.
         """
         number = self.queue.join(name)
@@ -169,7 +173,7 @@ class App:
                 audio = await result(bridge.read(source))
                 samples = await decode(audio, name)
                 self.shown.show_audio(samples, audio)
-                transcript = await self.recorded(bridge.transcribe(samples, self.trace))
+                transcript = await self.recorded(bridge.transcribe(samples, self.trace, options))
             except Exception as error:
                 return await self.give_up(error, audio)
             return await self.end(transcript, audio)
@@ -188,10 +192,11 @@ class App:
         self.is_stopped = True
         bridge.stop()
 
-    async def ask_for_audio(self, opened, name):
+    async def ask_for_audio(self, opened, name, options=None):
         """Wait for a microphone or a tab, and queue it. The source keeps its samples until the engine is ready.
 
-        opened: a promise of the source. Returns the same as `transcribe`, when listening ends.
+        opened: a promise of the source. options: of `window.tympan.listen`.
+        Returns the same as `transcribe`, when listening ends.
         """
         self.is_asking = True
         self.view.hide_error()
@@ -207,14 +212,14 @@ class App:
         number = self.queue.join(name, on_removed=source.close)
         await self.has_model.wait()
         async with self.lock:
-            return await self.listen(source, name) if self.queue.leave(number) else removed()
+            return await self.listen(source, name, options) if self.queue.leave(number) else removed()
 
-    async def listen(self, source, name):
+    async def listen(self, source, name, options):
         """Transcribe a live source until the button is pressed again. Returns the same as `transcribe`."""
         self.begin("listening", "listening", name, is_kept=True)
         self.shown.begin_live(source)
         await self.wake_lock.hold()
-        recorded = bridge.listen(source.source, self.trace, self.shown.add_samples, self.show_finishing)
+        recorded = bridge.listen(source.source, self.trace, options, self.shown.add_samples, self.show_finishing)
         outcome = await self.recorded(recorded)
         await self.wake_lock.release()
         self.shown.end_live()
@@ -259,6 +264,8 @@ class App:
     def show_turn(self, event):
         if event.turn == "mute":
             self.view.show_error(language.text("mute"))
+        elif event.turn == "stuck":
+            self.view.show_error(language.text("stuck", time=clock(event.seconds)))
 
     def begin(self, state, status, name, is_kept):
         """Show a new recording."""
@@ -276,8 +283,20 @@ class App:
         self.shown.recording.finish({"seconds": seconds, "words": to_python(transcript.words)})
         self.shown.end(audio)
         self.rest("stopped" if self.is_stopped else "done", seconds=lambda: language.duration(seconds))
+        self.check_doubts()
         await self.keep(audio)
         return transcript
+
+    def check_doubts(self):
+        """Say that nothing was understood, instead of showing the text, if every word is doubtful."""
+        if self.shown.is_doubtful:
+            self.shown.show_text(False)
+            text = language.text("show_anyway")
+            self.view.show_error(language.text("nothing_understood"), text, on_press=self.show_anyway)
+
+    def show_anyway(self):
+        self.view.hide_error()
+        self.shown.show_text(True)
 
     async def give_up(self, error, audio):
         """End a recording after an error and store its words so far. Returns the error for scripts."""
@@ -330,7 +349,10 @@ def promise_of(coroutine):
 async def start():
     gc.threshold(GC_THRESHOLD_BYTES)  # type: ignore[attr-defined]  # of MicroPython
     await language.recall()
-    await App().open()
+    app = App()
+    await app.shown.doubts.recall()
+    await app.settings.recall()
+    await app.open()
 
 
 asyncio.create_task(start())

@@ -12,8 +12,10 @@ import argparse
 import json
 import subprocess
 import sys
+from typing import Any
 
-from bench import chart, tables
+from bench import chart, plot, tables
+from bench.judgement import keep_calibration
 from bench.tables import RESULTS
 
 # Name of the result file -> arguments of `tympan bench`. The H100 files come from another machine: docs/performance.md.
@@ -25,7 +27,7 @@ COMMANDS = {
     "pipeline-demo-simd": "pipeline --size demo --backend simd",
     "pipeline-1b-simd": "pipeline --size 1b --backend simd",
     "load-1b-simd": "load --size 1b",
-    "wer": "wer --backend simd",
+    "wer": "wer --backend simd",  # also records confidence.json, and fits the calibration of the demo model
     "lm-webgpu-demo-swiftshader": "lm --size demo --backend webgpu",
     "lm-webgpu-1b-swiftshader": "lm --size 1b --backend webgpu --frames 8",  # over a second per frame
     "pipeline-demo-swiftshader": "pipeline --size demo --backend webgpu",
@@ -41,8 +43,17 @@ def record(name: str) -> bool:
     if done.returncode:
         return False
     result = json.loads(done.stdout.splitlines()[-1])
-    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=4) + "\n", "utf-8")
+    if name == "wer":
+        confidence = {key: value for key, value in result.items() if key != "wer"}
+        _write("confidence", confidence)
+        keep_calibration(confidence)
+        del result["confidence"]
+    _write(name, result)
     return True
+
+
+def _write(name: str, result: dict[str, Any]) -> None:
+    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=4) + "\n", "utf-8")
 
 
 def main() -> int:
@@ -54,6 +65,7 @@ def main() -> int:
         parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(COMMANDS)}")
     failed = [name for name in names if not record(name)]
     chart.main()
+    plot.main()
     tables.main()
     for name in failed:
         print(f"{name}: failed; the earlier result is kept", file=sys.stderr)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from zipfile import ZipFile
 
 import numpy as np
 from playwright.sync_api import Page
 
+from bench.judgement import Judgement
 from bench.provenance import provenance
 from tympan.cli.browser import version_of
 from tympan.cli.transcribe import Options, opened_page, transcribe_file
@@ -32,31 +33,42 @@ class Utterance:
     seconds: float | None  # where nothing is said: its length
 
 
+Note: TypeAlias = Callable[[str, Utterance, dict[str, Any]], None]  # set, utterance, and the page's result
+
+
 def measure(options: Options, more: Sequence[Path] = ()) -> dict[str, Any]:
     """Transcribe every set; print a line for each. Returns what the last line holds. Raises CommandError.
 
     more: further sets, packed like those of bench/speech.
     """
+    judgement = Judgement(options.model)
     print(f"{'set':20} {'errors':>7} {'words':>6} {'files':>6} {'starts within 0.16 s':>21}")
     wer: dict[str, Any] = {}
     with opened_page(options) as page:
         loaded = page.evaluate("tympan.ready")
         browser = version_of(page)
         for path in (*sorted(SETS.glob("*.zip")), *more):
-            wer[path.stem] = rates = _measure_set(page, path)
+            wer[path.stem] = rates = _measure_set(page, path, judgement.add)
             if "words_per_minute" in rates:
                 print(f"{path.stem:20} {rates['words_per_minute']:7.1f} words a minute without speech", flush=True)
                 continue
             starts = "" if rates["starts_near"] is None else f"{rates['starts_near']:.1%}"
             print(f"{path.stem:20} {rates['wer']:7.1%} {rates['words']:6} {rates['n']:6} {starts:>21}", flush=True)
-    return {"wer": wer, "model": loaded["title"], "backend": loaded["backend"], **provenance(browser)}
+    return {
+        "wer": wer,
+        "confidence": judgement.result(),
+        "model": loaded["title"],
+        "backend": loaded["backend"],
+        **provenance(browser),
+    }
 
 
-def _measure_set(page: Page, path: Path) -> dict[str, Any]:
+def _measure_set(page: Page, path: Path, note: Note) -> dict[str, Any]:
     wrong, n_words, n_files, n_heard, silent_s = 0, 0, 0, 0, 0.0
     lags_s: list[float] = []
-    for utterance in _utterances(path):
+    for utterance in utterances(path):
         result = transcribe_file(page, utterance.path)
+        note(path.stem, utterance, result)
         said, heard = words_of(utterance.text), words_of(result["text"])
         wrong, n_words, n_files = wrong + n_errors(said, heard), n_words + len(said), n_files + 1
         n_heard, silent_s = n_heard + len(heard), silent_s + (utterance.seconds or 0)
@@ -70,7 +82,7 @@ def _measure_set(page: Page, path: Path) -> dict[str, Any]:
     return {"wer": round(wrong / n_words, 4), "n": n_files, "words": n_words, "starts_near": near and round(near, 4)}
 
 
-def _utterances(path: Path) -> Iterator[Utterance]:
+def utterances(path: Path) -> Iterator[Utterance]:
     """The files of a set, unpacked for as long as the iteration lasts."""
     with ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
         for name, label in json.loads(archive.read("labels.json")).items():

@@ -83,6 +83,12 @@ def _wer(options: argparse.Namespace) -> bool:
     return main(options.model, options.backend, options.set, options.json)
 
 
+def _confidence(options: argparse.Namespace) -> bool:
+    from bench.confidence import main
+
+    return main(options.model, options.backend, options.json)
+
+
 def _pipeline(options: argparse.Namespace) -> bool:
     from bench.pipeline import main
 
@@ -160,6 +166,11 @@ BENCHMARKS = {
             _backend(),
             Option("--set", type=Path, action="append", default=[], metavar="ZIP", help=_SET),
         ],
+    ),
+    "confidence": Benchmark(
+        "whether confidences tell right words from wrong ones, on the test sets",
+        _confidence,
+        [Option("--model", default="", help=_MODEL), _backend()],
     ),
     "pipeline": Benchmark("Mimi and the transformer together, on a file", _pipeline, [_size(), _backend()]),
     "start": Benchmark("the time from opening the page to its first use", _start),

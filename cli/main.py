@@ -138,6 +138,9 @@ def _serve(options: argparse.Namespace) -> bool:
     return True
 
 
+_TERMS = "names and terms that the files may contain: one per line, optionally a colon and a weight (0 to 10)"
+
+
 def _add_transcribe(commands: Commands) -> None:
     command = commands.add_parser("transcribe", help="transcribe audio files in a headless browser")
     command.description = "Transcribe audio files in any format that the browser decodes, and print the transcripts."
@@ -168,13 +171,28 @@ def _add_transcribe(commands: Commands) -> None:
         metavar="[logits]",
         help="with --format json: also print codes and tokens of every frame, and with 'logits' the logits",
     )
+    command.add_argument("--terms", metavar="FILE", type=Path, help=_TERMS)
+    command.add_argument("--silence", metavar="SECONDS", type=float, help="silence that ends a turn (default: 1.2)")
     command.set_defaults(run=_transcribe)
 
 
 def _transcribe(options: argparse.Namespace) -> bool:
     from tympan.cli.transcribe import Options, transcribe
 
-    chosen = Options(options.format, options.model, options.backend, options.mimi, options.trace, options.browser)
+    try:
+        terms = options.terms.read_text("utf-8") if options.terms else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{options.terms}: {getattr(error, 'strerror', None) or 'not a text file'}.") from error
+    chosen = Options(
+        options.format,
+        options.model,
+        options.backend,
+        options.mimi,
+        options.trace,
+        options.browser,
+        terms,
+        options.silence,
+    )
     return transcribe(options.files, chosen)
 
 

@@ -46,7 +46,8 @@ _READY = """
 }
 """
 _TRANSCRIBE = """
-input => window.tympan.transcribe(input.files[0]).then(value => ({ value }), error => ({ error: error.message }))
+([input, terms]) => window.tympan.transcribe(input.files[0], terms === null ? {} : { terms })
+    .then(value => ({ value }), error => ({ error: error.message }))
 """
 
 
@@ -54,7 +55,7 @@ input => window.tympan.transcribe(input.files[0]).then(value => ({ value }), err
 class Options:
     """model: catalogue id, directory or URL; empty for the default model. trace: a value of `transcript.Trace`.
 
-    browser: one of BROWSERS.
+    browser: one of BROWSERS. terms: a vocabulary, one term per line. silence_s: that ends a turn; None for the default.
     """
 
     format: str = "txt"
@@ -63,6 +64,8 @@ class Options:
     mimi: str = "auto"
     trace: str = ""
     browser: str = BROWSERS[0]
+    terms: str = ""
+    silence_s: float | None = None
 
 
 def transcribe(files: Sequence[Path], options: Options) -> bool:
@@ -81,7 +84,7 @@ def transcribe(files: Sequence[Path], options: Options) -> bool:
     with opened_page(options) as page:
         for file in files:
             try:
-                result = transcribe_file(page, file)
+                result = transcribe_file(page, file, options.terms or None)
             except CommandError as error:
                 print(f"tympan: {file}: {error}", file=sys.stderr)
                 continue
@@ -103,7 +106,13 @@ def opened_page(options: Options) -> Iterator[Page]:
             raise CommandError(f"{model} is not a model directory: it has no {MANIFEST_NAME}.")
         model, mounts = MODEL_PATH, {MODEL_PATH: Path(model)}
     with serving(prepare(), mounts=mounts) as url:
-        query = {"model": model, "backend": options.backend, "mimi": options.mimi, "trace": options.trace}
+        query = {
+            "model": model,
+            "backend": options.backend,
+            "mimi": options.mimi,
+            "trace": options.trace,
+            "silence": options.silence_s,
+        }
         address = f"{url}/?{urlencode({key: value for key, value in query.items() if value})}"
         with opened(address, browser=options.browser) as page:
             _wait_until_ready(page)
@@ -123,15 +132,15 @@ def _wait_until_ready(page: Page) -> None:
         raise CommandError(failure)
 
 
-def transcribe_file(page: Page, file: Path) -> Result:
-    """Transcribe one file in an opened page.
+def transcribe_file(page: Page, file: Path, terms: str | None = None) -> Result:
+    """Transcribe one file in an opened page. terms: a vocabulary, one term per line; None for that of the page.
 
     Returns the page's result with the additional key `file`. Raises CommandError with the page's message.
     """
     chooser = page.evaluate_handle("Object.assign(document.createElement('input'), { type: 'file' })").as_element()
     assert chooser is not None
     chooser.set_input_files(file)
-    answer = page.evaluate(_TRANSCRIBE, chooser)
+    answer = page.evaluate(_TRANSCRIBE, [chooser, terms])
     chooser.dispose()
     if "error" in answer:
         raise CommandError(answer["error"])
@@ -139,4 +148,4 @@ def transcribe_file(page: Page, file: Path) -> Result:
 
 
 def _words(result: Result) -> list[Word]:
-    return [Word(word["text"], word["start"], word["end"]) for word in result["words"]]
+    return [Word.from_json(word) for word in result["words"]]

@@ -11,7 +11,6 @@ export type SpeechRecognitionErrorCode =
   | "network"
   | "no-speech"
   | "not-allowed"
-  | "phrases-not-supported"
   | "service-not-allowed";
 
 export interface SpeechRecognitionOptions {
@@ -19,10 +18,18 @@ export interface SpeechRecognitionOptions {
   processLocally?: boolean;
 }
 
+/** A word or phrase that the speech may contain. */
+export class SpeechRecognitionPhrase {
+  /** boost: 0 to 10; 1 is the usual one. */
+  constructor(phrase: string, boost?: number);
+  readonly phrase: string;
+  readonly boost: number;
+}
+
 export class SpeechRecognitionAlternative {
   private constructor();
   readonly transcript: string;
-  /** Always 1: the model provides none. */
+  /** Of the least certain word. Further alternatives differ in that word. */
   readonly confidence: number;
   /** In seconds since `audiostart`. */
   readonly words: readonly RecognizedWord[];
@@ -82,8 +89,8 @@ export class SpeechRecognition extends EventTarget {
   /** Removed from the standard; has no effect. */
   grammars: unknown;
   /** Accepts an empty list only. */
-  get phrases(): readonly unknown[];
-  set phrases(phrases: readonly unknown[]);
+  get phrases(): SpeechRecognitionPhrase[];
+  set phrases(phrases: Iterable<SpeechRecognitionPhrase>);
 
   /** Throws InvalidStateError while a recognition runs, or if the track is not a live audio track. */
   start(audioTrack?: MediaStreamTrack): void;

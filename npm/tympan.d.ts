@@ -3,6 +3,10 @@ export interface Word {
   text: string;
   start: number;
   end: number;
+  /** The probability that the text is right, 0 to 1. */
+  confidence: number;
+  /** Other texts that it may be, most likely first. */
+  alternatives: { text: string; confidence: number }[];
 }
 
 /** Mean milliseconds per 80 ms frame of each stage, and elapsed seconds. */

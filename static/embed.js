@@ -7,10 +7,14 @@ import "./tympan.js";
 const engine = EngineClient.of(new URL(import.meta.url).searchParams);
 let stopped = Promise.withResolvers();
 
-function listen() {
-  stopped = Promise.withResolvers();
-  return engine.listen(openMicrophone, stopped.promise);
+function transcribe(blobOrUrl, options) {
+  return engine.transcribe(() => decode(blobOrUrl), {}, options);
 }
 
-tympan.connect(engine, (blobOrUrl) => engine.transcribe(() => decode(blobOrUrl)), listen, () => stopped.resolve());
+function listen(options) {
+  stopped = Promise.withResolvers();
+  return engine.listen(openMicrophone, stopped.promise, {}, options);
+}
+
+tympan.connect(engine, transcribe, listen, () => stopped.resolve());
 engine.load().then((info) => tympan.open(info), (error) => tympan.open(error));

@@ -2,9 +2,10 @@
 //
 //   import { SpeechRecognition } from "https://example.org/tympan/speech-recognition.js";
 //
-// Importing it also replaces the browser's own. `?model=` and `?backend=` in the address select model and backend.
-// Beyond the standard, alternatives have `words`: { text, start, end } in seconds since `audiostart`; results have
-// `speechStartTime` and `speechEndTime`.
+// Importing it also replaces the browser's own. `?model=` and `?backend=` in the address select model and backend;
+// `?terms=` adds a vocabulary.
+// Beyond the standard, alternatives have `words`: { text, start, end, confidence } in seconds since `audiostart`; results
+// have `speechStartTime` and `speechEndTime`.
 import { openMicrophone, openTrack } from "./bridge/audio_source.js";
 import { EngineClient, HOME } from "./bridge/engine_client.js";
 
@@ -22,7 +23,7 @@ export class SpeechRecognition extends EventTarget {
   lang = "";
   continuous = false;
   interimResults = false;
-  maxAlternatives = 1; // the model offers one
+  maxAlternatives = 1;
   processLocally = false; // it always does
   grammars = null; // removed from the standard; has no effect
   #phrases = [];
@@ -36,11 +37,15 @@ export class SpeechRecognition extends EventTarget {
     }
   }
 
+  // SpeechRecognitionPhrases that the speech may contain. Changes count from the next `start`.
   get phrases() { return this.#phrases; }
 
   set phrases(phrases) {
-    if (phrases.length) throw new SpeechRecognitionErrorEvent("error", { error: "phrases-not-supported" });
-    this.#phrases = phrases;
+    const items = Array.from(phrases);
+    if (!items.every((item) => item instanceof SpeechRecognitionPhrase)) {
+      throw new TypeError("phrases holds SpeechRecognitionPhrase objects only.");
+    }
+    this.#phrases = items;
   }
 
   start(audioTrack = undefined) {
@@ -103,7 +108,7 @@ class Session {
         onstart: () => this.#onStart(),
         onupdate: (update) => this.#onUpdate(update),
         onturn: ({ turn }) => this.#onTurn(turn),
-      });
+      }, this.#options());
       this.#finish(words);
     } catch (reason) {
       error = reason;
@@ -111,6 +116,12 @@ class Session {
     clearTimeout(this.#noSpeechTimer);
     for (const kind of this.#open.reverse()) this.#emit(new Event(`${kind}end`));
     if (error) this.#fail(error);
+  }
+
+  // The phrases as terms, which add to those of the address.
+  #options() {
+    const terms = this.recognition.phrases.map(({ phrase, boost }) => ({ text: phrase, weight: boost }));
+    return terms.length ? { terms: [...engine.terms.split("\n"), ...terms] } : {};
   }
 
   async #checkLanguage() {
@@ -178,10 +189,13 @@ class Session {
 
   // A result of the words of the current turn, and the word in progress.
   #result(partial, isFinal) {
-    const text = [...this.#words.map((word) => word.text), partial].join(" ").trimEnd();
-    const transcript = this.#finals.length ? ` ${text}` : text; // so that authors can concatenate results
-    const alternative = new SpeechRecognitionAlternative(transcript, [...this.#words]);
-    return SpeechRecognitionResult.frozen([alternative], { isFinal });
+    const alternatives = alternativesOf(this.#words).slice(0, Math.max(1, this.recognition.maxAlternatives));
+    const items = alternatives.map(({ words, confidence }) => {
+      const text = [...words.map((word) => word.text), partial].join(" ").trimEnd();
+      const transcript = this.#finals.length ? ` ${text}` : text; // so that authors can concatenate results
+      return new SpeechRecognitionAlternative(transcript, words, confidence);
+    });
+    return SpeechRecognitionResult.frozen(items, { isFinal });
   }
 
   #emitResults(resultIndex, items) {
@@ -225,9 +239,18 @@ class List extends Array {
   item(index) { return this[index] ?? null; }
 }
 
+export class SpeechRecognitionPhrase {
+  // boost: 0 to 10; 1 is the usual one.
+  constructor(phrase, boost = 1) {
+    if (!`${phrase}`.trim()) throw new DOMException("The phrase is empty.", "SyntaxError");
+    if (!(boost >= 0 && boost <= 10)) throw new DOMException("The boost is not between 0 and 10.", "SyntaxError");
+    Object.freeze(Object.assign(this, { phrase: `${phrase}`, boost: Number(boost) }));
+  }
+}
+
 export class SpeechRecognitionAlternative {
-  constructor(transcript, words) {
-    Object.freeze(Object.assign(this, { transcript, words, confidence: 1 })); // the model provides no confidence
+  constructor(transcript, words, confidence) {
+    Object.freeze(Object.assign(this, { transcript, words, confidence }));
   }
 }
 
@@ -237,6 +260,17 @@ export class SpeechRecognitionResult extends List {
 }
 
 export class SpeechRecognitionResultList extends List {}
+
+// The words, and the same with the alternatives of the least certain word. The confidence of each is that of this word.
+function alternativesOf(words) {
+  if (!words.length) return [{ words: [], confidence: 0 }];
+  const least = words.reduce((a, b) => (b.confidence < a.confidence ? b : a));
+  const replaced = least.alternatives.map(({ text, confidence }) => ({
+    words: words.map((word) => (word === least ? { ...word, text, confidence, alternatives: [] } : word)),
+    confidence,
+  }));
+  return [{ words: [...words], confidence: least.confidence }, ...replaced];
+}
 
 // Whether the model knows all of these languages, in any region. A model that states no language may know any.
 async function supports(langs) {
@@ -260,7 +294,7 @@ async function languages() {
 
 const newError = (error, message) => Object.assign(new Error(message), { error }); // error: a code of the standard
 
-const standard = [SpeechRecognition, SpeechRecognitionEvent, SpeechRecognitionErrorEvent,
+const standard = [SpeechRecognition, SpeechRecognitionEvent, SpeechRecognitionErrorEvent, SpeechRecognitionPhrase,
   SpeechRecognitionAlternative, SpeechRecognitionResult, SpeechRecognitionResultList];
 for (const item of standard) globalThis[item.name] = item;
 globalThis.webkitSpeechRecognition = SpeechRecognition;

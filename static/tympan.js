@@ -7,11 +7,11 @@ class Tympan extends EventTarget {
   // Resolves with a description of the loaded model. All promises reject with the error message on the page.
   get ready() { return this.#opened.promise; }
 
-  // Transcribes a Blob, a File or an address.
-  transcribe(blobOrUrl) { return this.#run("transcribe", blobOrUrl); }
+  // Transcribes a Blob, a File or an address. options: { terms, silenceS }.
+  transcribe(blobOrUrl, options = {}) { return this.#run("transcribe", blobOrUrl, options); }
 
-  // Transcribes the microphone until `stop` is called.
-  listen() { return this.#run("listen"); }
+  // Transcribes the microphone until `stop` is called. options: as of `transcribe`.
+  listen(options = {}) { return this.#run("listen", options); }
   stop() { this.#actions?.stop(); }
 
   // Called when a model is loaded: settles `ready` with its description, or with an Error.

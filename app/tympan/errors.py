@@ -22,6 +22,7 @@
     │   └── DeviceLost        the GPU went away
     ├── NotInWorker           Tympan was started outside of a worker
     ├── StorageRefused        the browser does not let this site store data
+    ├── TooManyTerms          a vocabulary that is too long
     └── BadOption             an unknown value of a query parameter or an argument
 
 Programming errors are `assert`s that show the values, never one of these.
@@ -170,6 +171,12 @@ class StorageRefused(TympanError):
             "The browser does not let this site store data, and Tympan cannot start without it. Allow cookies and "
             "site data for this site in the browser's settings, then reload the page."
         )
+
+
+class TooManyTerms(TympanError):
+    def __init__(self, n_terms: int, limit: int) -> None:
+        self.n_terms, self.limit = n_terms, limit
+        super().__init__(f"The vocabulary has {n_terms} terms; {limit} are possible.")
 
 
 class BadOption(TympanError):

@@ -63,7 +63,8 @@ async def assemble(files: ModelFiles, backend: str, mimi: str = "auto") -> Loade
     lm, why = await _open_recovering(backend, lm_config, LMWeights.from_tensors(lm_config, files.lm))
     adapter = await Adapter.request_info() if lm.name == "webgpu" else None
     encoder, mimi_why = await open_mimi(mimi, mimi_config, files.mimi, adapter)
-    return Loaded(Transcriber(encoder, lm, tokenizer), files.manifest, why, mimi_why)
+    transcriber = Transcriber(encoder, lm, tokenizer, files.manifest.calibration)
+    return Loaded(transcriber, files.manifest, why, mimi_why)
 
 
 async def _open_recovering(backend: str, config: LMConfig, weights: LMWeights) -> tuple[Backend, Reason | GpuError]:

@@ -15,6 +15,9 @@ FRAME_SAMPLES = 1_920
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE_HZ
 CHUNK_SAMPLES = 2 * SAMPLE_RATE_HZ  # samples of a file per message
 SHORTEST_AUDIO_S = 0.25  # shorter audio cannot contain a word and is rejected
+SILENCE_S = 1.2  # that ends a turn; pauses within a number last up to 0.9 s
+MIN_SILENCE_S, MAX_SILENCE_S = 0.4, 5.0
+DOUBTFUL = 0.5  # words with a lower confidence are doubtful
 
 # Fields by request. `recording` is a number that the page increments; `samples` is a Float32Array, sent by transfer.
 REQUESTS = {
@@ -22,7 +25,7 @@ REQUESTS = {
     "open_model": ("model", "backend", "mimi", "simd", "embeddings", "page_url"),
     "cancel": (),
     "delete_models": (),
-    "begin": ("recording", "rate_hz", "live", "trace"),
+    "begin": ("recording", "rate_hz", "live", "trace", "silence_s", "terms"),  # terms: as of `read_terms`
     "feed": ("recording", "samples"),  # of a file; answered when the backlog has room for more
     "finish": ("recording",),
     "abandon": ("recording",),
@@ -40,7 +43,7 @@ EVENTS = {
     "update": (
         "recording",
         "sequence",
-        "words",  # new and complete: {text, start, end}
+        "words",  # new and complete: {text, start, end, confidence, alternatives: [{text, confidence}]}
         "cues",  # of captions, new or changed: {index, start, end, text}; at the end of a recording, all cues
         "partial",  # text so far of the word in progress
         "seconds",  # duration of the audio transcribed so far
@@ -73,7 +76,7 @@ ANSWERS = {
         "mimi",  # where Mimi runs: webgpu or cpu
         "mimi_why",
     ),
-    "finish": ("text", "words", "seconds", "frames", "timing"),
+    "finish": ("text", "words", "seconds", "frames", "timing", "stuck"),
 }
 TRACES = ("codes", "tokens", "logits")  # additional fields of `finish` if a trace was requested
 

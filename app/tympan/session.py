@@ -11,13 +11,16 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tympan.arrays import Float32
 from tympan.config import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from tympan.endpointing import Turn, TurnDetector, TurnKind
 from tympan.errors import TooSlow
+from tympan.protocol import SILENCE_S
 from tympan.resample import Resampler
+from tympan.stuck import StuckDetector
+from tympan.text.vocabulary import Terms
 from tympan.text.words import Word
 from tympan.transcriber import Stream, Transcriber
 from tympan.transcript import Trace, Transcript
@@ -55,17 +58,22 @@ class Session:
         *,
         live: bool = False,
         trace: Trace = Trace.NONE,
+        silence_s: float = SILENCE_S,
+        terms: Terms = (),
         on_update: Callable[[TranscriptUpdate], None] = lambda update: None,
         on_turn: Callable[[Turn], None] = lambda turn: None,
     ) -> None:
         """Start a recording. Needs a running event loop.
 
         rate_hz: of the samples. live: minimize the delay of each word; otherwise maximize throughput.
-        on_turn: for a file, called for MUTE only.
+        silence_s: that ends a turn. terms: see `Transcriber.stream`.
+        on_turn: for a file, called for MUTE and STUCK only.
         """
-        self._stream: Stream = transcriber.stream(n_ahead=0 if live else FILE_STEPS_AHEAD, trace=trace)
+        self._stream: Stream = transcriber.stream(n_ahead=0 if live else FILE_STEPS_AHEAD, trace=trace, terms=terms)
         self._max_frames = transcriber.mimi.max_frames  # frames that Mimi encodes in one call
-        self._turns = TurnDetector(transcriber.lm.config)
+        self._turns = TurnDetector(transcriber.lm.config, silence_s)
+        self._stuck, self._stuck_s = StuckDetector(transcriber.lm.config), list[float]()
+        self._n_reported = 0  # words
         self._is_live, self._is_traced, self._on_turn = live, trace is not Trace.NONE, on_turn
         self._resampler = Resampler(rate_hz, SAMPLE_RATE_HZ) if rate_hz != SAMPLE_RATE_HZ else None
         self._on_update, self._rate_hz = on_update, rate_hz
@@ -113,7 +121,11 @@ class Session:
         self._ended = True
         self._changed.set()
         await self._worker
-        return await self._stream.finish()
+        transcript = await self._stream.finish()
+        if words := transcript.words[self._n_reported :]:
+            self._report(words)
+        self._emit(self._turns.finish())
+        return replace(transcript, stuck=self._stuck_s)
 
     def abandon(self) -> None:
         """Stop at the next frame and discard the recording."""
@@ -160,6 +172,8 @@ class Session:
             self._changed.set()
             self._report(result.words)
             kinds += self._turns.push(result.frame, result.step)
+            if self._stuck.push(result.step, self._turns.n_quiet) and not self._is_traced:
+                kinds.append(TurnKind.STUCK)
             self._n_frames += 1
             if self._is_live or self._n_frames % FILE_FRAMES_PER_YIELD == 0:
                 await asyncio.sleep(0)  # lets the event loop handle the page's messages
@@ -167,13 +181,17 @@ class Session:
                 raise _Abandoned
         if kinds and not self._is_traced:
             await self._flush_or_reset(kinds)
+        self._emit(kinds)
+
+    def _emit(self, kinds: Sequence[TurnKind]) -> None:
         for kind in kinds:
-            if self._is_live or kind is TurnKind.MUTE:
+            if self._is_live or kind in (TurnKind.MUTE, TurnKind.STUCK):
                 self._on_turn(Turn(kind, self._stream.seconds))
 
     async def _flush_or_reset(self, kinds: Sequence[TurnKind]) -> None:
         """Flush the stream in a pause, and reset its context when that is due."""
-        is_pause = kinds[-1] in (TurnKind.PAUSE, TurnKind.END)
+        states = [kind for kind in kinds if kind not in (TurnKind.MUTE, TurnKind.STUCK)]
+        is_pause = bool(states) and states[-1] is not TurnKind.SPEECH
         is_long = self._stream.context_s > MAX_CONTEXT_S
         is_prompt = self._is_live and self.backlog_s <= MAX_FLUSH_BACKLOG_S
         if is_pause and self._turns.has_pending_words and (is_long or is_prompt):
@@ -181,8 +199,13 @@ class Session:
             self._turns.flushed(has_words=bool(words))
             self._report(words)
         is_mute = TurnKind.MUTE in kinds and self._stream.context_s > MIN_MUTE_CONTEXT_S
-        if is_mute or (is_pause and is_long):
+        is_stuck = TurnKind.STUCK in kinds
+        if is_stuck:
+            self._stuck_s.append(self._stream.seconds)
+        if is_mute or is_stuck or (is_pause and is_long):
             self._report(await self._stream.reset_context())
+            self._stuck.reset()
 
     def _report(self, words: Sequence[Word]) -> None:
+        self._n_reported += len(words)
         self._on_update(TranscriptUpdate(words, self._stream.partial, self._stream.seconds, self.backlog_s))

@@ -14,10 +14,13 @@ from time import perf_counter
 import numpy as np
 
 from tympan.arrays import Float32, Int32
+from tympan.confidence import Calibration
 from tympan.config import FRAME_S, FRAME_SAMPLES, SAMPLE_RATE_HZ
 from tympan.lm.backend import Backend, Step
+from tympan.lm.terms import NO_TERMS, TermTrie
 from tympan.mimi.backend import Encoder
 from tympan.text.tokenizer import Tokenizer
+from tympan.text.vocabulary import Term, Terms, read_terms, spellings
 from tympan.text.words import Word, WordBuilder
 from tympan.transcript import Clock, StepRecorder, Trace, Transcript
 
@@ -37,16 +40,31 @@ class FrameResult:
 class Transcriber:
     """A loaded model: the Mimi encoder, the transformer on a backend, and the tokenizer."""
 
-    def __init__(self, mimi: Encoder, lm: Backend, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self, mimi: Encoder, lm: Backend, tokenizer: Tokenizer, calibration: Calibration | None = None
+    ) -> None:
+        """calibration: of confidences; None for the default."""
         self.mimi, self.lm, self.tokenizer = mimi, lm, tokenizer
+        self.calibration = calibration or Calibration()
+        self._vocabulary: tuple[tuple[Term, ...], TermTrie] = (), NO_TERMS
 
-    def stream(self, *, n_ahead: int = 0, trace: Trace = Trace.NONE) -> Stream:
-        """Start a recording. n_ahead: how many transformer steps may run before the oldest result is awaited."""
-        return Stream(self, n_ahead, trace)
+    def stream(self, *, n_ahead: int = 0, trace: Trace = Trace.NONE, terms: Terms = ()) -> Stream:
+        """Start a recording.
 
-    async def transcribe(self, pcm: Float32, *, trace: Trace = Trace.NONE) -> Transcript:
-        """Transcribe a whole recording: float32 (n_samples,) in [-1, 1], mono, 24 kHz."""
-        stream = self.stream(n_ahead=4, trace=trace)
+        n_ahead: how many transformer steps may run before the oldest result is awaited. terms: a vocabulary that the
+        recording may contain, as `text.vocabulary.read_terms` takes it; raises TooManyTerms.
+        """
+        return Stream(self, n_ahead, trace, self._trie(read_terms(terms)))
+
+    def _trie(self, terms: tuple[Term, ...]) -> TermTrie:
+        """The trie of a vocabulary. The newest one is kept for the next recording."""
+        if self._vocabulary[0] != terms:
+            self._vocabulary = terms, TermTrie.build(spellings(terms, self.tokenizer))
+        return self._vocabulary[1]
+
+    async def transcribe(self, pcm: Float32, *, trace: Trace = Trace.NONE, terms: Terms = ()) -> Transcript:
+        """Transcribe a whole recording: float32 (n_samples,) in [-1, 1], mono, 24 kHz. terms: as of `stream`."""
+        stream = self.stream(n_ahead=4, trace=trace, terms=terms)
         await stream.feed(pcm)
         return await stream.finish()
 
@@ -59,11 +77,11 @@ class Transcriber:
 class Stream:
     """The state of one recording."""
 
-    def __init__(self, transcriber: Transcriber, n_ahead: int, trace: Trace) -> None:
+    def __init__(self, transcriber: Transcriber, n_ahead: int, trace: Trace, terms: TermTrie) -> None:
         self._mimi, self._lm, self._tokenizer = transcriber.mimi, transcriber.lm, transcriber.tokenizer
-        self._n_ahead = n_ahead
-        self._mimi_state, self._lm_state = self._mimi.new_state(), self._lm.new_state()
-        self._words = WordBuilder(self._lm.config, self._tokenizer)
+        self._n_ahead, self._terms = n_ahead, terms
+        self._mimi_state, self._lm_state = self._mimi.new_state(), self._lm.new_state(terms=terms)
+        self._words = WordBuilder(self._lm.config, self._tokenizer, transcriber.calibration)
         self._recorder, self._clock = StepRecorder(trace), Clock()
         self._samples = np.zeros(0, np.float32)  # less than a frame
         self._n_samples = 0
@@ -134,7 +152,7 @@ class Stream:
         while len(self._pending) > max_pending:
             self._newest = step = await self._pending.popleft()
             self._recorder.add_result(step)
-            words += self._words.push(step.token)
+            words += self._words.push(step.token, step.probability, step.others)
         return words
 
     async def feed(self, pcm: Float32) -> list[Word]:
@@ -160,7 +178,7 @@ class Stream:
         """Start the model with an empty context; return the word in progress, if any. Call `flush` first."""
         now_s = self.seconds - len(self._samples) / SAMPLE_RATE_HZ
         words = await self._await_steps(0) + self._words.reset(now_s)
-        self._mimi_state, self._lm_state = self._mimi.new_state(), self._lm.new_state()
+        self._mimi_state, self._lm_state = self._mimi.new_state(), self._lm.new_state(terms=self._terms)
         self._n_steps = 0
         return words
 

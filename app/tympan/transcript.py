@@ -33,6 +33,7 @@ class Transcript:
     seconds: float = 0.0  # duration of the audio
     frames: int = 0  # of audio, the last one padded with silence
     timing: Mapping[str, float] = field(default_factory=dict)  # as `Clock.to_json`
+    stuck: list[float] = field(default_factory=list)  # times at which the context was reset, see `tympan.stuck`
     codes: list[list[int]] | None = None  # (T, K), including the silence that flushes the text delay
     tokens: list[int] | None = None  # one per step: step 0 reads the initial tokens, step s frame s - 1 (see DIRECT)
     logits: list[list[float]] | None = None  # (steps, V)
@@ -46,6 +47,7 @@ class Transcript:
             "seconds": self.seconds,
             "frames": self.frames,
             "timing": self.timing,
+            "stuck": self.stuck,
             **{name: trace for name, trace in traces.items() if trace is not None},
         }
 

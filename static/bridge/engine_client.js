@@ -1,6 +1,6 @@
 // The page's connection to the engine, a worker with one model that transcribes one recording at a time.
 import { toError } from "./errors.js";
-import { CHUNK_SAMPLES, SAMPLE_RATE_HZ } from "./protocol.js";
+import { CHUNK_SAMPLES, SAMPLE_RATE_HZ, SILENCE_S } from "./protocol.js";
 
 export const HOME = new URL("..", import.meta.url).href;
 
@@ -16,10 +16,13 @@ export class EngineClient extends EventTarget {
 
   static #clients = {}; // by their options, as JSON
 
-  // Returns the client for ?model=, ?backend=, ?mimi=, ?simd= and ?embeddings= of an address. Equal options share one
-  // client.
+  static #defaults = {
+    model: "", backend: "auto", mimi: "auto", simd: "auto", embeddings: "q4", silence: SILENCE_S, terms: "",
+  };
+
+  // Returns the client for the parameters of an address: those of #defaults. Equal options share one client.
   static of(query) {
-    const options = { model: "", backend: "auto", mimi: "auto", simd: "auto", embeddings: "q4" };
+    const options = { ...EngineClient.#defaults };
     for (const name of Object.keys(options)) options[name] = query.get(name) || options[name];
     const key = JSON.stringify(options);
     return EngineClient.#clients[key] ??= new EngineClient(options);
@@ -27,9 +30,12 @@ export class EngineClient extends EventTarget {
 
   // model: an id of the catalogue, "" for its first one, or the address of a model directory.
   // embeddings: "q4" or "q8", the format of the tables of a checkpoint that is converted in the page.
-  constructor({ model, backend, mimi, simd, embeddings }) {
+  // silence, terms: of recordings that do not set their own: the seconds that end a turn, and terms with commas between.
+  constructor({ model, backend, mimi, simd, embeddings, silence = SILENCE_S, terms = "" }) {
     super();
     Object.assign(this, { model, backend, mimi, simd, embeddings });
+    this.silenceS = Number(silence) || SILENCE_S;
+    this.terms = terms.replaceAll(",", "\n");
     this.info = undefined; // description of the loaded model
   }
 
@@ -66,14 +72,15 @@ export class EngineClient extends EventTarget {
   }
 
   // Transcribes samples at 24 kHz, after the recordings before it. getSamples: returns them or a promise. listener:
-  // { onupdate, onturn }, called with events of this recording. stopped: a promise that ends it early.
-  transcribe(getSamples, listener = {}, { trace = "", stopped = undefined } = {}) {
+  // { onupdate, onturn }, called with events of this recording. stopped: a promise that ends it early. options: { trace,
+  // silenceS, terms }; terms: a text of lines, or an array of lines or { text, weight }.
+  transcribe(getSamples, listener = {}, { stopped = undefined, ...options } = {}) {
     return this.#enqueue(async () => {
       await this.load();
       const samples = await getSamples();
       let isStopped = false;
       stopped?.then(() => { isStopped = true; });
-      return this.#record(SAMPLE_RATE_HZ, false, trace, listener, async (recording) => {
+      return this.#record(SAMPLE_RATE_HZ, false, options, listener, async (recording) => {
         for (let start = 0; start < samples.length && !isStopped; start += CHUNK_SAMPLES) {
           const chunk = samples.slice(start, start + CHUNK_SAMPLES);
           await this.request("feed", { recording, samples: chunk });
@@ -85,14 +92,14 @@ export class EngineClient extends EventTarget {
   // Transcribes a live source until it ends or `stopped` resolves. If `stopped` rejects, discards everything.
   // openSource: returns a promise of an AudioSource. listener: as of `transcribe`, and { onopen, onstart, onsamples,
   // onfinish }, called when the source is open, when the engine is ready, with every frame, and when the source is
-  // closed. If an error ends the recording, `error.transcript` holds the words before it.
-  listen(openSource, stopped, listener = {}, trace = "") {
+  // closed. options: as of `transcribe`. If an error ends the recording, `error.transcript` holds the words before it.
+  listen(openSource, stopped, listener = {}, options = {}) {
     return this.#enqueue(async () => {
       const source = await openSource(); // it queues all frames while the model loads
       listener.onopen?.();
       try {
         await this.load();
-        return await this.#record(source.rateHz, true, trace, listener, async (recording, failed) => {
+        return await this.#record(source.rateHz, true, options, listener, async (recording, failed) => {
           source.start((samples) => {
             listener.onsamples?.(samples);
             this.#post({ name: "push", fields: { recording, samples } });
@@ -128,14 +135,15 @@ export class EngineClient extends EventTarget {
   }
 
   // Starts a recording, calls `send` to send its audio, and resolves with the transcript.
-  async #record(rateHz, live, trace, listener, send) {
+  async #record(rateHz, live, options, listener, send) {
+    const { trace = "", silenceS = this.silenceS, terms = this.terms } = options ?? {};
     const recording = ++this.#nRecordings;
     const failed = Promise.withResolvers();
     this.#recording = { number: recording, sequence: 0, listener, fail: failed.resolve };
     let error;
     failed.promise.then((reason) => { error = reason; });
     try {
-      await this.request("begin", { recording, rate_hz: rateHz, live, trace });
+      await this.request("begin", { recording, rate_hz: rateHz, live, trace, silence_s: silenceS, terms });
       await send(recording, failed.promise);
       const transcript = await this.request("finish", { recording });
       if (error) throw Object.assign(error, { transcript });

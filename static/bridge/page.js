@@ -12,22 +12,23 @@ export const engine = EngineClient.of(new URLSearchParams(location.search));
 engine.start();
 let stopped;
 
-// Transcribes samples until `stop`.
-export function transcribe(samples, trace) {
+// Transcribes samples until `stop`. options: as of `window.tympan.transcribe`, or null.
+export function transcribe(samples, trace, options) {
   stopped = Promise.withResolvers();
-  return engine.transcribe(() => samples, {}, { trace, stopped: stopped.promise });
+  return engine.transcribe(() => samples, {}, { ...options, trace, stopped: stopped.promise });
 }
 
-// Transcribes an AudioSource until `stop`. onsamples: called with every frame. onfinish: when the source is closed.
+// Transcribes an AudioSource until `stop`. options: as of `transcribe`. onsamples: called with every frame. onfinish: when the source is closed.
 // Resolves with { transcript, error, audio }: a transcript, an error or both, and the recording as a Blob.
-export async function listen(source, trace, onsamples, onfinish) {
+export async function listen(source, trace, options, onsamples, onfinish) {
   stopped = Promise.withResolvers();
   const recorder = new Recorder(source.rateHz);
   const record = (samples) => {
     recorder.push(samples);
     onsamples(samples);
   };
-  const outcome = await engine.listen(() => source, stopped.promise, { onsamples: record, onfinish }, trace).then(
+  const recorded = engine.listen(() => source, stopped.promise, { onsamples: record, onfinish }, { ...options, trace });
+  const outcome = await recorded.then(
     (transcript) => ({ transcript, error: null }),
     (error) => ({ transcript: error.transcript ?? null, error }),
   );

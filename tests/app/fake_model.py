@@ -15,6 +15,7 @@ from tympan.arrays import Float32, Int32
 from tympan.config import FRAME_S, FRAME_SAMPLES, LMConfig
 from tympan.endpointing import Turn, TurnKind
 from tympan.lm.backend import CompletedStep, Step
+from tympan.lm.terms import NO_TERMS, TermTrie
 from tympan.mimi.backend import CompletedCodes
 from tympan.mimi.encoder import Mimi
 from tympan.session import Session, TranscriptUpdate
@@ -74,7 +75,7 @@ class Oracle:
     longest: int = 0  # context, in frames
     states: list[list[int]] = field(default_factory=list)
 
-    def new_state(self, position: int = 0) -> list[int]:
+    def new_state(self, position: int = 0, *, terms: TermTrie = NO_TERMS) -> list[int]:
         self.states.append([])
         return self.states[-1]
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from tests.app.fake_model import (
-    BOUNDARY,
     PAD,
     THREE_SENTENCES,
     TOKENIZER,
@@ -23,7 +22,8 @@ from tests.app.golden import golden
 from tests.awaiting import run
 from tympan.arrays import Float32
 from tympan.config import FRAME_S, FRAME_SAMPLES
-from tympan.endpointing import END_FRAMES, MUTE_FRAMES, EnergyVAD, TurnDetector, TurnKind
+from tympan.endpointing import LONG_SILENCE_S, MUTE_FRAMES, EnergyVAD, TurnDetector, TurnKind
+from tympan.lm.backend import Step
 from tympan.lm.reference import Reference
 from tympan.transcriber import Transcriber
 
@@ -38,27 +38,33 @@ def test_pauses_and_ends_of_turns_by_energy() -> None:
 
 def test_ends_of_turns_by_the_heads() -> None:
     recorded = record(transcriber(n_heads=4, heads=heads_of)[0], THREE_SENTENCES)
-    assert recorded.kinds == [SPEECH, END, SPEECH, END, SPEECH, END], "each turn ends once, none before the first word"
+    assert recorded.kinds == [SPEECH, PAUSE, PAUSE, END, SPEECH, PAUSE, END], "each turn ends once"
 
 
-def test_turns_end_where_the_official_heads_detect_it() -> None:
+def test_turns_end_where_the_official_heads_and_silence_agree() -> None:
     """The rule applied to the official outputs of the golden checkpoint, whose heads are random."""
-    tokens, heads = golden().expected["primed_text_tokens"], golden().expected["primed_extra_heads"]
-    expected, is_armed = [], False
-    for n in range(1, 76):
-        is_armed |= tokens[n] not in (PAD, BOUNDARY)
-        if n > 12 and is_armed and heads[n, 2, 0] > 0.5:
-            expected.append(n)
-            is_armed = False
+    heads = golden().expected["primed_extra_heads"]
+    pcm = np.concatenate([golden().pcm[: 30 * FRAME_SAMPLES], np.zeros(45 * FRAME_SAMPLES, np.float32)])
+    vad, n_voice, n_silent, expected = EnergyVAD(), 0, 0, 0
+    for n, frame in enumerate(pcm.reshape(-1, FRAME_SAMPLES), start=1):
+        has_voice = vad(frame)
+        n_voice, n_silent = n_voice + has_voice, 0 if has_voice else n_silent + 1
+        if n_voice and n_silent >= 5 and (heads[n, 2, 0] > 0.5 or n_silent * FRAME_S >= LONG_SILENCE_S):
+            expected = n
+            break
     assert expected
 
-    async def ends() -> list[int]:
+    async def end() -> int:
         official = Transcriber(golden().mimi, Reference(golden().lm_config, golden().lm_weights), TOKENIZER)
-        detector = TurnDetector(golden().lm_config)
-        kinds = [detector.push(result.frame, result.step) async for result in official.stream().steps(golden().pcm)]
-        return [n for n, kind in enumerate(kinds, start=1) if END in kind]
+        detector, n = TurnDetector(golden().lm_config, silence_s=0.4), 0
+        async for result in official.stream().steps(pcm):
+            n += 1
+            heads_now = Step(PAD, extra_heads=heads[n])
+            if END in detector.push(result.frame, heads_now):
+                break
+        return n
 
-    assert run(ends()) == expected
+    assert run(end()) == expected
 
 
 def test_too_few_heads_are_ignored() -> None:
@@ -70,12 +76,15 @@ def test_turns_end_after_3_s_of_quiet_if_the_heads_do_not_respond() -> None:
     silent_heads = np.full((4, 6), 1 / 6, np.float32)
     codes = [0] * 10 + sentence(1, 2, n_quiet=60)
     recorded = record(transcriber(n_heads=4, heads=lambda codes: silent_heads)[0], codes)
-    assert recorded.kinds == [SPEECH, END]
+    assert recorded.kinds == [SPEECH, PAUSE, END]
+    end_s = [turn.seconds for turn in recorded.turns if turn.kind is END]
+    assert end_s == [pytest.approx(16 * FRAME_S + LONG_SILENCE_S, abs=FRAME_S)]
 
 
 def test_heads_are_ignored_at_the_start() -> None:
     always = np.full((4, 6), 0.9, np.float32)
-    recorded = record(transcriber(n_heads=4, heads=lambda codes: always)[0], sentence(1, n_quiet=20))
+    fake = transcriber(n_heads=4, heads=lambda codes: always)[0]
+    recorded = record(fake, sentence(1, n_quiet=20), silence_s=0.4)
     assert [turn.seconds for turn in recorded.turns if turn.kind is END] == [pytest.approx(13 * FRAME_S)]
 
 
@@ -94,7 +103,7 @@ def test_a_file_reports_only_mute_events() -> None:
 
 def test_a_click_does_not_start_a_turn() -> None:
     detector = TurnDetector(replace(golden().lm_config, n_extra_heads=0))
-    codes = [0] * 10 + [VOICE] + [0] * END_FRAMES * 2
+    codes = [0] * 10 + [VOICE] + [0] * 40
     kinds = [k for frame in audio(codes).reshape(-1, FRAME_SAMPLES) for k in detector.push(frame, None)]
     assert kinds == []
 

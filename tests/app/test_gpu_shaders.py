@@ -72,7 +72,7 @@ def test_a_malformed_include_line_is_an_error(tmp_path: Path) -> None:
 
 LM_VARIABLES = ("format", "arithmetic", "lanes", "kv_format")
 MIMI_VARIABLES = ("weights", "input", "output")
-LM_KERNELS = ["embed", "qkv", "attention", "out_proj", "gate_up", "down", "head", "argmax"]
+LM_KERNELS = ["embed", "qkv", "attention", "out_proj", "gate_up", "down", "head", "decode"]
 MIMI_KERNELS = ["mimi_first", "mimi_product_rows", "mimi_product_tile", "mimi_attention"]
 
 

@@ -59,7 +59,7 @@ def opened(page: PyodidePage, shader: str, right: str, wrong: str, subgroup_widt
         ("gate_up", "* sums.zw", "* sums.zz", "gate_up"),
         ("down", "before.x + sums", "before.x - sums", "down"),
         ("head", "logits[i] = sums", "logits[i] = sums.yxzw", "head"),
-        ("argmax", "b.logit > a.logit", "b.logit < a.logit", "argmax"),
+        ("decode", "a.logit > b.logit", "a.logit < b.logit", "decode"),
     ],
 )
 def test_every_wrong_kernel_is_detected(

@@ -63,14 +63,14 @@ def test_words_are_reported_before_the_end_of_their_turn() -> None:
             on_update=lambda update: order.extend(word.text for word in update.words),
             on_turn=lambda turn: order.append(turn.kind.value),
         )
-        for frame in audio([0] * 12 + sentence(1, 2, n_quiet=8)).reshape(-1, FRAME_SAMPLES):
+        for frame in audio([0] * 12 + sentence(1, 2, n_quiet=16)).reshape(-1, FRAME_SAMPLES):
             await recording.feed(frame)
             await SimpleTask()
         recording.abandon()
 
     run(session())
     first, second = (TOKENIZER.decode([PIECES[VOICE + n]]) for n in (1, 2))
-    assert order == ["speech", first, second, "end"]
+    assert order == ["speech", first, second, "pause", "end"]
 
 
 def test_a_live_recording_with_a_backlog_is_not_flushed() -> None:

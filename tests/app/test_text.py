@@ -83,7 +83,8 @@ def test_a_word_is_complete_at_the_padding_after_it(
         assert builder.push(token) == []
     assert builder.partial == "the"
     start = round((11 - 6) * FRAME_S, 2)  # the 0 is step 11, counted from 1; the text is 6 whole frames late
-    assert builder.push(PAD) == [Word("the", start, round(start + 2 * FRAME_S, 2))]
+    (word,) = builder.push(PAD)
+    assert (word.text, word.start, word.end) == ("the", start, round(start + 2 * FRAME_S, 2))
     for token in [PAD, PAD, BOUNDARY]:
         assert builder.push(token) == []
     assert builder.words[0].end == round((16 - 6) * FRAME_S, 2), "it extends to the start of the next word"

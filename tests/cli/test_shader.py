@@ -25,7 +25,7 @@ def test_prints_the_shader_with_the_source_of_each_line(capsys: pytest.CaptureFi
 
 def test_unknown_shader_is_an_error_that_lists_the_shaders(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["shader", "nosuch"]) == 1
-    assert "there is no shader nosuch.wgsl; there are: argmax.wgsl, attention.wgsl, " in capsys.readouterr().err
+    assert "there is no shader nosuch.wgsl; there are: attention.wgsl, decode.wgsl, " in capsys.readouterr().err
 
 
 def test_unknown_format_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.app.vocabularies import random_logits, random_trie
 from tests.wasm.conftest import Call
 from tympan.arrays import Float32
+from tympan.lm.decoding import decode, initial
 from tympan.lm.reference import attention, rms_norm, silu
+from tympan.lm.terms import NO_TERMS
 from tympan.rope import Rotation
 from tympan.weights.blocks import BLOCK
 from tympan.weights.matrix import FORMATS, Matrix, dense
@@ -158,3 +161,31 @@ def test_attention_with_huge_scores_and_with_zeros(call: Call) -> None:
     np.testing.assert_allclose(outs, values[[0, 1, 1]], atol=1e-3)
     zeros = call(ATTEND, qkvs=np.zeros((3, 12), np.float32), outs=np.full((3, 4), np.nan, "f4"), **no_rotation, **sizes)
     np.testing.assert_array_equal(zeros, 0)
+
+
+@pytest.mark.parametrize("n", [1, 3, 61, 2000])
+def test_decode(call: Call, rng: np.random.Generator, n: int) -> None:
+    """The record of a step equals the definition: tokens and node exactly."""
+    trie = random_trie(rng, n, n_terms=200) if n > 10 else NO_TERMS
+    record = initial(n)
+    for _ in range(12):
+        logits, before = random_logits(rng, n) if n > 3 else rng.standard_normal(n, np.float32), record.copy()
+        total = call(
+            f"{RUN}(total, lm.decode(record, total, x, trie))",
+            record=record,
+            x=logits,
+            trie=trie,
+            total=np.empty(1, np.float32),
+        )
+        found = call(
+            f"{RUN}(record, lm.decode(record, total, x, trie))",
+            record=before,
+            x=logits,
+            trie=trie,
+            total=np.empty(1, np.float32),
+        )
+        decode(logits, record, trie)
+        np.testing.assert_array_equal(found["tokens"], record["tokens"])
+        np.testing.assert_array_equal(found["node"], record["node"])
+        log_probabilities = found["log_probabilities"] - np.log(total)
+        np.testing.assert_allclose(log_probabilities, record["log_probabilities"], atol=1e-5)

@@ -12,6 +12,8 @@ FRENCH = {
     "hint_first": "Appuyez sur Écouter et parlez, ouvrez un fichier ou essayez l’exemple de six secondes.",
     "hint_words": "Cliquez sur un mot pour lire à partir de là. Les flèches passent d’un mot à l’autre.",
     "playback": "Lecture",
+    "dim_doubtful": "Estomper les mots douteux",
+    "doubt_level": "Confiance en dessous de laquelle un mot est douteux",
     # sources
     "listen": "Écouter",
     "stop": "Arrêter",
@@ -21,6 +23,9 @@ FRENCH = {
     "more": "Autres options",
     "address_of_sound": "URL d’un enregistrement",
     "transcribe": "Transcrire",
+    "vocabulary": "Vocabulaire : noms et termes possibles, un par ligne",
+    "import_terms": "Importer un fichier texte",
+    "silence": "Silence qui termine un tour",
     "drop": "Vous pouvez aussi déposer ou coller des fichiers n’importe où sur cette page.",
     "keep_sound": "Conserver l’audio",
     "queue": "File d’attente",
@@ -44,6 +49,9 @@ FRENCH = {
     "listening": "Écoute en cours : {seconds}",
     "listening_behind": "Écoute en cours : {seconds}, transcription en retard de {behind}",
     "mute": "Le modèle n’a reconnu aucun mot dans les dernières paroles.",
+    "stuck": "Le modèle s’est répété à {time} et a recommencé.",
+    "nothing_understood": "Il y a de la parole, mais le modèle n’est sûr d’aucun mot.",
+    "show_anyway": "Afficher ses hypothèses.",
     "finishing": "Finalisation de la transcription…",
     "done": "Audio transcrit : {seconds}.",
     "stopped": "Arrêté. Audio transcrit : {seconds}.",
@@ -170,6 +178,7 @@ FRENCH_SENTENCES = {
     "StorageRefused": "Le navigateur n’autorise pas ce site à stocker de données, ce qui empêche Tympan de démarrer. "
     "Autorisez le stockage de données (cookies) dans les réglages du navigateur, puis rechargez la page.",
     "DeviceLost": "L’accès au processeur graphique a été perdu ({reason}). Rechargez le modèle pour continuer.",
+    "TooManyTerms": "Le vocabulaire a {n_terms} termes ; {limit} sont possibles.",
     "BadOption": "{option} ne peut pas être « {value} ».",
     "Bug": "Une erreur s’est produite dans Tympan : {reason}",
 }

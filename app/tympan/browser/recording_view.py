@@ -4,6 +4,7 @@ import asyncio
 import json
 
 from tympan.browser.bridge import decode
+from tympan.browser.doubts import Doubts
 from tympan.browser.elements import element
 from tympan.browser.export import Export, copy, save
 from tympan.browser.panel import Panel
@@ -27,6 +28,8 @@ class RecordingView:
         self.panel = Panel()
         self._player = Player(on_time=self._show_playing)
         self._transcript = Transcript(on_play=lambda seconds: self._player.play_from(seconds))
+        self.doubts = Doubts(on_change=self._transcript.dim)
+        self._transcript.dim(self.doubts.threshold)
         self._waveform = Waveform(on_seek=lambda seconds: self._player.play_from(seconds))
         self._export = Export(
             on_copy=lambda: asyncio.create_task(self._copy()),
@@ -38,6 +41,7 @@ class RecordingView:
         """Show an empty recording in place of the one before."""
         self.recording = recording
         element("recording-name").textContent = recording.name
+        self.show_text(True)
         self._export.enable(False)
         self._player.close()
         self._waveform.clear()
@@ -94,6 +98,16 @@ class RecordingView:
             self._player.add_captions(recording.words)
             self._transcript.make_playable()
             asyncio.create_task(self._show_waveform(audio))
+
+    @property
+    def is_doubtful(self):
+        """Whether there are words, all of them doubtful."""
+        words, threshold = self.recording.words, self.doubts.threshold
+        return bool(words) and all(word.get("confidence", 1.0) < threshold for word in words)
+
+    def show_text(self, is_shown):
+        """Show or hide the text of the recording."""
+        element("transcript").hidden = not is_shown
 
     async def _show_waveform(self, audio):
         recording = self.recording

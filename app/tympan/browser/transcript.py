@@ -31,6 +31,7 @@ class Transcript:
     def __init__(self, on_play):
         """on_play: called with the time in seconds to play from."""
         self._on_play = on_play
+        self._threshold = 0.0
         self._timer = None
         self._next_ms = 0.0  # no drawing before this time
         self.clear()
@@ -49,7 +50,7 @@ class Transcript:
     def clear(self, spoken_language=""):
         """Remove all words. spoken_language: code of the next recording's language, "" if it has several."""
         self._cancel_timer()
-        self.words = []  # {text, start, end}
+        self.words = []  # as in an update of the engine
         self._n_drawn = 0
         self._starts, self._paragraphs = [], []  # index of the first word of each paragraph, and its <p>
         self._partial_text, self._partial = "", None  # the word in progress, and its element
@@ -99,6 +100,15 @@ class Transcript:
         if playing is not None:
             self._span(playing).classList.add("playing")
 
+    def dim(self, threshold):
+        """Dim the words with a lower confidence than `threshold`."""
+        self._threshold = threshold
+        for n in range(self._n_drawn):
+            self._span(n).classList.toggle("doubtful", self._is_doubtful(self.words[n]))
+
+    def _is_doubtful(self, word):
+        return word.get("confidence", 1.0) < self._threshold  # words that earlier versions stored have none
+
     def _describe(self):
         element("transcript").classList.toggle("playable", self._is_playable)
         element("words-hint").hidden = not self._is_playable
@@ -133,7 +143,7 @@ class Transcript:
         word = self.words[n]
         if self._begins_paragraph(n):
             self._begin_paragraph(n, word["start"])
-        span = made("span", word["text"], className="word")
+        span = made("span", word["text"], className="word doubtful" if self._is_doubtful(word) else "word")
         span.dataset.n = n
         self._paragraphs[-1].append(span, " ")
         if self._is_playable and self._focusable is None:

@@ -14,6 +14,7 @@ from tympan.embed.report import reported
 from tympan.endpointing import Turn
 from tympan.errors import MicrophoneDenied, TympanError
 from tympan.session import Session, TranscriptUpdate
+from tympan.text.vocabulary import Terms
 from tympan.text.words import Word
 from tympan.transcriber import Transcriber
 from tympan.transcript import Transcript
@@ -30,8 +31,10 @@ class MicrophoneStream:
     or when the stream is garbage collected, for example after a `break`.
     """
 
-    def __init__(self, transcriber: Transcriber, on_turn: Callable[[Turn], None]) -> None:
-        self._recording = _Recording(transcriber, on_turn)
+    def __init__(
+        self, transcriber: Transcriber, on_turn: Callable[[Turn], None], silence_s: float, terms: Terms
+    ) -> None:
+        self._recording = _Recording(transcriber, on_turn, silence_s, terms)
 
     @property
     def partial(self) -> str:
@@ -82,8 +85,11 @@ class MicrophoneStream:
 class _Recording:
     """Handles the page's messages. It has no reference to the MicrophoneStream, which can thus be garbage collected."""
 
-    def __init__(self, transcriber: Transcriber, on_turn: Callable[[Turn], None]) -> None:
+    def __init__(
+        self, transcriber: Transcriber, on_turn: Callable[[Turn], None], silence_s: float, terms: Terms
+    ) -> None:
         self._transcriber, self._on_turn = transcriber, on_turn
+        self._silence_s, self._terms = silence_s, terms
         self._bridge: PageBridge | None = None
         self._session: Session | None = None
         self._words: deque[Word] = deque()  # not yet returned by `next_word`
@@ -102,7 +108,13 @@ class _Recording:
         except PageError as error:
             raise MicrophoneDenied(error.reason) from error
         self._session = Session(
-            self._transcriber, int(rate_hz), live=True, on_update=self._on_update, on_turn=self._on_turn
+            self._transcriber,
+            int(rate_hz),
+            live=True,
+            silence_s=self._silence_s,
+            terms=self._terms,
+            on_update=self._on_update,
+            on_turn=self._on_turn,
         )
         self._bridge.on_samples, self._bridge.on_end = self._on_samples, self.stop
         self._bridge.send("listen")

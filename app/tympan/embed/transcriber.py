@@ -17,8 +17,9 @@ from tympan.embed.report import reported
 from tympan.embed.wav import decode_wav, has_page
 from tympan.endpointing import Turn
 from tympan.errors import BadAudio, DownloadFailed
-from tympan.protocol import REASONS
+from tympan.protocol import REASONS, SILENCE_S
 from tympan.session import FILE_BACKLOG_S, Session
+from tympan.text.vocabulary import Terms
 from tympan.transcript import Trace, Transcript
 from tympan.weights.manifest import Manifest
 from tympan.weights.model import Folder, Source
@@ -52,35 +53,42 @@ class EmbeddedTranscriber(transcriber.Transcriber):
         with reported():
             loaded = await loading.load(await _find(model), backend, mimi, on_progress)
         parts = loaded.transcriber
-        opened = cls(parts.mimi, parts.lm, parts.tokenizer)
+        opened = cls(parts.mimi, parts.lm, parts.tokenizer, parts.calibration)
         opened.manifest = loaded.manifest
         return opened
 
-    async def transcribe(self, source: Any, *, trace: Trace = Trace.NONE) -> Transcript:
+    async def transcribe(self, source: Any, *, trace: Trace = Trace.NONE, terms: Terms = ()) -> Transcript:
         """Transcribe a whole recording.
 
         source: samples, float32 (n_samples,) in [-1, 1], mono at 24 kHz; in a page also a URL, relative to
         the page, or bytes, a Blob or a File that the browser can decode; without a page also the path or the bytes of
-        a WAV file.
-        Raises BadAudio, DownloadFailed, GpuError.
+        a WAV file. terms: a vocabulary, see `Transcriber.stream`.
+        Raises BadAudio, DownloadFailed, GpuError, TooManyTerms.
         """
         step = int(FILE_BACKLOG_S * SAMPLE_RATE_HZ)
         with reported():
             pcm = source if isinstance(source, np.ndarray) else await _decode(source)
-            recording = Session(self, trace=trace)
+            recording = Session(self, trace=trace, terms=terms)
             for start in range(0, len(pcm), step):
                 await recording.feed(pcm[start : start + step])
             return await recording.finish()
 
-    def microphone(self, *, on_turn: Callable[[Turn], None] = lambda turn: None) -> MicrophoneStream:
+    def microphone(
+        self,
+        *,
+        on_turn: Callable[[Turn], None] = lambda turn: None,
+        silence_s: float = SILENCE_S,
+        terms: Terms = (),
+    ) -> MicrophoneStream:
         """Transcribe the page's microphone: `async with stt.microphone() as microphone`, then
         `async for word in microphone`.
 
-        on_turn: called when a turn of speech begins, pauses or ends.
+        on_turn: called when a turn of speech begins, pauses or ends. silence_s: that ends a turn. terms: a vocabulary,
+        see `Transcriber.stream`; the first word raises TooManyTerms.
         """
         from tympan.embed.microphone import MicrophoneStream
 
-        return MicrophoneStream(self, on_turn)
+        return MicrophoneStream(self, on_turn, silence_s, terms)
 
 
 async def _find(model: str | Path) -> Source:

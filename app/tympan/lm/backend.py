@@ -10,13 +10,17 @@ import numpy as np
 
 from tympan.arrays import Float32, Int32
 from tympan.config import LMConfig
+from tympan.lm.decoding import Candidate
+from tympan.lm.terms import NO_TERMS, TermTrie
 
 
 @dataclass(frozen=True)
 class Step:
     """The result of one 80 ms step of the transformer."""
 
-    token: int  # argmax of the text logits, 0 .. V-1
+    token: int  # selected by `decoding.decode`, 0 .. V-1
+    probability: float = 1.0  # of the token
+    others: tuple[Candidate, ...] = ()  # the next most likely tokens, best first
     logits: Float32 | None = None  # (V,), only when requested
     extra_heads: Float32 | None = None  # (n_extra_heads, width): softmax of each; None without heads
 
@@ -56,8 +60,8 @@ class Backend(Protocol):
     def max_steps(self) -> int:
         """How many steps `steps` may start at once; 1 for a backend that has only `step`."""
 
-    def new_state(self) -> Any:
-        """A new stream, a `BackendState`: empty KV caches and the initial text token."""
+    def new_state(self, *, terms: TermTrie = NO_TERMS) -> Any:
+        """A new stream, a `BackendState`: empty KV caches and the initial text token. terms: raised in this stream."""
 
     def step(self, state: Any, codes: Int32 | None, *, want_logits: bool = False) -> Awaitable[Step]:
         """Start one step and return at once; await the result.
@@ -82,7 +86,7 @@ class Backend(Protocol):
 class ReplayableBackend(Backend, Protocol):
     """A backend on one device. A stream of a lost device can be replayed on it."""
 
-    def new_state(self, position: int = 0) -> Any:
+    def new_state(self, position: int = 0, *, terms: TermTrie = NO_TERMS) -> Any:
         """See `Backend.new_state`. position: of the first step; above 0 to replay the end of a longer stream."""
 
     def step(

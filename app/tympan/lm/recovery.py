@@ -21,6 +21,7 @@ from tympan.arrays import Int32
 from tympan.config import LMConfig
 from tympan.errors import DeviceLost, GpuError, GpuFault
 from tympan.lm.backend import ReplayableBackend, Step
+from tympan.lm.terms import NO_TERMS, TermTrie
 
 Open: TypeAlias = Callable[[], Awaitable[ReplayableBackend]]  # loads the model on one kind of backend, each time called
 
@@ -44,6 +45,7 @@ class RecoveringState:
     position: int  # of the next step
     inner: Any  # the state on the backend
     generation: int  # of the backend that `inner` belongs to
+    terms: TermTrie
     steps: deque[ReplayStep] = field(default_factory=deque)  # the last ones, oldest first
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # held during a replay
 
@@ -88,9 +90,9 @@ class RecoveringBackend:
     def max_steps(self) -> int:
         return self._backend.max_steps
 
-    def new_state(self) -> RecoveringState:
+    def new_state(self, *, terms: TermTrie = NO_TERMS) -> RecoveringState:
         """See `Backend.new_state`."""
-        return RecoveringState(0, self._backend.new_state(), self._generation)
+        return RecoveringState(0, self._backend.new_state(terms=terms), self._generation, terms)
 
     def step(self, state: RecoveringState, codes: Int32 | None, *, want_logits: bool = False) -> Awaitable[Step]:
         """See `Backend.step`. Awaiting raises the last GpuError when no kind of backend is left."""
@@ -171,7 +173,7 @@ class RecoveringBackend:
         backend, generation = self._backend, self._generation
         n_dropped = state.position - len(state.steps)
         first = 1 if n_dropped else 0  # of a long stream the oldest step is kept only for its token
-        inner = backend.new_state(n_dropped + first)
+        inner = backend.new_state(n_dropped + first, terms=state.terms)
         replayed: deque[Awaitable[Step]] = deque()
         i = first
         while i < len(state.steps):  # more steps may be added meanwhile

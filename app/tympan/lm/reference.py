@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from math import sqrt
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tympan.arrays import Float32, Int32, linear, softmax
 from tympan.config import LMConfig
 from tympan.lm.backend import CompletedStep, Step, cache_place, step_codes
+from tympan.lm.decoding import candidates_of, decode, initial
+from tympan.lm.terms import NO_TERMS, TermTrie
 from tympan.lm.weights import LayerWeights, LMWeights
 from tympan.rope import Rotation
 from tympan.weights.matrix import dense, in_memory, rows_of
@@ -22,19 +26,24 @@ NORM_EPSILON = np.float32(1e-8)
 
 @dataclass
 class ReferenceState:
-    """One stream: the KV cache of every layer, with rotated keys, and the last text token."""
+    """One stream: the KV cache of every layer, with rotated keys, and the last text token.
+
+    decoded: see `decoding.DECODED`. Its first token is the one that the next step reads.
+    """
 
     keys: Float32  # (n_layers, S, H, D)
     values: Float32  # (n_layers, S, H, D)
-    token: int  # the text token that the next step reads
+    decoded: NDArray[Any]  # (1,) of DECODED
+    terms: TermTrie
     position: int  # of the next step
     first: int  # position of the first step, which is in slot 0 of the KV caches
 
     @classmethod
-    def new(cls, config: LMConfig, position: int = 0) -> ReferenceState:
+    def new(cls, config: LMConfig, position: int = 0, terms: TermTrie = NO_TERMS) -> ReferenceState:
         sizes = config.transformer
         kv_cache = np.zeros((sizes.n_layers, sizes.context, sizes.n_heads, sizes.head_width), np.float32)
-        return cls(kv_cache, kv_cache.copy(), token=config.text_card, position=position, first=position)
+        decoded = initial(config.text_card)
+        return cls(kv_cache, kv_cache.copy(), decoded, terms, position=position, first=position)
 
 
 @dataclass(frozen=True)
@@ -69,8 +78,8 @@ class Reference:
         self.text_linear = dense(weights.text_linear)
         self.extra_heads = np.stack(weights.extra_heads) if weights.extra_heads else None
 
-    def new_state(self, position: int = 0) -> ReferenceState:
-        return ReferenceState.new(self.config, position)
+    def new_state(self, position: int = 0, *, terms: TermTrie = NO_TERMS) -> ReferenceState:
+        return ReferenceState.new(self.config, position, terms)
 
     def close(self) -> None:
         """Do nothing: the memory is freed with the object."""
@@ -79,7 +88,9 @@ class Reference:
         self, state: ReferenceState, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False
     ) -> CompletedStep:
         """See `ReplayableBackend.step`."""
-        x = rows_of(self.text_embedding, [state.token if text is None else text])[0]
+        if text is not None:
+            state.decoded["tokens"][0, 0] = text
+        x = rows_of(self.text_embedding, [state.decoded["tokens"][0, 0]])[0]
         for table, code in zip(self.embeddings, step_codes(self.config, codes), strict=True):
             x += rows_of(table, [code])[0]
         for i in range(self.config.transformer.n_layers):
@@ -88,9 +99,10 @@ class Reference:
 
         y = rms_norm(x, self.out_norm)
         logits = linear(y, self.text_linear)
-        state.token = int(logits.argmax())
+        decode(logits, state.decoded, state.terms)
+        selected, others = candidates_of(state.decoded)
         heads = None if self.extra_heads is None else softmax(self.extra_heads @ y)
-        return CompletedStep(Step(state.token, logits if want_logits else None, heads))
+        return CompletedStep(Step(selected.token, selected.probability, others, logits if want_logits else None, heads))
 
     def steps(self, state: ReferenceState, codes: Int32) -> list[CompletedStep]:
         """See `Backend.steps`."""

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tympan.protocol import DOUBTFUL
 from tympan.text.cues import Cue, Cues, markup
 from tympan.text.words import Word
 
@@ -23,13 +24,17 @@ def srt(words: Sequence[Word]) -> str:
 
 
 def vtt(words: Sequence[Word]) -> str:
-    """The words as a WebVTT file."""
-    cues = [f"\n{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{markup(cue.text)}\n" for cue in _cues(words)]
+    """The words as a WebVTT file. Words with a confidence below DOUBTFUL have the class `doubtful`."""
+    cues, n_before = [], 0
+    for cue in _cues(words):
+        text = " ".join(map(_vtt_word, words[n_before : n_before + cue.n_words]))
+        cues.append(f"\n{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{text}\n")
+        n_before += cue.n_words
     return "WEBVTT\n" + "".join(cues)
 
 
 def to_json(words: Sequence[Word]) -> str:
-    """The words as a JSON list of {text, start, end}."""
+    """The words as a JSON list of {text, start, end, confidence, alternatives}."""
     return json.dumps([word.to_json() for word in words], ensure_ascii=False, indent=2)
 
 
@@ -68,6 +73,10 @@ class LiveCues:
             {"index": index, "start": cue.start, "end": cue.end, "text": markup(cue.text)}
             for index, cue in enumerate(self._cues.all[first:], start=first)
         ]
+
+
+def _vtt_word(word: Word) -> str:
+    return f"<c.doubtful>{markup(word.text)}</c>" if word.confidence < DOUBTFUL else markup(word.text)
 
 
 def _cues(words: Sequence[Word]) -> list[Cue]:

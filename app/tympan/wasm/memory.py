@@ -6,7 +6,7 @@ import ctypes
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 _ZeroBytes = ctypes.c_char * 0
 
@@ -21,7 +21,7 @@ def address(array: NDArray[Any] | None) -> int:
     return int(array.__array_interface__["data"][0])  # three times as slow
 
 
-def check(array: NDArray[Any], *shape: int, dtype: type[np.generic] = np.float32) -> None:
+def check(array: NDArray[Any], *shape: int, dtype: DTypeLike = np.float32) -> None:
     """Assert what C functions assume: the dtype, C order and, if given, the shape."""
     assert array.dtype == dtype and array.flags.c_contiguous, (array.dtype, array.strides)
     assert not shape or array.shape == shape, (array.shape, shape)

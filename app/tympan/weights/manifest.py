@@ -2,6 +2,7 @@
 
     {"format": "tympan/1", "name": "demo", "title": ..., "languages": ["en"], "licence": ..., "source": ...,
      "notes": ..., "config": {the official config.json}, "mimi_config": {the official Mimi config},
+     "confidence": {"slope": 1.05, "offset": -0.07},  optional, see tympan.confidence
      "files": [{"path": "lm-00001.safetensors", "role": "lm", "bytes": 123, "sha256": ...}, ...]}
 
 Parsing validates every field, so code that receives a `Manifest` does not check it again.
@@ -12,10 +13,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, TypeAlias, cast, get_args
 
+from tympan.confidence import Calibration
 from tympan.config import LMConfig, MimiConfig
 from tympan.errors import BadModel
 from tympan.weights.info import ModelInfo
@@ -56,6 +58,7 @@ class Manifest(ModelInfo):
     config_json: Mapping[str, Any]  # the official config.json
     mimi_config_json: Mapping[str, Any]  # the official Mimi config
     files: tuple[ModelFile, ...]
+    calibration: Calibration | None = None  # of confidences
 
     def __post_init__(self) -> None:
         paths = [file.path for file in self.files]
@@ -98,6 +101,7 @@ class Manifest(ModelInfo):
                 )
                 for file in _list_of(value, "files", dict)
             ),
+            calibration=_calibration(value),
         )
 
     def serialize(self) -> str:
@@ -108,12 +112,17 @@ class Manifest(ModelInfo):
             **self.to_json(),
             "config": dict(self.config_json),
             "mimi_config": dict(self.mimi_config_json),
+            **({"confidence": asdict(self.calibration)} if self.calibration else {}),
             "files": [
                 {"path": file.path, "role": file.role, "bytes": file.n_bytes, "sha256": file.sha256}
                 for file in self.files
             ],
         }
         return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+    def with_calibration(self, calibration: Calibration) -> Manifest:
+        """The same manifest with another calibration of confidences."""
+        return replace(self, calibration=calibration)
 
     @cached_property
     def lm_config(self) -> LMConfig:
@@ -134,6 +143,17 @@ class Manifest(ModelInfo):
         return tuple(file for file in self.files if file.role == role)
 
 
+def _calibration(value: dict[str, Any]) -> Calibration | None:
+    """The optional field `confidence`. Raises BadModel."""
+    if "confidence" not in value:
+        return None
+    numbers = _get(value, "confidence", dict)
+    slope, offset = (_get(numbers, name, float) for name in ("slope", "offset"))
+    if slope <= 0:
+        raise BadModel(f"{MANIFEST_NAME} has a slope of confidences that is not positive")
+    return Calibration(slope, offset)
+
+
 def _get(value: dict[str, Any], key: str, kind: type) -> Any:
     if type(value.get(key)) is not kind:
         raise BadModel(f"{MANIFEST_NAME} has no {key!r} that is {_KINDS[kind]}")
@@ -147,4 +167,4 @@ def _list_of(value: dict[str, Any], key: str, kind: type) -> list[Any]:
     return cast(list[Any], items)
 
 
-_KINDS = {str: "a string", int: "an integer", dict: "an object", list: "a list"}
+_KINDS = {str: "a string", int: "an integer", dict: "an object", list: "a list", float: "a number with a decimal point"}

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from functools import cached_property
 
+import numpy as np
+
 from tympan.arrays import Int32, softmax
 from tympan.config import LMConfig
 from tympan.lm.backend import CompletedStep, Step, cache_place, step_codes
+from tympan.lm.decoding import candidates_of
 from tympan.lm.simd.kernels import Call, SimdKernels, simd_kernels
 from tympan.lm.simd.model import Model
+from tympan.lm.terms import NO_TERMS, TermTrie
 from tympan.lm.weights import LMWeights
 from tympan.rope import Rotation
 from tympan.wasm import module
@@ -22,16 +26,16 @@ class SimdState:
     The KV caches are allocated at the first step: by then the previous stream's caches have been freed.
     """
 
-    def __init__(self, kernels: SimdKernels, model: Model, position: int) -> None:
-        self._kernels, self._model = kernels, model
+    def __init__(self, kernels: SimdKernels, model: Model, position: int, terms: TermTrie) -> None:
+        self._kernels, self._model, self._terms = kernels, model, terms
         self.position = self.first = position  # the first step is written to slot 0 of the caches
-        self.token = model.config.text_card
         self.inputs, self.outputs = model.new_inputs(), model.new_outputs()
 
     @cached_property
     def calls(self) -> tuple[Call, ...]:
         """The kernel calls of a step, in order."""
-        return tuple(self._model.forward(self._kernels, self.inputs, self._model.new_kv_caches(), self.outputs))
+        kv_caches = self._model.new_kv_caches()
+        return tuple(self._model.forward(self._kernels, self.inputs, kv_caches, self.outputs, self._terms))
 
 
 class SimdBackend:
@@ -54,22 +58,26 @@ class SimdBackend:
         assert kernels is not None, module.level()
         return cls(config, kernels, await Model.load(kernels, config, weights))
 
-    def new_state(self, position: int = 0) -> SimdState:
-        return SimdState(self._kernels, self._model, position)
+    def new_state(self, position: int = 0, *, terms: TermTrie = NO_TERMS) -> SimdState:
+        return SimdState(self._kernels, self._model, position, terms)
 
     def step(
         self, state: SimdState, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False
     ) -> CompletedStep:
         """See `Backend.step`."""
-        config = self.config
-        self._write_inputs(state, step_codes(config, codes), state.token if text is None else text)
+        config, decoded = self.config, state.outputs.decoded
+        if text is not None:
+            decoded["tokens"][0, 0] = text
+        self._write_inputs(state, step_codes(config, codes), int(decoded["tokens"][0, 0]))
         for call in state.calls:
             call()
         state.position += 1
         logits, head_logits = state.outputs.logits, state.outputs.head_logits
-        state.token = int(logits.argmax())
+        decoded["log_probabilities"] -= np.log(state.outputs.total)
+        selected, others = candidates_of(decoded)
         heads = softmax(head_logits.reshape(config.n_extra_heads, -1)) if config.n_extra_heads else None
-        return CompletedStep(Step(state.token, logits.copy() if want_logits else None, heads))
+        kept = logits.copy() if want_logits else None
+        return CompletedStep(Step(selected.token, selected.probability, others, kept, heads))
 
     def steps(self, state: SimdState, codes: Int32) -> list[CompletedStep]:
         """See `Backend.steps`."""

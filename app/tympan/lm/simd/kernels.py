@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tympan.arrays import Float32, Int32
+from tympan.lm.decoding import DECODED
+from tympan.lm.terms import NODE, TermTrie
 from tympan.wasm import module
 from tympan.wasm.library import Library
 from tympan.wasm.memory import address, check
@@ -37,6 +39,7 @@ _ARGUMENTS = {  # function name -> its arguments: p a pointer, i an int
     "rms_norm_f32": "pppi",
     "gated_silu_f32": "ppi",
     "attention_i16": "pppppppppppppiii",
+    "decode": "ppppi",
 }
 
 
@@ -167,6 +170,13 @@ class SimdKernels:
             np.empty(n_slots, np.float32), np.empty(n_slots, np.int16), np.zeros(stride, np.int16),
             np.empty(stride, np.int32), n_heads, kv_cache.width, n_slots,
         )  # fmt: skip
+
+    def decode(self, decoded: NDArray[Any], total: Float32, logits: Float32, terms: TermTrie) -> Call:
+        """`decoding.decode` for logits (V,), but `log_probabilities` lack the logarithm of total (1,), which is set."""
+        _check_vectors((total, 1), (logits, len(logits)))
+        check(decoded, 1, dtype=DECODED)
+        check(terms.nodes, dtype=NODE)
+        return Call.bind(self._c.decode, logits, decoded, terms.nodes, total, len(logits))
 
 
 def _check_vectors(*vectors: tuple[Float32, int]) -> None:

@@ -288,3 +288,105 @@ EXPORT void attention_i16(float *out, float *qkv, int16_t *keys, float *key_scal
         mix(out + head * width, &value_cache, head, scores, weights, sums, n, width);
     }
 }
+
+/* ---- decoding ----------------------------------------------------------------------------------------------------- */
+
+enum { N_CANDIDATES = 4, FIRST_TEXT_ID = 4, ELSEWHERE = 1 };
+#define MIN_LOGIT -2.302585093f
+
+/* terms.NODE */
+struct node {
+    uint32_t token;
+    float bonus;
+    uint32_t first, n_children, fallback, gap;
+};
+
+/* decoding.DECODED, with the logits of the tokens instead of their log probabilities */
+struct decoded {
+    uint32_t tokens[N_CANDIDATES];
+    float logits[N_CANDIDATES];
+    uint32_t node;
+};
+
+/* The child with a token, or 0. */
+INLINE uint32_t child_with(const struct node *nodes, uint32_t node, uint32_t token) {
+    uint32_t low = nodes[node].first, high = low + nodes[node].n_children;
+    const uint32_t end = high;
+    while (low < high) {
+        const uint32_t middle = (low + high) / 2;
+        if (nodes[middle].token < token) low = middle + 1;
+        else high = middle;
+    }
+    return low < end && nodes[low].token == token ? low : 0;
+}
+
+/* TermTrie.advance */
+INLINE uint32_t advance(const struct node *nodes, uint32_t node, uint32_t token) {
+    const uint32_t starts[2] = {node, nodes[node].gap};
+    if (token < FIRST_TEXT_ID) return starts[1];
+    for (int i = 0; i < 2; i++)
+        for (uint32_t suffix = starts[i];; suffix = nodes[suffix].fallback) {
+            const uint32_t child = child_with(nodes, suffix, token);
+            if (child) return child;
+            if (nodes[suffix].fallback == suffix) break;
+        }
+    return ELSEWHERE;
+}
+
+/* Insert a token into the candidates, best first, if it is better than the last. Of equal logits, the first one in stays
+   ahead. */
+INLINE void insert(struct decoded *best, uint32_t token, float logit) {
+    if (logit <= best->logits[N_CANDIDATES - 1] && best->tokens[N_CANDIDATES - 1] != UINT32_MAX) return;
+    int at = N_CANDIDATES - 1;
+    for (; at > 0 && (best->tokens[at - 1] == UINT32_MAX || logit > best->logits[at - 1]); at--) {
+        best->tokens[at] = best->tokens[at - 1];
+        best->logits[at] = best->logits[at - 1];
+    }
+    best->tokens[at] = token;
+    best->logits[at] = logit;
+}
+
+/* decoding.decode: updates `decoded` by logits (n,) and the trie. total (1,): set to the sum of exp(logit - largest),
+   and `decoded` holds logits minus the largest, from which the caller computes log probabilities. */
+EXPORT void decode(const float *logits, struct decoded *decoded, const struct node *nodes, float *total, int n) {
+    const uint32_t node = advance(nodes, decoded->node, decoded->tokens[0]);
+    struct decoded best;
+    for (int k = 0; k < N_CANDIDATES; k++) best.tokens[k] = UINT32_MAX;
+    for (int i = 0; i < n; i++) insert(&best, (uint32_t)i, logits[i]);
+
+    const float largest = best.logits[0];
+    f32x4 sums = splat(0.0f);
+    int i = 0;
+    for (; i + 4 <= n; i += 4) sums = wasm_f32x4_add(sums, exponential(wasm_f32x4_sub(load(logits + i), splat(largest))));
+    total[0] = sum(sums);
+    if (i < n) {
+        float last[4];
+        store(last, exponential(wasm_f32x4_sub(load_some(logits + i, n - i), splat(largest))));
+        for (int j = 0; i + j < n; j++) total[0] += last[j];
+    }
+
+    uint32_t token = best.tokens[0];
+    float raised = largest;
+    for (uint32_t suffix = node;; suffix = nodes[suffix].fallback) {
+        const struct node *child = nodes + nodes[suffix].first, *end = child + nodes[suffix].n_children;
+        for (; child < end; child++) {
+            const float logit = logits[child->token], candidate = logit + child->bonus;
+            if (logit >= largest + MIN_LOGIT && (candidate > raised || (candidate == raised && child->token < token))) {
+                token = child->token;
+                raised = candidate;
+            }
+        }
+        if (nodes[suffix].fallback == suffix) break;
+    }
+
+    int at = 0;
+    decoded->tokens[at] = token;
+    decoded->logits[at++] = logits[token] - largest;
+    for (int k = 0; k < N_CANDIDATES && at < N_CANDIDATES; k++) {
+        if (best.tokens[k] == token) continue;
+        const uint32_t other = best.tokens[k] == UINT32_MAX ? token : best.tokens[k];
+        decoded->tokens[at] = other;
+        decoded->logits[at++] = logits[other] - largest;
+    }
+    decoded->node = node;
+}

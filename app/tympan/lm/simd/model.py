@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from tympan.arrays import Float32, Int32
 from tympan.config import LMConfig
+from tympan.lm.decoding import initial
 from tympan.lm.simd.kernels import Call, KVCache, Q4Panels, SimdKernels
+from tympan.lm.terms import TermTrie
 from tympan.lm.weights import LayerWeights, LMWeights
 from tympan.weights.blocks import BlockMatrix, n_blocks_of
 from tympan.weights.matrix import BLOCKS, Matrix, dense
@@ -116,6 +118,8 @@ class Outputs:
 
     logits: Float32  # (V,)
     head_logits: Float32  # (n_extra_heads * width,)
+    decoded: NDArray[Any]  # (1,) of `decoding.DECODED`: that of the previous step, then of this one
+    total: Float32  # (1,), see `SimdKernels.decode`
 
 
 @dataclass(frozen=True)
@@ -154,7 +158,8 @@ class Model:
         return Inputs(rows, np.zeros(2, np.int32), np.zeros(n_pairs, np.float32), np.zeros(n_pairs, np.float32))
 
     def new_outputs(self) -> Outputs:
-        return Outputs(np.zeros(self.config.text_card, np.float32), np.zeros(len(self.extra_heads), np.float32))
+        logits, head_logits = (np.zeros(n, np.float32) for n in (self.config.text_card, len(self.extra_heads)))
+        return Outputs(logits, head_logits, initial(self.config.text_card), np.zeros(1, np.float32))
 
     def new_kv_caches(self) -> tuple[KVCache, ...]:
         """Empty KV caches, one per layer."""
@@ -162,7 +167,12 @@ class Model:
         return KVCache.zeros(len(self.layers), sizes.n_heads, sizes.context, sizes.head_width)
 
     def forward(
-        self, kernels: SimdKernels, inputs: Inputs, kv_caches: Sequence[KVCache], outputs: Outputs
+        self,
+        kernels: SimdKernels,
+        inputs: Inputs,
+        kv_caches: Sequence[KVCache],
+        outputs: Outputs,
+        terms: TermTrie,
     ) -> Iterator[Call]:
         """The kernel calls of one step, in order."""
         d = self.config.transformer.d
@@ -182,6 +192,7 @@ class Model:
         yield kernels.rms_norm(normed, x, self.out_norm)
         yield kernels.matvec(outputs.logits, self.text_linear, normed)
         yield kernels.matvec(outputs.head_logits, self.extra_heads, normed)
+        yield kernels.decode(outputs.decoded, outputs.total, outputs.logits, terms)
 
 
 def _packed(kernels: SimdKernels, arena: Arena, matrix: Matrix) -> PackedMatrix:

@@ -28,6 +28,8 @@ from tympan.gpu.buffers import (
 from tympan.gpu.device import Adapter, Device
 from tympan.gpu.kernel import CommandList, Compiler, Copy, Dispatch, Queue
 from tympan.lm.backend import Step, cache_place, check_codes, step_codes
+from tympan.lm.decoding import DECODED, candidates_of, initial
+from tympan.lm.terms import NO_TERMS, TermTrie
 from tympan.lm.webgpu.kernels import KVFormat, Tuning, WebGPUKernels
 from tympan.lm.webgpu.model import KVCache, Model, StepResult, needed_limits
 from tympan.lm.webgpu.selfcheck import check
@@ -41,11 +43,11 @@ MAX_STEPS = 8  # of a submit
 class WebGPUState:
     """One stream: its KV caches, text token and position, and the dispatches of its steps, bound to these once."""
 
-    def __init__(self, backend: WebGPUBackend, position: int) -> None:
+    def __init__(self, backend: WebGPUBackend, position: int, terms: TermTrie) -> None:
         self.position = self.first = position  # the first step is written to slot 0 of the KV caches
         device, config, model = backend.device, backend.config, backend.model
-        initial = np.array([config.text_card], np.uint32)
-        self.token = upload(device, "lm.token", [initial], Usage.STORAGE | Usage.COPY_SRC)
+        self.decoded = upload(device, "lm.decoded", [initial(config.text_card)], Usage.STORAGE | Usage.COPY_SRC)
+        nodes = upload(device, "lm.terms", [terms.nodes])
         self.kv_caches = [KVCache.new(device, config, layer.label, backend.kv_format) for layer in model.layers]
         n_head_bytes = WORD_BYTES * config.n_extra_heads * config.extra_head_width
         self.result_bytes = BINDING_ALIGNMENT_BYTES + align(n_head_bytes, BINDING_ALIGNMENT_BYTES)  # of a step
@@ -53,14 +55,16 @@ class WebGPUState:
         self.results = Buffer.new(device, "lm.results", MAX_STEPS * self.result_bytes, usage)
         shared: dict[str, Dispatch] = {}
         self.steps = [
-            CommandList(model.forward(inputs, self.token, self.kv_caches, self._result(i, n_head_bytes), shared))
+            CommandList(
+                model.forward(inputs, self.decoded, nodes, self.kv_caches, self._result(i, n_head_bytes), shared)
+            )
             for i, inputs in enumerate(backend.step_inputs)
         ]
         self._commands = {1: self.steps[0]}
         n_bytes = MAX_STEPS * self.result_bytes + WORD_BYTES * config.text_card
         self.readback = Readback(device, "lm.result", n_bytes, N_IN_FLIGHT)
 
-        buffers = [self.token, self.results]
+        buffers = [self.decoded, nodes, self.results]
         buffers += [buffer for cache in self.kv_caches for buffer in (cache.keys, cache.values)]
         weakref.finalize(self, _destroy, buffers, self.readback)
 
@@ -77,9 +81,9 @@ class WebGPUState:
 
     def _result(self, i: int, n_head_bytes: int) -> StepResult:
         start = i * self.result_bytes
-        token = self.results.range(f"token{i}", start, WORD_BYTES)
+        decoded = self.results.range(f"decoded{i}", start, DECODED.itemsize)
         heads = self.results.range(f"heads{i}", start + BINDING_ALIGNMENT_BYTES, max(n_head_bytes, WORD_BYTES))
-        return StepResult(token, heads if n_head_bytes else token)
+        return StepResult(decoded, heads if n_head_bytes else decoded)
 
 
 class WebGPUBackend:
@@ -152,9 +156,9 @@ class WebGPUBackend:
             raise
         return backend
 
-    def new_state(self, position: int = 0) -> WebGPUState:
+    def new_state(self, position: int = 0, *, terms: TermTrie = NO_TERMS) -> WebGPUState:
         """Create a stream. Its GPU memory is freed with the last reference to it."""
-        return WebGPUState(self, position)
+        return WebGPUState(self, position, terms)
 
     def step(
         self, state: WebGPUState, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False
@@ -178,7 +182,7 @@ class WebGPUBackend:
         slot = state.readback.acquire()
         self.write_inputs(state, codes)
         if text is not None:
-            state.token.write(self.device, np.array([text], np.uint32))
+            state.decoded.write(self.device, np.array([text], np.uint32))  # its first word
         n_bytes = n_steps * state.result_bytes
         copies = [Copy(state.results, slot, 0, n_bytes)]
         if want_logits:
@@ -238,8 +242,8 @@ class PendingStep:
         if n_heads:
             values = result[first : first + WORD_BYTES * n_heads * width].view(np.float32)
             heads = softmax(values.reshape(n_heads, width))
-        token = int(result[:WORD_BYTES].view(np.uint32)[0])
-        return Step(token=token, logits=logits if logits.size else None, extra_heads=heads)
+        selected, others = candidates_of(result[: DECODED.itemsize].view(DECODED))
+        return Step(selected.token, selected.probability, others, logits if logits.size else None, heads)
 
 
 def _destroy(buffers: Sequence[Buffer], readback: Readback) -> None:

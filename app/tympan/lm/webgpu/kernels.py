@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from tympan.config import TransformerConfig
+from tympan.config import FIRST_TEXT_ID, TransformerConfig
 from tympan.gpu.buffers import align
 from tympan.gpu.device import AdapterInfo
 from tympan.gpu.kernel import Compiler, Constant, Kernel
+from tympan.lm.decoding import MIN_LOGIT, N_CANDIDATES
 from tympan.weights.blocks import BLOCK
 from tympan.weights.matrix import MatrixFormat
 
@@ -53,7 +54,7 @@ class Tuning:
     head: Shape = Shape(32, 32)
     attention: int = 256  # invocations
     n_split: int = 256  # keys per split of the attention
-    argmax: int = 256  # invocations
+    decode: int = 256  # invocations
 
     @classmethod
     def for_adapter(cls, adapter: AdapterInfo, kv_format: KVFormat) -> Tuning:
@@ -66,7 +67,7 @@ class Tuning:
             return cls(adapter.subgroup_width, adapter.has_integer_dot and kv_format == "f16")
         few, more = Shape(16, 1), Shape(32, 1)
         return cls(
-            embed=few, qkv=few, out_proj=more, gate_up=few, down=few, head=few, attention=4, n_split=128, argmax=8
+            embed=few, qkv=few, out_proj=more, gate_up=few, down=few, head=few, attention=4, n_split=128, decode=8
         )
 
     @property
@@ -120,9 +121,10 @@ class WebGPUKernels:
         """Multiply W (n, d) by the normed residual stream."""
         return await self._matvec("head", matrix, self.tuning.head, -(-n // VEC4), k=self._sizes.d, n=n)
 
-    async def argmax(self, n: int) -> Kernel:
-        """Find the index of the largest of n logits."""
-        return await self._compiler.compile("argmax", {}, 1, {"n": n, "n_invocations": self.tuning.argmax})
+    async def decode(self, n: int) -> Kernel:
+        """Select the text token by n logits, and keep the next most likely ones."""
+        constants = {"min_logit": MIN_LOGIT, "n_special": FIRST_TEXT_ID}
+        return await self._compiler.compile("decode", {}, 1, {"n": n, "n_invocations": self.tuning.decode, **constants})
 
     @property
     def n_splits(self) -> int:
@@ -161,12 +163,13 @@ def needed_limits(tuning: Tuning, sizes: TransformerConfig, h: int, text_card: i
     scores, sums = max(tuning.attention, tuning.n_split // VEC4), max(tuning.attention, -(-sizes.head_width // 8))
     attention = 4 * scores + 2 * tuning.n_split + 8 * sums + VEC4
     out_proj = 5 * tuning.out_proj.n_invocations + padded_to_blocks(sizes.d) + 3 * n_splits * sizes.n_heads
-    n_invocations = max(tuning.attention, tuning.argmax, *(shape.n_invocations for shape in tuning.shapes))
+    n_invocations = max(tuning.attention, tuning.decode, *(shape.n_invocations for shape in tuning.shapes))
+    decode = (2 * N_CANDIDATES + 1) * tuning.decode + 2
     n_groups = -(-max(text_card, 3 * sizes.d, 2 * h) // VEC4)
     return {
         "maxComputeInvocationsPerWorkgroup": n_invocations,
         "maxComputeWorkgroupSizeX": n_invocations,
-        "maxComputeWorkgroupStorageSize": F32_BYTES * max(attention, out_proj, 2 * tuning.argmax),
+        "maxComputeWorkgroupStorageSize": F32_BYTES * max(attention, out_proj, decode),
         "maxComputeWorkgroupsPerDimension": max(
             n_splits * sizes.n_heads, *(shape.n_workgroups(n_groups) for shape in tuning.shapes)
         ),

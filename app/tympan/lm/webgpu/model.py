@@ -155,7 +155,7 @@ class KVCache:
 class StepResult:
     """Where the result of one step is kept until it is read: two ranges of a buffer."""
 
-    token: Buffer  # u32 (1,)
+    decoded: Buffer  # (1,) of `decoding.DECODED`
     head_logits: Buffer  # (n_extra_heads * width,)
 
 
@@ -171,7 +171,7 @@ class Model:
     attention: Kernel
     text_head: Kernel
     extra_head: Kernel | None
-    argmax: Kernel
+    decode: Kernel
     vectors: Vectors
 
     @classmethod
@@ -191,22 +191,24 @@ class Model:
             attention=await kernel_library.attention(),
             text_head=await kernel_library.head(text_linear.format, config.text_card),
             extra_head=await kernel_library.head(heads.format, n_head_rows) if heads else None,
-            argmax=await kernel_library.argmax(config.text_card),
+            decode=await kernel_library.decode(config.text_card),
             vectors=Vectors.new(device, config, weights.hidden, kernel_library.n_splits),
         )
 
     def forward(
         self,
         inputs: Mapping[str, Buffer],
-        token: Buffer,
+        decoded: Buffer,
+        terms: Buffer,
         kv_caches: Sequence[KVCache],
         result: StepResult,
         shared: dict[str, Dispatch],
     ) -> Iterator[Dispatch]:
         """Return the dispatches of one step, in order.
 
-        inputs: `step` and, by the label of each group of tables, its rows. token: u32 (1,), the text token of the
-        previous step, replaced by that of this step. kv_caches: one per layer. result: where the result is kept.
+        inputs: `step` and, by the label of each group of tables, its rows. decoded: (1,) of `decoding.DECODED`, that of
+        the previous step, replaced by that of this step. terms: the nodes of a `TermTrie`. kv_caches: one per layer.
+        result: where the result is kept.
         shared: those dispatches, by label, that do not depend on the inputs or the result; filled by the first call.
         """
         v, step = self.vectors, inputs["step"]
@@ -225,7 +227,7 @@ class Model:
         next_norms = [*(layer.norm1 for layer in self.layers[1:]), self.out_norm]
         for group in self.tables:
             rows, first_norm = inputs[group.label], self.layers[0].norm1
-            yield group.kernel.bind(group.label, *group.matrix.buffers, rows, token, *residual(first_norm))
+            yield group.kernel.bind(group.label, *group.matrix.buffers, rows, decoded, *residual(first_norm))
         for layer, kv_cache, next_norm in zip(self.layers, kv_caches, next_norms, strict=True):
             label, kv = layer.label, (kv_cache.keys, kv_cache.values)
             yield layer.qkv.bind(f"{label}.qkv", *layer.in_proj.buffers, *normed, step, v.query, *kv)
@@ -238,7 +240,7 @@ class Model:
         yield once(self.text_head, "lm.text_linear", *self.text_linear.buffers, *normed, v.logits)
         if self.extra_heads is not None and self.extra_head is not None:
             yield self.extra_head.bind("lm.extra_heads", *self.extra_heads.buffers, *normed, result.head_logits)
-        yield self.argmax.bind("lm.argmax", v.logits, token, result.token)
+        yield self.decode.bind("lm.decode", v.logits, decoded, terms, result.decoded)
 
 
 def needed_limits(config: LMConfig, weights: LMWeights, tuning: Tuning, kv_format: KVFormat) -> dict[str, int]:

@@ -16,7 +16,9 @@ from tympan.errors import GpuWrong
 from tympan.gpu.buffers import Buffer, Readback, align
 from tympan.gpu.kernel import Copy
 from tympan.lm.backend import step_codes
+from tympan.lm.decoding import DECODED, decode, initial
 from tympan.lm.reference import attention, rms_norm, silu
+from tympan.lm.terms import NO_TERMS
 from tympan.lm.webgpu.kernels import VEC4
 from tympan.lm.weights import LMWeights
 from tympan.rope import Rotation
@@ -62,13 +64,17 @@ async def check(backend: WebGPUBackend, weights: LMWeights) -> None:
     before, x = x, (await probe.read(v.x))[: config.transformer.d]
     _compare("down", x[rows], before[rows] + rows_of(layer.linear_out, rows) @ hidden)
 
-    probe.run("lm.text_linear", "lm.argmax")
+    probe.run("lm.text_linear", "lm.decode")
     logits = (await probe.read(v.logits))[: config.text_card]
     alpha = weights.layers[1].norm1 if len(weights.layers) > 1 else weights.out_norm  # of the next norm
     sampled = _sample_rows(config.text_card)
     _compare("head", logits[sampled], rows_of(weights.text_linear, sampled) @ rms_norm(x, alpha))
-    if int((await probe.read(probe.state.token, np.uint32))[0]) != logits.argmax():
-        raise GpuWrong("argmax")
+    expected = initial(config.text_card)
+    decode(logits, expected, NO_TERMS)
+    found = (await probe.read(probe.state.decoded, np.uint32)).view(DECODED)
+    if found["tokens"][0, 0] != expected["tokens"][0, 0]:
+        raise GpuWrong("decode")
+    _compare("decode", found["log_probabilities"][0], expected["log_probabilities"][0])
 
 
 async def _attended(probe: _Probe, in_proj: Matrix, normed: Float32) -> Float32:

@@ -1,0 +1,34 @@
+"""The confidence of a word: the probability that it is right, from the probabilities of its tokens.
+
+    p = the product of the probabilities
+    confidence = 1 / (1 + exp(-(slope * ln(p / (1 - p)) + offset)))
+
+`tympan bench confidence` fits the two numbers to the words of the test sets (Platt scaling, on log odds); the model's
+manifest keeps them. Source: Platt, "Probabilistic outputs for support vector machines" (1999).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp, log, prod
+
+LEAST = 1e-4  # p is limited to LEAST .. 1 - LEAST
+
+
+def log_odds(probability: float) -> float:
+    """ln(p / (1 - p)), for a probability limited to LEAST .. 1 - LEAST."""
+    limited = min(max(probability, LEAST), 1 - LEAST)
+    return log(limited / (1 - limited))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The map from the probability of a word's tokens to its confidence. The default is about p itself."""
+
+    slope: float = 1.0
+    offset: float = 0.0
+
+    def confidence(self, probabilities: Sequence[float]) -> float:
+        """The confidence of a word in (0, 1), rounded to four digits. probabilities: of its tokens."""
+        return round(1 / (1 + exp(-(self.slope * log_odds(prod(probabilities)) + self.offset))), 4)
