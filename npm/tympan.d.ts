@@ -25,6 +25,15 @@ export interface Transcript {
   /** Number of 80 ms frames. */
   frames: number;
   timing: Timing;
+  /** The times at which the context was reset, because the model repeated itself. */
+  stuck: number[];
+}
+
+export interface RecordingOptions {
+  /** Names and terms that may be spoken, at most 1,000: lines, or objects. A line may end in a colon and a weight. */
+  terms?: string | (string | { text: string; weight?: number })[];
+  /** Seconds of silence that end a turn, 0.4 to 5. */
+  silenceS?: number;
 }
 
 export type Backend = "webgpu" | "simd" | "numpy";
@@ -64,7 +73,7 @@ export interface TympanError extends Error {
   transcript?: Transcript;
 }
 
-export type Turn = "speech" | "pause" | "end" | "mute";
+export type Turn = "speech" | "pause" | "end" | "mute" | "stuck";
 
 export interface TympanEventMap {
   word: CustomEvent<Word>;
@@ -79,9 +88,9 @@ export interface Tympan extends EventTarget {
   /** Resolves when the model is loaded. */
   readonly ready: Promise<ModelInfo>;
   /** Transcribes a recording. Recordings run one after another. */
-  transcribe(blobOrUrl: Blob | string | URL): Promise<Transcript>;
+  transcribe(blobOrUrl: Blob | string | URL, options?: RecordingOptions): Promise<Transcript>;
   /** Transcribes the microphone until `stop`. */
-  listen(): Promise<Transcript>;
+  listen(options?: RecordingOptions): Promise<Transcript>;
   /** Ends `listen`, which resolves after the remaining words. */
   stop(): void;
 
