@@ -35,7 +35,7 @@ async def stream(frames, n_together):
     state, codes, latents = encoder.new_state(), [], []
     for start in range(0, len(frames), n_together):
         some = frames[start : start + n_together]
-        codes.append(await encoder.encode(state, some))
+        codes.append(await encoder.start(state, some))
         latents.append(await read_latents(len(some)))
     return np.concatenate(codes), np.concatenate(latents)
 """
