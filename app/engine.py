@@ -76,7 +76,7 @@ class Engine:
         if self._model is not None:
             self._model.transcriber.close()
         self._model, self._runs_on = loaded, _runs_on(loaded)
-        return _model_fields(loaded, source.host)
+        return _model_fields(loaded, source)
 
     async def cancel(self) -> None:
         """Stop the download in progress; `open_model` answers with Cancelled."""
@@ -239,12 +239,14 @@ def _offer_fields(offer: Offer, page_url: str) -> dict[str, Any]:
     return {**offer.to_json(), "must_ask": offer.must_ask(page_url)}
 
 
-def _model_fields(model: Loaded, host: str) -> dict[str, Any]:
+def _model_fields(model: Loaded, source: WebSource) -> dict[str, Any]:
     manifest = model.manifest
+    without_heads = "missing" if source.lacks_heads else "loudness"
     return {
         **manifest.to_json(),
         "bytes": manifest.n_bytes,
-        "host": host,
+        "host": source.host,
+        "pauses": "heads" if manifest.lm_config.n_extra_heads else without_heads,
         "simd": module.level(),
         **_backend_fields(model),
     }

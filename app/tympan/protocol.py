@@ -75,6 +75,7 @@ ANSWERS = {
         "why",  # {kind, message, fields}: the reason for the backend
         "mimi",  # where Mimi runs: webgpu or cpu
         "mimi_why",
+        "pauses",  # how they are found: heads, loudness, or missing if the model's heads could not be downloaded
     ),
     "finish": ("text", "words", "seconds", "frames", "timing", "stuck"),
 }

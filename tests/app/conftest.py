@@ -33,7 +33,7 @@ def modules(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleN
     for module in (js, ModuleType("pyodide"), ffi, FakeModule("pyodide_js")):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     names = [f"tympan.weights.{name}" for name in ("blob_file", "store", "download", "sources")]
-    names += ["tympan.checkpoint.remote", "tympan.checkpoint.source"]
+    names += ["tympan.checkpoint.remote", "tympan.checkpoint.heads", "tympan.checkpoint.source"]
     for name in names:
         monkeypatch.delitem(sys.modules, name, raising=False)
     download = importlib.import_module("tympan.weights.download")

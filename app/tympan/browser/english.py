@@ -120,6 +120,9 @@ ENGLISH = {
     "{kept} are stored on your device for later visits.",
     "offer": "Model download",
     "model_runs": "{backend} on {adapter} ({why}), Mimi on {kernels}",
+    "pauses_heads": "pauses found by the model",
+    "pauses_loudness": "pauses found by loudness",
+    "pauses_missing": "the pause heads could not be downloaded, so pauses are found by loudness",
     # actions after an error
     "use_cpu": "Use the CPU instead.",
     "use_demo": "Load the demo model instead.",

@@ -118,6 +118,9 @@ FRENCH = {
     "{kept} sont conservés sur votre appareil pour vos prochaines visites.",
     "offer": "Téléchargement d’un modèle",
     "model_runs": "{backend} sur {adapter} ({why}), Mimi sur {kernels}",
+    "pauses_heads": "pauses détectées par le modèle",
+    "pauses_loudness": "pauses détectées d’après le volume",
+    "pauses_missing": "les têtes de pause n’ont pas pu être téléchargées : pauses détectées d’après le volume",
     # actions after an error
     "use_cpu": "Utiliser le processeur.",
     "use_demo": "Charger le modèle de démonstration.",

@@ -59,6 +59,7 @@ class Models:
                 kernels=language.text(mimi_kernels(model)),
             )
         )
+        facts.append(language.text(f"pauses_{model['pauses']}"))
         if model["host"] != window.location.host:
             facts.append(language.text("from_host", host=model["host"]))
         element("model").replaceChildren(_line(facts), _notes(model))

@@ -9,6 +9,10 @@ repository of the Hub, without a `model.json`, has these keys instead of `path`:
     "attribution": ..., "hub": {"host": ..., "repository": ..., "revision": ...}, "config": {...}, "mimi_config": {...},
     "files": [{"path": ..., "role": ...}, ...]
 
+and, if its files lack the pause heads, where the official checkpoint has them:
+
+    "pause_heads": {"repository": ..., "revision": ..., "path": "model.safetensors", "bytes": 123}
+
 An official checkpoint that the page converts has `attribution` and `hub`, whose revision is a commit, and
 
     "checkpoint": {"download_bytes": 123, "kept_bytes": {"q4": 123, "q8": 123}}        by the format of the tables
@@ -32,6 +36,15 @@ CATALOGUE_NAME = "catalogue.json"
 
 
 @dataclass(frozen=True)
+class HeadsFile:
+    """A safetensors file on the Hub whose tensors `extra_heads.*` are the pause heads."""
+
+    url: str
+    path: str
+    n_bytes: int
+
+
+@dataclass(frozen=True)
 class HubModel:
     """A model in a repository of the Hub, with the metadata that its files do not contain."""
 
@@ -42,6 +55,7 @@ class HubModel:
     mimi_config_json: Mapping[str, Any]
     repository: HubRepository
     files: tuple[tuple[str, Role], ...]  # path and role
+    pause_heads: HeadsFile | None = None  # if the files lack them
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> HubModel:
@@ -54,6 +68,7 @@ class HubModel:
             mimi_config_json=entry["mimi_config"],
             repository=_repository(entry),
             files=tuple((str(file["path"]), cast(Role, file["role"])) for file in entry["files"]),
+            pause_heads=_heads_file(entry["pause_heads"], entry["hub"]["host"]) if "pause_heads" in entry else None,
         )
 
     def manifest(self, listing: BytesLike) -> Manifest:
@@ -88,6 +103,11 @@ class CheckpointModel:
             n_download_bytes=int(checkpoint["download_bytes"]),
             n_kept_bytes={str(tables): int(n_bytes) for tables, n_bytes in checkpoint["kept_bytes"].items()},
         )
+
+
+def _heads_file(entry: Mapping[str, Any], host: str) -> HeadsFile:
+    repository = HubRepository(host, str(entry["repository"]), str(entry["revision"]))
+    return HeadsFile(repository.file_url(entry["path"]), str(entry["path"]), int(entry["bytes"]))
 
 
 def _info(entry: Mapping[str, Any]) -> ModelInfo:

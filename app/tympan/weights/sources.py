@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from tympan.checkpoint.heads import PATH as HEADS_PATH
+from tympan.checkpoint.heads import PauseHeads
 from tympan.errors import BadModel, BadOption, CorruptFile, UnknownModel
 from tympan.weights.blocks import BlockFormat
 from tympan.weights.catalogue import Catalogue, CheckpointModel, HubModel, directory_url, is_url
@@ -49,6 +51,7 @@ class WebSource(ABC):
 
     def __init__(self, url: str, downloader: Downloader) -> None:
         """url: any URL on the host of the files."""
+        self.lacks_heads = False  # whether the model has pause heads that could not be downloaded
         self.host, self._downloader = urlsplit(url).netloc, downloader
 
     @abstractmethod
@@ -111,17 +114,29 @@ class Hub(WebSource):
         super().__init__(model.repository.host, downloader)
         self._model = model
         self._listing_key = hashlib.sha256(model.repository.listing_url.encode()).hexdigest()
+        d = int(model.config_json.get("dim", 0))
+        self._heads = PauseHeads(model.pause_heads, d, downloader) if model.pause_heads else None
 
     async def manifest(self, on_progress: Callable[[Progress], None] = ignore_progress) -> Manifest:
         """Build the manifest from the stored listing, or else download the listing. See `Source.manifest`."""
         self._check_memory(self._model.n_bytes)
-        stored = await self._stored_manifest()
-        if stored is not None:
-            return stored
-        listing = await self._downloader.text(self._model.repository.listing_url)
-        manifest = self._model.manifest(listing)
-        await self._downloader.store_text(self._listing_key, listing)
-        return manifest
+        manifest = await self._stored_manifest()
+        if manifest is None:
+            listing = await self._downloader.text(self._model.repository.listing_url)
+            manifest = self._model.manifest(listing)
+            await self._downloader.store_text(self._listing_key, listing)
+        return await self._with_heads(manifest, self._heads) if self._heads else manifest
+
+    async def _with_heads(self, manifest: Manifest, heads: PauseHeads) -> Manifest:
+        """The manifest with the pause heads, if they are stored or can be downloaded.
+
+        They are downloaded with the model's other files only, which the user has agreed to.
+        """
+        found = await heads.added_to(manifest)
+        if found is None and (await self._offer_of(manifest)).missing_bytes and await heads.fetch():
+            found = await heads.added_to(manifest)
+        self.lacks_heads = found is None
+        return found or manifest
 
     async def offer(self) -> Offer:
         """Describe the model and its download without any request to the Hub."""
@@ -134,6 +149,12 @@ class Hub(WebSource):
 
     async def open(self, file: ModelFile, progress: Progress) -> File:
         """Download one file. See `Source.open`."""
+        if self._heads and file.path == HEADS_PATH:
+            stored = await self._heads.open(file)
+            if stored is None:
+                raise CorruptFile(file.path, "the browser did not keep it")
+            progress.skip(file.n_bytes)
+            return stored
         try:
             return await super().open(file, progress)
         except CorruptFile:
