@@ -21,7 +21,7 @@ from tympan.weights.info import ModelInfo
 from tympan.weights.progress import Progress
 from tympan.weights.safetensors import SafetensorsFile
 
-CATALOGUE = {
+CATALOGUE: dict[str, list[dict[str, Any]]] = {
     "models": [
         {"id": "demo", "path": "demo"},
         {
