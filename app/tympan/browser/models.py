@@ -9,6 +9,10 @@ from tympan.browser.language import language
 from tympan.browser.promises import JsError, settled
 
 
+# How a model finds pauses: the engine's word for it, and the text.
+PAUSES = {"heads": "pauses_heads", "loudness": "pauses_loudness", "missing": "pauses_missing"}
+
+
 class Models:
     """The catalogue, the field for a URL, the storage in use, and the offer of a download."""
 
@@ -59,7 +63,7 @@ class Models:
                 kernels=language.text(mimi_kernels(model)),
             )
         )
-        facts.append(language.text(f"pauses_{model['pauses']}"))
+        facts.append(language.text(PAUSES[model["pauses"]]))
         if model["host"] != window.location.host:
             facts.append(language.text("from_host", host=model["host"]))
         element("model").replaceChildren(_line(facts), _notes(model))
