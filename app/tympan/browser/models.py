@@ -8,7 +8,6 @@ from tympan.browser.elements import button, element, made, on
 from tympan.browser.language import language
 from tympan.browser.promises import JsError, settled
 
-
 # How a model finds pauses: the engine's word for it, and the text.
 PAUSES = {"heads": "pauses_heads", "loudness": "pauses_loudness", "missing": "pauses_missing"}
 
