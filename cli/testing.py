@@ -40,14 +40,7 @@ def tympan_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     if os.environ.get(site.ENVIRONMENT_VARIABLE) or site.is_installed():
         return site.prepare()
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    folder = shared / "site"
-    with site.locked(shared):
-        if not folder.exists():
-            site.build(shared / "site.new")
-            (shared / "site.new").rename(folder)
-    return folder
+    return built_once(tmp_path_factory, "site", site.build)
 
 
 @pytest.fixture(scope="session")
@@ -107,6 +100,18 @@ def tympan_page(tympan_url: str, tympan_browser: OpenBrowser) -> Iterator[OpenPa
     yield open_page
     for page in pages:
         page.context.close()
+
+
+def built_once(tmp_path_factory: pytest.TempPathFactory, name: str, build: Callable[[Path], object]) -> Path:
+    """Return a folder that `build` writes once per run, in the temporary directory that the workers share."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / name
+    with site.locked(shared / f"{name}.lock"):
+        if not folder.exists():
+            build(shared / f"{name}.new")
+            (shared / f"{name}.new").rename(folder)
+    return folder
 
 
 def _running_playwright(request: pytest.FixtureRequest) -> Playwright:

@@ -41,10 +41,10 @@ LONGEST_FILES = (  # those of a minute or more on two busy cores; the other file
     "app/test_mimi_webgpu.py",
     "page/test_mimi_webgpu.py",
     "page/test_backends.py",
-    "page/test_language.py",
     "page/test_reading.py",
     "cli/test_golden.py",
     "cli/test_main.py",
+    "release/test_npm.py",
     "release/test_release.py",
     "release/test_wheel.py",
 )

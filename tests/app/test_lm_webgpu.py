@@ -20,6 +20,7 @@ from tests.app.golden_lm import (
 )
 from tests.app.webgpu_backend import odd_model, run_in_page
 from tests.conftest import PyodidePage
+from tests.pairwise import pairwise
 from tests.shaders.conftest import same_shapes, tuning_parameter
 from tympan.lm.reference import Reference
 from tympan.lm.webgpu.kernels import Shape, Tuning
@@ -63,11 +64,9 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("tuning", [tuning_parameter(tuning, id=name) for name, tuning in LAYOUTS.items()])
-@pytest.mark.parametrize("convert", [lambda weights: weights, in_all_formats], ids=["f32", "all formats"])
-def test_every_tuning_equals_numpy(
-    pyodide_page: PyodidePage, tuning: Tuning, convert: Callable[[LMWeights], LMWeights]
-) -> None:
-    weights = convert(golden().lm_weights)
+def test_every_tuning_equals_numpy(pyodide_page: PyodidePage, tuning: Tuning) -> None:
+    """Only with all formats in one model: tests/shaders runs every kernel with every format and layout."""
+    weights = in_all_formats(golden().lm_weights)
     source = "result = await run(backend, frames[:40], want_logits=True)"
     steps = run_in_page(pyodide_page, source, weights, tuning=tuning)
 
@@ -91,13 +90,15 @@ def test_half_float_kv_cache_changes_no_token(
     assert [step.token for step in steps] == [step.token for step in wanted]
 
 
-@pytest.mark.parametrize(("d", "n_heads", "h"), [(20, 1, 7), (12, 6, 33), (38, 19, 5), (330, 3, 100)])
-@pytest.mark.parametrize("context", [1, 5])
-@pytest.mark.parametrize("tuning", [None, tuning_parameter(Tuning(4))])
+@pytest.mark.parametrize(
+    ("sizes", "context", "tuning"),
+    pairwise([(20, 1, 7), (12, 6, 33), (38, 19, 5), (330, 3, 100)], [1, 5], [None, tuning_parameter(Tuning(4))]),
+)
 def test_sizes_that_are_no_multiple_of_a_block(
-    pyodide_page: PyodidePage, d: int, n_heads: int, h: int, context: int, tuning: Tuning | None
+    pyodide_page: PyodidePage, sizes: tuple[int, int, int], context: int, tuning: Tuning | None
 ) -> None:
-    config, weights = odd_model(d, n_heads, h, context)
+    """sizes: the width, the number of heads, and the hidden width."""
+    config, weights = odd_model(*sizes, context)
     codes = np.random.default_rng(5).integers(0, config.card, (7, config.n_codebooks)).astype(np.int32)
     fed = [None, *codes]
     reference = Reference(config, weights)

@@ -1,4 +1,4 @@
-"""A page of somebody else's, on an origin of its own, that has Tympan from another one."""
+"""Pages of another author: on their own origin, with Tympan from another one."""
 
 from __future__ import annotations
 

@@ -32,6 +32,13 @@ class RoughServer:
     faults: dict[str, list[Fault]] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)  # path and Range header
     url: str = ""
+    news: threading.Condition = field(default_factory=threading.Condition)  # notified after each request
+
+    def wait_for(self, path: str, n_requests: int) -> None:
+        """Wait until a file has been requested so often. Raises TimeoutError after two minutes."""
+        with self.news:
+            if not self.news.wait_for(lambda: len(self.asked_for(path)) >= n_requests, timeout=120):
+                raise TimeoutError(path)
 
     def asked_for(self, path: str) -> list[str]:
         """The Range header of every request for a file; "" for requests of the whole file."""
@@ -55,7 +62,9 @@ def rough_server(files: Mapping[str, bytes]) -> Iterator[RoughServer]:
 
         def do_GET(self) -> None:
             wanted = self.headers.get("Range", "")
-            rough.requests.append((self.path, wanted))
+            with rough.news:
+                rough.requests.append((self.path, wanted))
+                rough.news.notify_all()
             faults = rough.faults.get(self.path)
             fault = faults.pop(0) if faults else Fault()
             content = bytearray(rough.files.get(self.path, b""))

@@ -1,4 +1,4 @@
-"""The engine client of the JavaScript bridge, with a worker that posts what a test wants it to."""
+"""The engine client of the JavaScript bridge, with a worker whose messages the test chooses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-# window.client: of a worker that answers every request at once, and before that does what `act` says for its name.
+# window.client: its worker answers every request at once; before, it calls `act` for the name of the request.
 CLIENT = """
     async () => {
         window.sent = [];

@@ -9,7 +9,7 @@ from tests.page.tympan_page import KEEP_TRACKS, TympanPage
 from tympan.cli.testing import OpenBrowser
 from tympan.cli.word_errors import word_error_rate
 
-MAX_WORD_ERROR_RATE = 0.35  # where a frame begins is chance here, and the demo model is not good at chance
+MAX_WORD_ERROR_RATE = 0.35  # frames begin at a random offset here, and some offsets are harder for the demo model
 
 REFUSE_24_KHZ = """
     // As Firefox does: a microphone and a context of different rates cannot be mixed.

@@ -164,8 +164,7 @@ def test_download_survives_cuts_wrong_bytes_and_a_closed_page(
     tympan.page.click("#download")
     expect(tympan.page.locator("#status")).to_contain_text("MB/s")
     expect(tympan.page.locator("#status")).to_contain_text("left")
-    while len(rough.asked_for(FILES["mimi"])) < 3:
-        tympan.page.wait_for_timeout(50)
+    rough.wait_for(FILES["mimi"], 3)
     assert 0 < first_byte(rough.asked_for(FILES["mimi"])[-1]) <= 700_000
     tympan.page.close()  # in the middle of the third answer
 

@@ -1,4 +1,4 @@
-"""The wheel, built once per session, and a virtual environment in which it is installed."""
+"""The files of a release, built once per run, and a virtual environment in which its wheel is installed."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from typing import TypeAlias
 
 import pytest
 
+from tools.release_files import release
 from tympan.cli.site import ENVIRONMENT_VARIABLE, ROOT
+from tympan.cli.testing import built_once
 
 Run: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def hatchling(root: Path, folder: Path, target: str) -> Path:
-    """Build a wheel or an sdist of the sources in `root`; returns its path."""
-    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", target, "-d", folder], cwd=root, check=True)
-    (path,) = folder.glob("*.whl" if target == "wheel" else "*.tar.gz")
-    return path
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the files of a release of this checkout. Tests must not change it."""
+    return built_once(tmp_path_factory, "release", lambda folder: release(folder, ROOT))
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of this checkout."""
-    return hatchling(ROOT, tmp_path_factory.mktemp("wheel"), "wheel")
+def wheel(files: Path) -> Path:
+    (path,) = files.glob("*.whl")
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The site on a host that knows nothing about it."""
+"""The site on a plain static host, without headers of its own."""
 
 from __future__ import annotations
 

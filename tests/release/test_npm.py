@@ -12,7 +12,6 @@ import pytest
 
 from tests.page.test_transcribe import MAX_WORD_ERROR_RATE, SAID, SPEECH
 from tests.page.tympan_page import TRANSCRIBE_MS
-from tools.npm_package import pack, stage
 from tympan.cli.library import version
 from tympan.cli.server import serving
 from tympan.cli.site import ROOT
@@ -25,11 +24,11 @@ MODULES = {"script.html": "tympan/embed.js", "speech-recognition.html": "", "cap
 
 
 @pytest.fixture(scope="session")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of the package, as npm packs them."""
+def package(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of the package, as npm unpacks them."""
     folder = tmp_path_factory.mktemp("npm")
-    stage(folder / "staged", ROOT)
-    subprocess.run(["tar", "-xzf", pack(folder / "staged", folder), "-C", folder], check=True)
+    (packed,) = files.glob("*.tgz")
+    subprocess.run(["tar", "-xzf", packed, "-C", folder], check=True)
     return folder / "package"
 
 

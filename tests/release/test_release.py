@@ -16,13 +16,6 @@ from tympan.cli.library import version
 from tympan.cli.site import ROOT
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("release")
-    release(folder, ROOT)
-    return folder
-
-
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A copy of the checkout with other modes and times of its files."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.pairwise import pairwise
 from tests.shaders.conftest import (
     LAYOUT_PARAMETERS,
     RunKernel,
@@ -72,12 +73,13 @@ def combined(out: Float32, n_heads: int, head_width: int, n_used: int) -> Float3
     return np.asarray((share[..., None] * parts).sum(0) / (share * total).sum(0)[:, None], np.float32)
 
 
-@pytest.mark.parametrize("tuning", SPLITS)
-@pytest.mark.parametrize(("n_heads", "head_width"), [(1, 2), (4, 32), (5, 6), (3, 128)])
-@pytest.mark.parametrize("n_keys", [1, 16, 63, CONTEXT])
+@pytest.mark.parametrize(
+    ("tuning", "heads", "n_keys"), pairwise(SPLITS, [(1, 2), (4, 32), (5, 6), (3, 128)], [1, 16, 63, CONTEXT])
+)
 def test_attention_equals_numpy(
-    run_kernel: RunKernel, rng: np.random.Generator, tuning: Tuning, n_heads: int, head_width: int, n_keys: int
+    run_kernel: RunKernel, rng: np.random.Generator, tuning: Tuning, heads: tuple[int, int], n_keys: int
 ) -> None:
+    n_heads, head_width = heads
     query = rng.standard_normal((n_heads, head_width), np.float32)
     keys, values = rng.standard_normal((2, CONTEXT, n_heads, head_width), np.float32)
     keys[n_keys:] = values[n_keys:] = 1e9  # slots that are not filled must not be read
@@ -107,19 +109,19 @@ def test_attention_with_huge_scores(run_kernel: RunKernel) -> None:
     np.testing.assert_allclose(combined(out, 1, 4, 1)[0], values[1], atol=1e-6)
 
 
-@pytest.mark.parametrize("tuning", LAYOUT_PARAMETERS)
-@pytest.mark.parametrize(("n_heads", "head_width"), [(1, 2), (5, 6), (3, 64)])
-@pytest.mark.parametrize("matrix", ["q4", "f32"])
-@pytest.mark.parametrize("n_used", [1, 2])
+@pytest.mark.parametrize(
+    ("tuning", "heads", "matrix", "n_used"),
+    pairwise(LAYOUT_PARAMETERS, [(1, 2), (5, 6), (3, 64)], ["q4", "f32"], [1, 2]),
+)
 def test_out_proj_combines_splits_and_adds_the_projection(
     run_kernel: RunKernel,
     rng: np.random.Generator,
     tuning: Tuning,
-    n_heads: int,
-    head_width: int,
+    heads: tuple[int, int],
     matrix: str,
     n_used: int,
 ) -> None:
+    n_heads, head_width = heads
     d = n_heads * head_width
     weights = rounded(rng.standard_normal((d, d), np.float32), matrix)
     x, alpha = rng.standard_normal((2, d), np.float32)

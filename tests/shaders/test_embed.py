@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.pairwise import pairwise
 from tests.shaders.conftest import (
     LAYOUT_PARAMETERS,
     RunKernel,
@@ -23,19 +24,18 @@ ROWS = np.array([0, 20, 7], np.uint32)
 TOKEN = np.array([N_TEXT_ROWS - 1], np.uint32)
 
 
-@pytest.mark.parametrize("tuning", LAYOUT_PARAMETERS)
-@pytest.mark.parametrize("d", [32, 102, 320])
-@pytest.mark.parametrize(("has_text", "accumulate"), [(False, True), (True, False)])
-@pytest.mark.parametrize("matrix", FORMATS)
+@pytest.mark.parametrize(
+    ("tuning", "d", "has_text", "matrix"), pairwise(LAYOUT_PARAMETERS, [32, 102, 320], [False, True], FORMATS)
+)
 def test_embed_sums_the_rows(
     run_kernel: RunKernel,
     rng: np.random.Generator,
     tuning: Tuning,
     d: int,
     has_text: bool,
-    accumulate: bool,
     matrix: str,
 ) -> None:
+    accumulate = not has_text
     tables = rounded(rng.standard_normal((TEXT_ROW + N_TEXT_ROWS, d), np.float32), matrix)
     before, alpha = rng.standard_normal((2, d), np.float32)
     zeros = [np.zeros_like(part) for part in stream(before, alpha)]

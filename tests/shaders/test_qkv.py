@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.pairwise import pairwise
 from tests.shaders.conftest import (
     LAYOUT_PARAMETERS,
     RunKernel,
@@ -25,20 +26,19 @@ from tympan.weights.matrix import dense
 CONTEXT = 7
 
 
-@pytest.mark.parametrize("tuning", LAYOUT_PARAMETERS)
-@pytest.mark.parametrize(("n_heads", "head_width"), [(1, 2), (4, 32), (5, 6), (1, 128)])
-@pytest.mark.parametrize(("matrix", "kv_format"), [("q4", "f32"), ("f32", "f16")])
-@pytest.mark.parametrize("position", [6, 1_000_003])
+@pytest.mark.parametrize(
+    ("tuning", "heads", "formats", "position"),
+    pairwise(LAYOUT_PARAMETERS, [(1, 2), (4, 32), (5, 6), (1, 128)], [("q4", "f32"), ("f32", "f16")], [6, 1_000_003]),
+)
 def test_qkv_equals_numpy(
     run_kernel: RunKernel,
     rng: np.random.Generator,
     tuning: Tuning,
-    n_heads: int,
-    head_width: int,
-    matrix: str,
-    kv_format: str,
+    heads: tuple[int, int],
+    formats: tuple[str, str],
     position: int,
 ) -> None:
+    (n_heads, head_width), (matrix, kv_format) = heads, formats
     d, slot = n_heads * head_width, position % CONTEXT
     config = sizes(d, n_heads, CONTEXT)
     weights = rounded(rng.standard_normal((3 * d, d), np.float32), matrix)

@@ -1,4 +1,4 @@
-"""What recordings of people go through before training: spelling, cutting, and the shards they travel in."""
+"""Recordings of people before training: spelling, cutting, and shards."""
 
 from __future__ import annotations
 

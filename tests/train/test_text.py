@@ -1,4 +1,4 @@
-"""What the voices say, and what is kept from training."""
+"""The sentences for the synthesizers, and those held out of training."""
 
 from __future__ import annotations
 
