@@ -59,7 +59,7 @@ def test_dependencies_of_the_command_line_are_not_installed_in_a_page(wheel: Pat
     required = [line.removeprefix("Requires-Dist: ") for line in lines if line.startswith("Requires-Dist: ")]
     assert "numpy" in required
     markers = {line.partition("; ")[2] for line in required if line != "numpy"}
-    assert markers == {"sys_platform != 'emscripten'", "extra == 'testing'"}
+    assert markers == {"sys_platform != 'emscripten'", "extra == 'testing'", "extra == 'verify'"}
 
 
 def test_version_is_that_of_the_sources(run_installed: Run) -> None:
