@@ -16,6 +16,8 @@ from tests.page.rough_server import Fault, RoughServer, rough_server
 from tests.page.tympan_page import BOOT_MS, TympanPage
 from tympan.quantize.convert import quantize
 
+pytestmark = pytest.mark.needs("playwright")
+
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 FILES = f"/kyutai/stt/resolve/{REVISION}/"
 NAMES = ("config.json", "mimi_config.json", "model.safetensors", "mimi.safetensors", "tokenizer.model")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.page.test_device_loss import LOSE, LOSE_FOR_GOOD
 from tests.page.test_transcribe import SPEECH
 from tests.page.tympan_page import TympanPage
+
+pytestmark = pytest.mark.needs("playwright", "webgpu")
 
 MIN_EQUAL_CODES = 0.99  # on the CPU, the matrices of Mimi's transformer are rounded to 16 bits
 
