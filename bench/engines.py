@@ -44,6 +44,8 @@ def measure() -> dict[str, Any]:
         engines = [kind(playwright) for kind in ENGINES]
         with serving(prepare(), mounts={"/bench/": Path(folder)}) as url:
             levels = {level: _measure_level(engines, url, level) for level in LEVELS}
+        for engine in engines:
+            engine.close()
     found: dict[str, Any] = {engine.name: {} for engine in engines}
     for level, results in levels.items():
         for name, result in results.items():

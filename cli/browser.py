@@ -11,6 +11,8 @@ from playwright.sync_api import Browser, Error, Page, Playwright, sync_playwrigh
 from tympan.cli import chromium, firefox
 from tympan.cli.errors import CommandError
 
+LAUNCH_MS = 600_000  # a browser starts slowly on a busy machine
+
 
 @contextmanager
 def opened(url: str, *, browser: str = "chromium", keeps_site: bool = False) -> Iterator[Page]:
@@ -41,9 +43,9 @@ def _launched(playwright: Playwright, program: Path, is_firefox: bool) -> Browse
     if is_firefox:
         preferences = firefox.preferences()
         return playwright.firefox.launch(
-            channel=firefox.CHANNEL, executable_path=program, firefox_user_prefs=preferences
+            channel=firefox.CHANNEL, executable_path=program, firefox_user_prefs=preferences, timeout=LAUNCH_MS
         )
-    return playwright.chromium.launch(executable_path=program, args=chromium.flags())
+    return playwright.chromium.launch(executable_path=program, args=chromium.flags(), timeout=LAUNCH_MS)
 
 
 def version_of(page: Page) -> str:

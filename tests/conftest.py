@@ -12,7 +12,7 @@ from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
 from tests.engines.chromium import Chromium
 from tests.engines.engine import Engine
@@ -48,6 +48,7 @@ LONGEST_FILES = (  # those of a minute or more on two busy cores; the other file
     "release/test_release.py",
     "release/test_wheel.py",
 )
+EXPECT_MS = 30_000  # the default of 5 s is too short on a busy machine
 HARNESS = Path(__file__).parent / "page"
 ENGINES: dict[str, type[Engine]] = {kind.name: kind for kind in (Chromium, Firefox, WebKit)}
 
@@ -62,6 +63,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    expect.set_options(timeout=EXPECT_MS)
     config.addinivalue_line(
         "markers", "needs(feature): left out in engines without a feature of tests/engines/lacks.py"
     )
@@ -112,9 +114,11 @@ def playwright() -> Iterator[Playwright]:
 
 
 @pytest.fixture(scope="session")
-def engine(request: pytest.FixtureRequest, playwright: Playwright) -> Engine:
+def engine(request: pytest.FixtureRequest, playwright: Playwright) -> Iterator[Engine]:
     """The browser engine that --engine names, or Chromium."""
-    return ENGINES[request.config.getoption("--engine") or Chromium.name](playwright)
+    engine = ENGINES[request.config.getoption("--engine") or Chromium.name](playwright)
+    yield engine
+    engine.close()
 
 
 @pytest.fixture(scope="session")

@@ -19,5 +19,5 @@ def run_tympan(*arguments: str | Path, **environment: str) -> subprocess.Complet
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )

@@ -36,3 +36,6 @@ class Engine(ABC):
     @abstractmethod
     def download(self, page: Page, start: Callable[[], None]) -> Path:
         """Return the file that the page saves when `start` is called, under its own name."""
+
+    def close(self) -> None:  # noqa: B027 - most engines keep nothing
+        """Remove what the engine keeps on disk."""

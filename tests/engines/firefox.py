@@ -71,6 +71,9 @@ class Firefox(Engine):
             page.wait_for_timeout(50)
         raise AssertionError(f"no file was saved in {DOWNLOAD_S} s")
 
+    def close(self) -> None:
+        self._downloads.cleanup()
+
     def _options(self, pulse: Pulse, webgpu: bool, preferences: dict[str, Any]) -> dict[str, Any]:
         """The arguments of `BrowserType.launch`."""
         downloads = {"browser.download.folderList": 2, "browser.download.dir": self._downloads.name}
