@@ -167,10 +167,13 @@ async def kernels_ms(gpu: MimiGpu) -> dict[str, Any]:
         gpu.write_inputs(state, np.zeros((n_frames, FRAME_SAMPLES), np.float32))
         groups: dict[str, list[Dispatch]] = {}
         work: dict[str, list[int]] = {}
-        for step, dispatch in zip(state.steps, state.dispatches(gpu.tuning, n_frames), strict=True):
+        for step in state.steps:
+            dispatch = step.at(gpu.tuning, n_frames)
+            if dispatch is None:
+                continue
             group = group_of(dispatch.label)
             groups.setdefault(group, []).append(dispatch)
-            macs, n_bytes = work_of(gpu, step, dispatch.label, n_frames)
+            macs, n_bytes = work_of(gpu, step, dispatch.label, step.n_frames(n_frames))
             total = work.setdefault(group, [0, 0])
             work[group] = [total[0] + macs, total[1] + n_bytes]
         groups["all"] = list(state.dispatches(gpu.tuning, n_frames))

@@ -117,6 +117,7 @@ class InputBlock:
         self._buffer = Buffer.new(device, label, self._bytes.nbytes, Usage.STORAGE | Usage.COPY_DST)
         self._write = device.handle.queue.writeBuffer
         self._outgoing = Uint8Array.new(self._bytes.nbytes)
+        self._starts: dict[str, int] = {}
         self.host: dict[str, NDArray[Any]] = {}
         self.device: dict[str, Buffer] = {}
         for (name, array), start in zip(arrays.items(), starts.tolist(), strict=False):
@@ -124,7 +125,12 @@ class InputBlock:
             view[...] = array
             self.host[name] = view
             self.device[name] = self._buffer.range(name, start, max(array.nbytes, WORD_BYTES))
+            self._starts[name] = start
             self._last_start, self._last_itemsize = start, array.itemsize
+
+    def range(self, name: str, part: str, offset: int, n_bytes: int) -> Buffer:
+        """Return a range of an array's buffer. part: its label. offset: a multiple of BINDING_ALIGNMENT_BYTES."""
+        return self._buffer.range(f"{name}.{part}", self._starts[name] + offset, n_bytes)
 
     def write(self, n_last: int | None = None) -> None:
         """Send the host arrays to the device, before any work that is submitted later.

@@ -111,8 +111,8 @@ class WebGPUBackend:
         }
         self.step_inputs = [
             {
-                name: self.inputs.device["steps"].range(
-                    f"{name}{i}", WORD_BYTES * (i * starts[-1] + start), WORD_BYTES * max(n, 1)
+                name: self.inputs.range(
+                    "steps", f"{name}{i}", WORD_BYTES * (i * starts[-1] + start), WORD_BYTES * max(n, 1)
                 )
                 for (name, n), start in zip(n_words.items(), starts, strict=False)
             }

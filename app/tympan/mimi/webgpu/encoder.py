@@ -16,13 +16,14 @@ from tympan.gpu.device import Adapter, Device
 from tympan.gpu.kernel import CommandList, Compiler, Copy, Queue
 from tympan.mimi.encoder import POSITIONS_PER_FRAME
 from tympan.mimi.webgpu.kernels import MimiGpuKernels, Tuning
-from tympan.mimi.webgpu.model import Loader, Model, Step, needed_limits
+from tympan.mimi.webgpu.model import PART_FRAMES, Loader, Model, PartInputs, Step, needed_limits
 from tympan.rope import Rotation
 from tympan.weights.tensors import Tensors
 
 MAX_FRAMES = 32  # of a call
 N_IN_FLIGHT = 4  # calls of one stream that may be pending
 _N_HEADER = 4  # words of a call before its rotations
+_N_PARTS = MAX_FRAMES // PART_FRAMES  # of a call, in SEANet
 
 
 class MimiGpuState:
@@ -30,21 +31,24 @@ class MimiGpuState:
 
     def __init__(self, encoder: MimiGpu, position: int) -> None:
         device, config, model = encoder.device, encoder.config, encoder.model
-        self.n_calls = 0
+        self.n_calls = self.n_parts = 0  # of SEANet: parts of calls
         self.position = self.first = position  # of the next call and of the first one, at 25 Hz
         self.samples = np.zeros(config.kernel_size - 1, np.float32)  # the last ones of the call before
         self.stream = model.new_stream()
         n_bytes = WORD_BYTES * MAX_FRAMES * config.n_codebooks
         self.codes = Buffer.new(device, "mimi.codes", n_bytes, Usage.STORAGE | Usage.COPY_SRC)
         self.readback = Readback(device, "mimi.result", n_bytes, N_IN_FLIGHT)
-        self.steps: Sequence[Step] = tuple(model.forward(encoder.inputs.device, self.stream, self.codes))
+        self.steps: Sequence[Step] = tuple(
+            model.forward(encoder.inputs.device["call"], encoder.parts, self.stream, self.codes)
+        )
         self._dispatches: dict[int, CommandList] = {}
         weakref.finalize(self, _destroy, [self.codes, *self.stream.buffers], self.readback)
 
     def dispatches(self, tuning: Tuning, n_frames: int) -> CommandList:
         """The dispatches of a call of n_frames."""
         if n_frames not in self._dispatches:
-            self._dispatches[n_frames] = CommandList(step.at(tuning, n_frames) for step in self.steps)
+            steps = (step.at(tuning, n_frames) for step in self.steps)
+            self._dispatches[n_frames] = CommandList(dispatch for dispatch in steps if dispatch is not None)
         return self._dispatches[n_frames]
 
 
@@ -62,9 +66,18 @@ class MimiGpu:
         self.inputs = InputBlock(
             device,
             "mimi.inputs",
+            **{f"part{i}": np.zeros(_N_HEADER + 2, np.uint32) for i in range(_N_PARTS)},  # with one rotation, unused
             call=np.zeros(_N_HEADER + n_angles, np.uint32),
             samples=np.zeros(config.kernel_size - 1 + MAX_FRAMES * FRAME_SAMPLES, np.float32),
         )
+        n_bytes = WORD_BYTES * (config.kernel_size - 1 + PART_FRAMES * FRAME_SAMPLES)
+        self.parts = [
+            PartInputs(
+                self.inputs.device[f"part{i}"],
+                self.inputs.range("samples", f"part{i}", i * WORD_BYTES * PART_FRAMES * FRAME_SAMPLES, n_bytes),
+            )
+            for i in range(_N_PARTS)
+        ]
 
     @classmethod
     async def create(
@@ -107,6 +120,7 @@ class MimiGpu:
         self.write_inputs(state, frames)
         self.queue.submit(state.dispatches(self.tuning, n_frames), [Copy(state.codes, slot, 0, n_bytes)])
         state.n_calls += 1
+        state.n_parts += -(-n_frames // PART_FRAMES)
         state.position += n_frames * POSITIONS_PER_FRAME
         return PendingCodes(self.config.n_codebooks, state.readback.read(slot, n_bytes))
 
@@ -120,6 +134,9 @@ class MimiGpu:
         n_rows, n_before = len(frames) * POSITIONS_PER_FRAME, len(state.samples)
         n_positions = min(state.position - state.first, sizes.context)
         call[:_N_HEADER] = len(frames), state.n_calls % 2, state.position % self.model.n_slots, n_positions
+        for i in range(-(-len(frames) // PART_FRAMES)):
+            n_frames = min(PART_FRAMES, len(frames) - i * PART_FRAMES)
+            self.inputs.host[f"part{i}"][:_N_HEADER] = n_frames, (state.n_parts + i) % 2, 0, 0
         rotation = Rotation.at(state.position, n_rows, sizes.head_width, sizes.max_period)
         angles = call[_N_HEADER : _N_HEADER + n_rows * sizes.head_width].view(np.float32)
         angles[0::2], angles[1::2] = rotation.cos.reshape(-1), rotation.sin.reshape(-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from tympan.mimi.webgpu import kernels
 from tympan.mimi.webgpu.kernels import VEC4, MimiGpuKernels, Product, Tuning, WeightFormat, for_frames
 from tympan.weights.tensors import Tensors
 
+PART_FRAMES = 8  # that SEANet processes at once: its results are large
 DOWNSAMPLE_SIZE, DOWNSAMPLE_STRIDE = 4, 2
 _FORMATS: dict[str, WeightFormat] = {"float16": "f16", "int8": "i8"}  # all other dtypes are converted to f32
 
@@ -48,14 +49,29 @@ class Step(NamedTuple):
     product: Product | None  # None where the grid is a multiple of that of one frame
     dispatch: Dispatch
     in_tiles: Dispatch | None = None
+    part: int | None = None  # of the frames, for SEANet; None for a step that processes all frames
 
-    def at(self, tuning: Tuning, n_frames: int) -> Dispatch:
-        """The dispatch of a call of n_frames."""
+    def n_frames(self, n: int) -> int:
+        """Return how many of the n frames of a call this step processes."""
+        return n if self.part is None else min(PART_FRAMES, max(0, n - self.part * PART_FRAMES))
+
+    def at(self, tuning: Tuning, n: int) -> Dispatch | None:
+        """Return the dispatch in a call of n frames; None if there is nothing to do."""
+        n_frames = self.n_frames(n)
+        if n_frames == 0:
+            return None
         if self.product is None or self.in_tiles is None:
             return for_frames(self.dispatch, n_frames * self.dispatch.n_workgroups)
         uses_tiles = self.product.uses_tiles(tuning, n_frames)
         chosen = self.in_tiles if uses_tiles else self.dispatch
         return for_frames(chosen, self.product.n_workgroups(tuning, n_frames, uses_tiles))
+
+
+class PartInputs(NamedTuple):
+    """The inputs of SEANet for some of the frames of a call."""
+
+    call: Buffer
+    samples: Buffer
 
 
 @dataclass(frozen=True)
@@ -130,23 +146,15 @@ class Model:
         )
         return Stream(histories, kv_caches)
 
-    def forward(self, inputs: Mapping[str, Buffer], stream: Stream, codes: Buffer) -> Iterator[Step]:
-        """The dispatches of a call, in order. inputs: `call` and `samples`. codes: u32 (T, K), the result."""
-        call, s, histories = inputs["call"], self.scratch, stream.histories
-        a, b = s["a"], s["b"]
-        convs = [conv.product.label for stage in self.stages for conv in (stage.wide, stage.down)]
-        later = iter([*convs[1:], self.last.product.label])
+    def forward(self, call: Buffer, parts: Sequence[PartInputs], stream: Stream, codes: Buffer) -> Iterator[Step]:
+        """Return the dispatches of a call, in order.
 
-        weights, bias = self.first_weights
-        next_history = histories[convs[0]]
-        bound = weights, inputs["samples"], a, call, bias, None, next_history
-        yield Step(None, self.first.bind("mimi.first", *bound))
-        for stage in self.stages:
-            yield stage.wide.bind(a, b, call, histories[stage.wide.product.label])
-            yield stage.narrow.bind(b, a, call, None, histories[next(later)])
-            yield stage.down.bind(a, b, call, histories[stage.down.product.label], histories[next(later)])
-            a, b = b, a
-        yield self.last.bind(a, s["x"], call, histories[self.last.product.label])
+        call: of all frames. parts: of the frames 0 to PART_FRAMES - 1, and so on. codes: u32 (T, K), the result.
+        """
+        s, histories = self.scratch, stream.histories
+        for i, part in enumerate(parts):
+            for step in self._seanet(part, self._rows_of_part(i), histories):
+                yield step._replace(part=i)
         downsampled = histories[self.downsample.product.label]
         for i, (layer, (keys, values)) in enumerate(zip(self.layers, stream.kv_caches, strict=True)):
             is_last = i == len(self.layers) - 1
@@ -160,6 +168,25 @@ class Model:
         yield self.project.bind(s["latent"], s["projected"], call)
         sums, norms, offsets = self.codebooks
         yield Step(None, self.quantize.bind("mimi.quantize", sums, norms, s["projected"], offsets, codes))
+
+    def _seanet(self, part: PartInputs, x: Buffer, histories: Mapping[str, Buffer]) -> Iterator[Step]:
+        """Return the dispatches of SEANet. x: the rows of the residual stream that it writes."""
+        call, a, b = part.call, self.scratch["a"], self.scratch["b"]
+        convs = [conv.product.label for stage in self.stages for conv in (stage.wide, stage.down)]
+        later = iter([*convs[1:], self.last.product.label])
+        weights, bias = self.first_weights
+        yield Step(None, self.first.bind("mimi.first", weights, part.samples, a, call, bias, None, histories[convs[0]]))
+        for stage in self.stages:
+            yield stage.wide.bind(a, b, call, histories[stage.wide.product.label])
+            yield stage.narrow.bind(b, a, call, None, histories[next(later)])
+            yield stage.down.bind(a, b, call, histories[stage.down.product.label], histories[next(later)])
+            a, b = b, a
+        yield self.last.bind(a, x, call, histories[self.last.product.label])
+
+    def _rows_of_part(self, i: int) -> Buffer:
+        """Return the rows of the residual stream for part i of the frames."""
+        n_bytes = WORD_BYTES * PART_FRAMES * self.last.product.rows_per_frame * self.config.transformer.d
+        return self.scratch["x"].range(f"part{i}", i * n_bytes, n_bytes)
 
 
 class Loader:
@@ -213,7 +240,9 @@ class Loader:
         n_floats |= {"hidden": n_rows * hidden, "latent": sizes.d, "projected": 2 * config.quantizer_width}
         usage = Usage.STORAGE | Usage.COPY_SRC
         scratch = {
-            name: Buffer.new(self._device, f"mimi.{name}", WORD_BYTES * max_frames * n, usage)
+            name: Buffer.new(
+                self._device, f"mimi.{name}", WORD_BYTES * (PART_FRAMES if name in "ab" else max_frames) * n, usage
+            )
             for name, n in n_floats.items()
         }
         codebook_format, codebooks = self._codebooks()
@@ -401,7 +430,8 @@ def needed_limits(config: MimiConfig, hidden: int, tuning: Tuning, max_frames: i
         widest * widest // 2 * 2 * max(config.ratios),
         hidden * sizes.d,
         3 * sizes.d**2,
-        max_frames * FRAME_SAMPLES * config.n_filters,
+        PART_FRAMES * FRAME_SAMPLES * config.n_filters,
+        max_frames * FRAME_SAMPLES,
         n_slots * sizes.d,
     )
     n_invocations = max(tile.n_invocations, kernels.MAX_LANES, tuning.n_row_invocations, attention, tuning.quantize)
@@ -411,7 +441,7 @@ def needed_limits(config: MimiConfig, hidden: int, tuning: Tuning, max_frames: i
         sizes.context + VEC4 * attention,
         config.quantizer_width + 2 * tuning.quantize,
     )
-    n_rows = max_frames * FRAME_SAMPLES
+    n_rows = PART_FRAMES * FRAME_SAMPLES
     return {
         "maxBufferSize": align(WORD_BYTES * largest, WORD_BYTES),
         "maxStorageBufferBindingSize": align(WORD_BYTES * largest, WORD_BYTES),
