@@ -30,6 +30,7 @@ PEOPLE_SHARE = 0.68  # of the clips are spoken by people, the others by synthesi
 SILENT_SHARE = 0.10  # of the clips hold no speech
 ENGINE_SHARES = {"kokoro": 0.40, "hibari": 0.28, "piper": 0.06, "flite": 0.14, "espeak": 0.12}
 WHOLE_SHARE, PHRASE_SHARE = 0.48, 0.32  # of the clips of people; the others are spliced from words
+_FULL_SHARE = 2000  # utterances; a source with fewer gets less than its share
 _ONE_VOICE = 0.5  # of the whole and phrase clips of people are by one speaker
 
 
@@ -105,6 +106,7 @@ class Planner:
         if not names:
             return self.draw(not people)
         shares = [PEOPLE_SHARES.get(s[6:], 0.05) if people else ENGINE_SHARES.get(s, 0.1) for s in names]
+        shares = [share * min(1, len(self.sources[s]) / _FULL_SHARE) for share, s in zip(shares, names, strict=True)]
         return rng.choice(self.sources[rng.choices(names, shares)[0]])
 
     def groups(self) -> Iterator[list[Piece]]:
