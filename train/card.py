@@ -26,8 +26,8 @@ punctuation, numbers as words.
 
 ## What it was trained on
 
-Recordings of people, {people_hours:.1f} hours after silence was cut away, in {people_share:.0%} of the clips of the last
-training run, which had 16.3 of these hours:
+Recordings of people, {people_hours:.1f} hours after silence was cut away, in {people_share:.0%} of the clips of the
+last training run, which had 16.3 of these hours:
 
 | source | hours | speakers | licence |
 | --- | --- | --- | --- |
