@@ -66,3 +66,10 @@ def test_no_patch_names_a_linked_package_by_its_folder() -> None:
     patterns = [f'setattr("{name}.' for name in LINKS]
     paths = [path for path in modules("tests") if path != Path(__file__)]
     assert not [path for path in paths if any(pattern in path.read_text("utf-8") for pattern in patterns)]
+
+
+def test_the_page_fetches_every_module_of_its_thread() -> None:
+    """MicroPython imports only the files that static/page.toml names."""
+    named = (ROOT / "static" / "page.toml").read_text("utf-8")
+    for path in sorted((ROOT / "app" / "tympan" / "browser").glob("*.py")):
+        assert f'"./app/tympan/browser/{path.name}" = ' in named or path.name == "__init__.py", path.name
