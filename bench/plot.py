@@ -86,7 +86,16 @@ def confidence(result: dict[str, Any]) -> str:
     return draw(Axis("confidence", ticks), Axis("share of right words", ticks), [line], diagonal=True)
 
 
-CHARTS = {"confidence": confidence}
+def terms(result: dict[str, Any]) -> str:
+    """Errors on rare names and on other words by boost, with 100 terms."""
+    lines = [
+        Line(label, [(point["boost"], point[key]) for point in result["boosts"]])
+        for key, label in (("term_errors", "rare names"), ("other_errors", "other words"))
+    ]
+    return draw(Axis("boost", [0, 1, 2, 3, 4, 5, 6]), Axis("share of wrong words", [0, 0.25, 0.5, 0.75, 1]), lines)
+
+
+CHARTS = {"confidence": confidence, "terms": terms}
 
 
 def main() -> None:

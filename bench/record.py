@@ -28,6 +28,7 @@ COMMANDS = {
     "pipeline-1b-simd": "pipeline --size 1b --backend simd",
     "load-1b-simd": "load --size 1b",
     "wer": "wer --backend simd",  # also records confidence.json, and fits the calibration of the demo model
+    "terms": "terms --backend simd",
     "lm-webgpu-demo-swiftshader": "lm --size demo --backend webgpu",
     "lm-webgpu-1b-swiftshader": "lm --size 1b --backend webgpu --frames 8",  # over a second per frame
     "pipeline-demo-swiftshader": "pipeline --size demo --backend webgpu",

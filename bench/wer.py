@@ -31,6 +31,7 @@ class Utterance:
     text: str
     starts_s: list[float]  # of its words; empty where nobody knows
     seconds: float | None  # where nothing is said: its length
+    term: str  # the rare name in it, if any
 
 
 Note: TypeAlias = Callable[[str, Utterance, dict[str, Any]], None]  # set, utterance, and the page's result
@@ -86,7 +87,13 @@ def utterances(path: Path) -> Iterator[Utterance]:
     """The files of a set, unpacked for as long as the iteration lasts."""
     with ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
         for name, label in json.loads(archive.read("labels.json")).items():
-            yield Utterance(Path(archive.extract(name, folder)), label["text"], label["starts"], label.get("seconds"))
+            yield Utterance(
+                Path(archive.extract(name, folder)),
+                label["text"],
+                label["starts"],
+                label.get("seconds"),
+                label.get("term", ""),
+            )
 
 
 def main(model: str, backend: str, more: Sequence[Path], as_json: bool) -> bool:

@@ -89,6 +89,12 @@ def _confidence(options: argparse.Namespace) -> bool:
     return main(options.model, options.backend, options.json)
 
 
+def _terms(options: argparse.Namespace) -> bool:
+    from bench.terms import main
+
+    return main(options.model, options.backend, options.json)
+
+
 def _pipeline(options: argparse.Namespace) -> bool:
     from bench.pipeline import main
 
@@ -170,6 +176,11 @@ BENCHMARKS = {
     "confidence": Benchmark(
         "whether confidences tell right words from wrong ones, on the test sets",
         _confidence,
+        [Option("--model", default="", help=_MODEL), _backend()],
+    ),
+    "terms": Benchmark(
+        "what a vocabulary does to errors on rare names and on other words",
+        _terms,
         [Option("--model", default="", help=_MODEL), _backend()],
     ),
     "pipeline": Benchmark("Mimi and the transformer together, on a file", _pipeline, [_size(), _backend()]),

@@ -4,14 +4,14 @@
 //     log_probability_i = logits[i] - log sum_j exp(logits[j])
 //
 // The bonus comes from the vocabulary, a trie over tokens: the children of the stream's nodes are raised if their logit
-// is within `min_logit` of the largest.
+// is within `min_logit` of the largest, or within `min_logit_within` inside of a word.
 //
 // Bindings
 //     0  logits   vec4<f32> (ceil(n / 4),)    read          elements past n are ignored
 //     1  decoded  Decoded (1,)                read_write    in: of the previous step; out: of this step
 //     2  nodes    Node (>= 2,)                read          see lm/terms.py
 //     3  result   Decoded (1,)                read_write    out: the same, kept when the next step replaces `decoded`
-// Constants     n; n_invocations, a power of two; min_logit; n_special
+// Constants     n; n_invocations, a power of two; min_logit; min_logit_within; n_special
 // Dispatch      1 workgroup
 // Requires      no NaN; tokens of nodes are below n
 // Reference     lm.decoding.decode; tokens and node exact, log probabilities to 1e-5 of the largest logit or 1e-5
@@ -19,6 +19,7 @@
 override n: u32;
 override n_invocations: u32;
 override min_logit: f32;
+override min_logit_within: f32;
 override n_special: u32;
 
 const LOWEST = -3.4028234e38;
@@ -189,11 +190,12 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     var raised = Scored(LOWEST, 0xffffffffu);
     var suffix = node;
     loop {
+        let lowest = largest + select(min_logit_within, min_logit, nodes[suffix].gap == suffix);
         for (var c = lane; c < nodes[suffix].n_children; c += n_invocations) {
             let child = nodes[nodes[suffix].first + c];
             let logit = logit_of(child.token);
             let candidate = Scored(logit + child.bonus, child.token);
-            if (logit >= largest + min_logit && is_better(candidate, raised)) {
+            if (logit >= lowest && is_better(candidate, raised)) {
                 raised = candidate;
             }
         }

@@ -10,7 +10,7 @@ import pytest
 from tests.app.vocabularies import random_logits, random_trie
 from tympan.config import FIRST_TEXT_ID
 from tympan.lm.decoding import candidates_of, decode, initial
-from tympan.lm.terms import ELSEWHERE, NO_TERMS, START, TermTrie, TokenPath
+from tympan.lm.terms import ELSEWHERE, FIRST_SHARE, NO_TERMS, START, TermTrie, TokenPath
 
 PAD, BOUNDARY = 3, 0
 NEW, YORK, TON, CITY = 10, 12, 13, 14  # even ids begin words
@@ -30,18 +30,20 @@ def raised_after(trie: TermTrie, tokens: list[int]) -> dict[int, float]:
 def test_the_bonus_grows_with_the_logarithm_of_the_depth() -> None:
     trie = TermTrie.build(TERMS)
 
-    assert raised_after(trie, []) == {NEW: 2.0, YORK: 3.0}
+    first = {NEW: pytest.approx(2 * FIRST_SHARE), YORK: pytest.approx(3 * FIRST_SHARE)}
+    assert raised_after(trie, []) == first
     assert raised_after(trie, [BOUNDARY, NEW]) == {TON: pytest.approx(2 * (1 + np.log(2)))}
-    assert raised_after(trie, [NEW, PAD, BOUNDARY]) == {NEW: 2.0, YORK: 3.0}, "the larger of two bonuses"
+    second = pytest.approx(max(1 + np.log(2), 3 * FIRST_SHARE))
+    assert raised_after(trie, [NEW, PAD, BOUNDARY]) == first | {YORK: second}, "the larger of two bonuses"
     after_two = raised_after(trie, [NEW, PAD, YORK, BOUNDARY])
-    assert after_two == {NEW: 2.0, YORK: 3.0, CITY: pytest.approx(1 + np.log(3))}
+    assert after_two == first | {CITY: pytest.approx(1 + np.log(3))}
 
 
 def test_a_term_is_dropped_when_its_path_fails() -> None:
     trie = TermTrie.build(TERMS)
 
     assert raised_after(trie, [NEW, 99]) == {}, "within a word of no term"
-    assert raised_after(trie, [NEW, PAD, 98, PAD]) == {NEW: 2.0, YORK: 3.0}
+    assert raised_after(trie, [NEW, PAD, 98, PAD]) == raised_after(trie, [])
     assert TON not in raised_after(trie, [NEW, PAD]), "the word has ended"
 
 
@@ -75,7 +77,8 @@ def test_it_follows_every_term_in_progress(rng: np.random.Generator) -> None:
                     continue
                 if len(word) > cut and word[:cut] == list(spoken[-1]):
                     depth = sum(map(len, before)) + cut + 1
-                    wanted[int(word[cut])] = max(wanted.get(int(word[cut]), 0.0), boost * (1 + np.log(depth)))
+                    bonus = boost * (1 + np.log(depth) if depth > 1 else FIRST_SHARE)
+                    wanted[int(word[cut])] = max(wanted.get(int(word[cut]), 0.0), bonus)
         assert raised_after(trie, tokens) == pytest.approx(wanted)
 
 
@@ -92,7 +95,7 @@ def test_without_terms_the_largest_logit_wins(rng: np.random.Generator) -> None:
 
 
 def test_only_plausible_tokens_are_raised() -> None:
-    trie = TermTrie.build([([[10]], 5.0), ([[20]], 5.0)])
+    trie = TermTrie.build([([[10]], 12.0), ([[20]], 12.0)])
     logits = np.full(40, -10, np.float32)
     logits[[PAD, 10, 20]] = 3.0, 0.6, 0.8  # 0.8 is within ln 10 of 3, 0.6 is not
     decoded = initial(40)
@@ -103,6 +106,17 @@ def test_only_plausible_tokens_are_raised() -> None:
     assert selected.token == 20
     assert selected.probability == pytest.approx(np.exp(0.8) / np.exp(logits).sum(), rel=1e-5), "without the bonus"
     assert others[0].token == PAD
+
+
+def test_within_a_term_less_plausible_tokens_are_raised_too() -> None:
+    trie = TermTrie.build([([[10, 11]], 6.0)])
+    logits = np.full(40, -10, np.float32)
+    logits[[PAD, 11]] = 5.0, -3.0  # 8 less than the largest
+    for before, selected in ((10, 11), (PAD, PAD), (12, PAD)):
+        decoded = initial(40)
+        decoded["tokens"] = before
+        decode(logits, decoded, trie)
+        assert candidates_of(decoded)[0].token == selected
 
 
 def test_every_node_has_sorted_children(rng: np.random.Generator) -> None:

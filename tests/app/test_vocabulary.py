@@ -91,6 +91,16 @@ def test_spellings_vary_in_capitals() -> None:
     assert {boost for _, boost in found} == {BOOST, 1.5 * BOOST}
 
 
+def test_terms_of_a_large_vocabulary_get_a_smaller_boost() -> None:
+    tokenizer = Tokenizer.from_bytes((DEMO / "tokenizer.model").read_bytes())
+    boosts = [
+        spellings([Term(f"{a}{b}") for a in "abcdefgh" for b in words], tokenizer)[0][1]
+        for words in (["at"], ["at", "in"], [chr(97 + n % 26) * (1 + n // 26) for n in range(100)])
+    ]
+    assert boosts[0] == boosts[1] == BOOST
+    assert 0.2 * BOOST < boosts[2] < 0.5 * BOOST
+
+
 def test_a_spelling_that_the_model_cannot_write_is_left_out() -> None:
     tokenizer = Tokenizer.from_bytes((DEMO / "tokenizer.model").read_bytes())
     assert len(spellings([Term("Łódź"), Term("Zachary")], tokenizer)) == 1, "only lower case"

@@ -8,6 +8,7 @@ import pytest
 from bench.judgement import area_under_curve, cross_validated, fit, judged
 from bench.plot import CHARTS, DOCS, Axis, Line, draw
 from bench.tables import read_results
+from bench.terms import rates_of
 from tympan.cli.word_errors import aligned, n_errors
 from tympan.confidence import log_odds
 
@@ -47,6 +48,11 @@ def test_the_fit_finds_the_calibration_of_its_words() -> None:
     checked = cross_validated(words)
     assert checked["calibration_error"] < 0.02
     assert sum(part["n"] for part in checked["bins"]) == len(words)
+
+
+def test_errors_on_terms_and_on_other_words_are_told_apart() -> None:
+    results = [("call kipling now", "kipling", "call it kipling no"), ("see kipling", "kipling", "see kip lin")]
+    assert rates_of(results) == {"term_errors": 0.5, "other_errors": 1.0, "n_terms": 2, "n_words": 3}
 
 
 def test_a_chart_places_its_points() -> None:

@@ -55,3 +55,15 @@ def test_unseen_voices_are_those_held_out_of_training() -> None:
     with ZipFile(SPEECH / "unseen_voices.zip") as archive:
         voices = {label["voice"] for label in json.loads(archive.read("labels.json")).values()}
     assert voices == {*(f"kokoro:{style}" for style in HELD_OUT_STYLES), "flite:rms"}
+
+
+def test_the_set_of_rare_names_is_complete() -> None:
+    with ZipFile(SPEECH / "rare_names.zip") as archive:
+        labels = json.loads(archive.read("labels.json"))
+        distractors = json.loads(archive.read("distractors.json"))
+        assert {*archive.namelist()} == {*labels, "labels.json", "distractors.json"}
+        assert all(archive.read(file).startswith(b"OggS") for file in labels)
+    assert len(labels) >= 80 and len({label["voice"] for label in labels.values()}) >= 4
+    spoken = {word for label in labels.values() for word in label["text"].split()}
+    assert all(label["text"].split().count(label["term"]) == 1 for label in labels.values())
+    assert len({*distractors}) == 1000 and not spoken & {*distractors}

@@ -16,8 +16,10 @@ from tympan.arrays import Float32
 from tympan.lm.terms import TermTrie
 
 N_CANDIDATES = 4  # the selected token and the next most likely
-MIN_P = 0.1  # a token gets a bonus if it is at least this likely, relative to the most likely one
-MIN_LOGIT = log(MIN_P)  # relative to the largest logit
+# A token gets a bonus if it is at least this likely, relative to the most likely one: where a word begins, because a
+# large vocabulary has many first tokens; and after the beginning of a term, which is evidence of it.
+MIN_P, MIN_P_WITHIN = 0.1, 1e-4
+MIN_LOGIT, MIN_LOGIT_WITHIN = log(MIN_P), log(MIN_P_WITHIN)  # relative to the largest logit
 
 # The layout of struct Decoded in decode.wgsl and lm.c: what a step leaves for the next one and for the CPU.
 DECODED = np.dtype(
@@ -51,9 +53,10 @@ def decode(logits: Float32, decoded: NDArray[Any], trie: TermTrie) -> None:
     largest = logits[order[0]]
     best, token = largest, order[0]
     for suffix in trie.suffixes(node):
+        min_logit = MIN_LOGIT if trie.begins_word(suffix) else MIN_LOGIT_WITHIN
         for child in trie.children(suffix):
             raised, candidate = logits[child["token"]] + child["bonus"], int(child["token"])
-            is_plausible = logits[candidate] >= largest + np.float32(MIN_LOGIT)
+            is_plausible = logits[candidate] >= largest + np.float32(min_logit)
             if is_plausible and (raised > best or (raised == best and candidate < token)):
                 best, token = raised, candidate
     candidates = [token, *(other for other in order if other != token)][:N_CANDIDATES]

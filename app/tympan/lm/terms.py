@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from tympan.config import FIRST_TEXT_ID
 
+FIRST_SHARE = 0.45  # of the boost, for the first token of a term: it is shared by many terms and words
+
 START, ELSEWHERE = 0, 1  # nodes: no term has begun and a word may begin; within a word that belongs to no term
 
 # The layout is that of struct Node in decode.wgsl and lm.c.
@@ -64,7 +66,7 @@ class TermTrie:
                 for token in word:
                     depth += 1
                     node = node.children.setdefault(token, _Builder())
-                    node.bonus = max(node.bonus, boost * (1 + log(depth)))
+                    node.bonus = max(node.bonus, boost * (1 + log(depth) if depth > 1 else FIRST_SHARE))
         ordered = _link(start, elsewhere)
         nodes = np.zeros(len(ordered), NODE)
         for index, (token, node) in enumerate(ordered):
@@ -78,6 +80,10 @@ class TermTrie:
         """The child nodes of a node, sorted by token."""
         first = int(self.nodes["first"][node])
         return self.nodes[first : first + int(self.nodes["n_children"][node])]
+
+    def begins_word(self, node: int) -> bool:
+        """Whether the next token begins a word."""
+        return int(self.nodes["gap"][node]) == node
 
     def suffixes(self, node: int) -> Iterator[int]:
         """The nodes of all terms in progress: `node`, and those of its suffixes."""

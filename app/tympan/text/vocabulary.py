@@ -12,7 +12,9 @@ from tympan.text.tokenizer import Tokenizer
 
 MAX_TERMS = 1000
 MAX_WEIGHT = 10.0
-BOOST = 2.0  # added to the logit of the first token of a term of weight 1; chosen in docs/performance.md
+# Added to the logit of a token of a term of weight 1, times 1 + ln depth; less for the first token, see lm/terms.py. A
+# vocabulary of more than FULL_BOOST_TERMS terms gets less: more of the words that are spoken begin like one of them.
+BOOST, FULL_BOOST_TERMS, DECAY = 4.5, 100, 0.65
 
 Spelling: TypeAlias = list[list[int]]  # the tokens of each word
 Terms: TypeAlias = "str | Iterable[str | Mapping[str, Any] | Term]"  # as `read_terms` takes them
@@ -56,6 +58,7 @@ def spellings(terms: Sequence[Term], tokenizer: Tokenizer) -> list[tuple[Spellin
     Terms are spelled as given, in lower case, and with capital first letters, because the model decides about capitals.
     A spelling with a character that the model cannot write is left out.
     """
+    boost = BOOST * min(1.0, (FULL_BOOST_TERMS / max(1, len(terms))) ** DECAY)
     found: list[tuple[Spelling, float]] = []
     for term in terms:
         words = term.text.split()
@@ -65,7 +68,7 @@ def spellings(terms: Sequence[Term], tokenizer: Tokenizer) -> list[tuple[Spellin
         for variant in variants:
             spelling = [tokenizer.encode_word(word) for word in variant]
             if all(spelling):
-                found.append((spelling, BOOST * term.weight))
+                found.append((spelling, boost * term.weight))
     return found
 
 

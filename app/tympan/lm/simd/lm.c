@@ -293,6 +293,7 @@ EXPORT void attention_i16(float *out, float *qkv, int16_t *keys, float *key_scal
 
 enum { N_CANDIDATES = 4, FIRST_TEXT_ID = 4, ELSEWHERE = 1 };
 #define MIN_LOGIT -2.302585093f
+#define MIN_LOGIT_WITHIN -9.210340372f
 
 /* terms.NODE */
 struct node {
@@ -368,10 +369,11 @@ EXPORT void decode(const float *logits, struct decoded *decoded, const struct no
     uint32_t token = best.tokens[0];
     float raised = largest;
     for (uint32_t suffix = node;; suffix = nodes[suffix].fallback) {
+        const float lowest = largest + (nodes[suffix].gap == suffix ? MIN_LOGIT : MIN_LOGIT_WITHIN);
         const struct node *child = nodes + nodes[suffix].first, *end = child + nodes[suffix].n_children;
         for (; child < end; child++) {
             const float logit = logits[child->token], candidate = logit + child->bonus;
-            if (logit >= largest + MIN_LOGIT && (candidate > raised || (candidate == raised && child->token < token))) {
+            if (logit >= lowest && (candidate > raised || (candidate == raised && child->token < token))) {
                 token = child->token;
                 raised = candidate;
             }

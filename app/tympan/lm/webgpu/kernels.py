@@ -9,7 +9,7 @@ from tympan.config import FIRST_TEXT_ID, TransformerConfig
 from tympan.gpu.buffers import align
 from tympan.gpu.device import AdapterInfo
 from tympan.gpu.kernel import Compiler, Constant, Kernel
-from tympan.lm.decoding import MIN_LOGIT, N_CANDIDATES
+from tympan.lm.decoding import MIN_LOGIT, MIN_LOGIT_WITHIN, N_CANDIDATES
 from tympan.weights.blocks import BLOCK
 from tympan.weights.matrix import MatrixFormat
 
@@ -123,7 +123,7 @@ class WebGPUKernels:
 
     async def decode(self, n: int) -> Kernel:
         """Select the text token by n logits, and keep the next most likely ones."""
-        constants = {"min_logit": MIN_LOGIT, "n_special": FIRST_TEXT_ID}
+        constants = {"min_logit": MIN_LOGIT, "min_logit_within": MIN_LOGIT_WITHIN, "n_special": FIRST_TEXT_ID}
         return await self._compiler.compile("decode", {}, 1, {"n": n, "n_invocations": self.tuning.decode, **constants})
 
     @property
