@@ -285,12 +285,30 @@ def test_microphone_permission_denied(page: Page) -> None:
     assert events == [{"type": "error", "error": "not-allowed"}, {"type": "end"}]
 
 
-def test_phrases_are_rejected(page: Page) -> None:
+def test_phrases_are_objects_with_a_boost(page: Page) -> None:
     assert page.evaluate(
         """() => {
-            try { new SpeechRecognition().phrases = ["Tympan"]; } catch ({ error, type }) { return [error, type]; }
+            const nameOf = (act) => { try { return act(); } catch ({ name }) { return name; } };
+            const recognition = new SpeechRecognition();
+            recognition.phrases = [new SpeechRecognitionPhrase("Tympan"), new SpeechRecognitionPhrase("Kyutai", 3)];
+            return [
+                recognition.phrases.map(({ phrase, boost }) => [phrase, boost]),
+                nameOf(() => { recognition.phrases = ["Tympan"]; }),
+                nameOf(() => new SpeechRecognitionPhrase("Tympan", 11)),
+                nameOf(() => new SpeechRecognitionPhrase(" ")),
+                recognition.phrases.length,
+            ];
         }"""
-    ) == ["phrases-not-supported", "error"]
+    ) == [[["Tympan", 1], ["Kyutai", 3]], "TypeError", "SyntaxError", "SyntaxError", 2]
+
+
+def test_the_result_has_as_many_alternatives_as_asked_for(page: Page) -> None:
+    options = "{ lang: 'en-GB', maxAlternatives: 3, phrases: [new SpeechRecognitionPhrase('week')] }"
+    events = page.evaluate(f"async (seconds) => recognize({options}, await playing(seconds))", SENTENCE_S)
+    (result,) = results(events)
+    (final,) = result["results"]
+    assert 1 <= final["length"] <= 3
+    assert final["confidence"] == min(word["confidence"] for word in final["words"])
 
 
 def test_event_handler_attributes_can_be_set_and_removed(page: Page) -> None:
