@@ -8,6 +8,7 @@
 // have `speechStartTime` and `speechEndTime`.
 import { openMicrophone, openTrack } from "./bridge/audio_source.js";
 import { EngineClient, HOME } from "./bridge/engine_client.js";
+import { DOUBTFUL } from "./bridge/protocol.js";
 
 const NO_SPEECH_MS = 8000; // without speech, a recognition that is not continuous ends with the error "no-speech"
 const KINDS = ["start", "audiostart", "soundstart", "speechstart", "result", "nomatch", "speechend", "soundend",
@@ -170,13 +171,15 @@ class Session {
     }
   }
 
-  // Adds a final result: one for every turn if the recognition is continuous, otherwise only one.
+  // Adds a final result: one for every turn if the recognition is continuous, otherwise only one. A turn whose words are
+  // all doubtful adds none, so that a recording in which nothing was understood ends with "nomatch".
   #finishTurn() {
     if (!this.#canAddResult()) return;
     this.#onSpeech();
-    this.#finals.push(this.#result("", true));
+    const isUnderstood = this.#words.some(({ confidence = 1 }) => confidence >= DOUBTFUL);
+    if (isUnderstood) this.#finals.push(this.#result("", true));
     this.#words = [];
-    this.#emitResults(this.#finals.length - 1, this.#finals);
+    if (isUnderstood) this.#emitResults(this.#finals.length - 1, this.#finals);
   }
 
   #emitInterim() {
