@@ -22,6 +22,7 @@ from tympan.config import LMConfig
 from tympan.errors import DeviceLost, GpuError, GpuFault
 from tympan.lm.backend import ReplayableBackend, Step
 from tympan.lm.terms import NO_TERMS, TermTrie
+from tympan.reopening import Reopening
 
 Open: TypeAlias = Callable[[], Awaitable[ReplayableBackend]]  # loads the model on one kind of backend, each time called
 
@@ -55,10 +56,7 @@ class RecoveringBackend:
 
     def __init__(self, kinds: Sequence[Open], backend: ReplayableBackend) -> None:
         """kinds: functions that open a backend, in order of preference. backend: an open one of the first kind."""
-        self._kinds, self._backend = deque(kinds), backend
-        self._generation = 0
-        self._has_answered = True  # an opened backend may be lost before its first result only because of sleep
-        self._reopening = asyncio.Lock()
+        self._opened = Reopening(kinds, backend)
 
     @classmethod
     async def open(cls, kinds: Sequence[Open]) -> RecoveringBackend:
@@ -76,23 +74,23 @@ class RecoveringBackend:
 
     @property
     def name(self) -> str:
-        return self._backend.name
+        return self._opened.current.name
 
     @property
     def runs_on(self) -> str:
-        return self._backend.runs_on
+        return self._opened.current.runs_on
 
     @property
     def config(self) -> LMConfig:
-        return self._backend.config
+        return self._opened.current.config
 
     @property
     def max_steps(self) -> int:
-        return self._backend.max_steps
+        return self._opened.current.max_steps
 
     def new_state(self, *, terms: TermTrie = NO_TERMS) -> RecoveringState:
         """See `Backend.new_state`."""
-        return RecoveringState(0, self._backend.new_state(terms=terms), self._generation, terms)
+        return RecoveringState(0, self._opened.current.new_state(terms=terms), self._opened.generation, terms)
 
     def step(self, state: RecoveringState, codes: Int32 | None, *, want_logits: bool = False) -> Awaitable[Step]:
         """See `Backend.step`. Awaiting raises the last GpuError when no kind of backend is left."""
@@ -106,7 +104,7 @@ class RecoveringBackend:
     def _start(self, state: RecoveringState, steps: Sequence[ReplayStep]) -> Sequence[Awaitable[Step]]:
         state.steps.extend(steps)
         state.position += len(steps)
-        if state.generation == self._generation:  # otherwise a replay will start this step
+        if state.generation == self._opened.generation:  # otherwise a replay will start this step
             n_kept = self.config.transformer.context
             while len(state.steps) > n_kept and state.steps[n_kept].token is not None:
                 state.steps.popleft()
@@ -118,12 +116,13 @@ class RecoveringBackend:
     def _started(self, inner: Any, steps: Sequence[ReplayStep]) -> Sequence[Awaitable[Step]]:
         """Start steps on the backend, several at once if there are several."""
         if len(steps) > 1:
-            return self._backend.steps(inner, np.stack([step.codes for step in steps if step.codes is not None]))
+            codes = np.stack([step.codes for step in steps if step.codes is not None])
+            return self._opened.current.steps(inner, codes)
         [step] = steps
-        return [self._backend.step(inner, step.codes, want_logits=step.want_logits)]
+        return [self._opened.current.step(inner, step.codes, want_logits=step.want_logits)]
 
     def close(self) -> None:
-        self._backend.close()
+        self._opened.current.close()
 
     async def result_of(self, state: RecoveringState, step: ReplayStep) -> Step:
         """The result of a step, from the current backend or from one that replaces it meanwhile."""
@@ -131,46 +130,25 @@ class RecoveringBackend:
         while True:
             try:
                 async with state.lock:
-                    generation = self._generation
+                    generation = self._opened.generation
                     if state.generation != generation:
                         await self._replay(state)
                 if step.pending is None:
                     raise DeviceLost("it took no more work")
                 result = await step.pending
             except (DeviceLost, GpuFault) as error:
-                await self._reopen(generation, error)
+                await self._opened.reopen(generation, error)
             else:
-                self._has_answered = True
+                self._opened.note_result()
                 step.token, step.pending = result.token, None
                 return result
-
-    async def _reopen(self, generation: int, error: GpuError) -> None:
-        """Open the backend again, or the next kind where that fails or it was lost before its first result."""
-        async with self._reopening:
-            if generation != self._generation:
-                return  # another stream has already reopened it
-            with suppress(Exception):  # a lost backend may fail in any way
-                self._backend.close()
-            if not self._has_answered and self._kinds:
-                self._kinds.popleft()
-            while self._kinds:
-                try:
-                    self._backend = await self._kinds[0]()
-                except GpuError as failure:
-                    error = failure
-                    self._kinds.popleft()
-                else:
-                    self._generation += 1
-                    self._has_answered = False
-                    return
-            raise error
 
     async def _replay(self, state: RecoveringState) -> None:
         """Run the recorded steps on the current backend.
 
         Steps with a known token are run with that token and their results are dropped; the others become pending.
         """
-        backend, generation = self._backend, self._generation
+        backend, generation = self._opened.current, self._opened.generation
         n_dropped = state.position - len(state.steps)
         first = 1 if n_dropped else 0  # of a long stream the oldest step is kept only for its token
         inner = backend.new_state(n_dropped + first, terms=state.terms)

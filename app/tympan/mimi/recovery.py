@@ -6,10 +6,8 @@ A frame depends on the frames that the transformer's layers reach through their 
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -17,9 +15,10 @@ import numpy as np
 
 from tympan.arrays import Float32, Int32
 from tympan.config import MimiConfig
-from tympan.errors import DeviceLost, GpuError, GpuFault
+from tympan.errors import DeviceLost, GpuFault
 from tympan.mimi.backend import Encoder
 from tympan.mimi.encoder import POSITIONS_PER_FRAME
+from tympan.reopening import Reopening
 
 Open: TypeAlias = Callable[[], Awaitable[Encoder]]  # loads the encoder on one kind of device, each time called
 
@@ -41,27 +40,24 @@ class RecoveringEncoder:
 
     def __init__(self, kinds: Sequence[Open], encoder: Encoder) -> None:
         """kinds: functions that open an encoder, in order of preference. encoder: an open one of the first kind."""
-        self._kinds, self._encoder = deque(kinds), encoder
-        self._generation = 0
-        self._has_answered = True
-        self._reopening = asyncio.Lock()
+        self._opened = Reopening(kinds, encoder)
 
     @property
     def name(self) -> str:
-        return self._encoder.name
+        return self._opened.current.name
 
     @property
     def max_frames(self) -> int:
-        return self._encoder.max_frames
+        return self._opened.current.max_frames
 
     @property
     def config(self) -> MimiConfig:
-        return self._encoder.config
+        return self._opened.current.config
 
     def new_state(self, position: int = 0) -> RecoveringState:
         """See `Encoder.new_state`."""
         assert position == 0, position
-        return RecoveringState(self._encoder.new_state(), self._generation)
+        return RecoveringState(self._opened.current.new_state(), self._opened.generation)
 
     async def start(self, state: RecoveringState, frames: Float32) -> Int32:
         """See `Encoder.start`. At most one call of a stream may be pending.
@@ -69,25 +65,25 @@ class RecoveringEncoder:
         Raises the last GpuError when no kind is left.
         """
         while True:
-            generation = self._generation
+            generation = self._opened.generation
             try:
                 if state.generation != generation:
                     await self._replay(state)
                 codes = await self._encode(state.inner, frames)
             except (DeviceLost, GpuFault) as error:
-                await self._reopen(generation, error)
+                await self._opened.reopen(generation, error)
             else:
-                self._has_answered = True
+                self._opened.note_result()
                 self._keep(state, frames)
                 return codes
 
     def close(self) -> None:
-        self._encoder.close()
+        self._opened.current.close()
 
     def _keep(self, state: RecoveringState, frames: Float32) -> None:
         """Record frames for a replay, unless the encoder cannot be lost."""
         state.n_frames += len(frames)
-        if len(self._kinds) < 2:
+        if self._opened.is_last_kind:
             return
         state.frames.extend(frames.copy())
         sizes = self.config.transformer
@@ -97,35 +93,14 @@ class RecoveringEncoder:
 
     async def _encode(self, inner: Any, frames: Float32) -> Int32:
         """Encode frames in calls of a size that the encoder takes."""
-        step = self._encoder.max_frames
+        step = self._opened.current.max_frames
         parts = [frames[start : start + step] for start in range(0, len(frames), step)]
-        return np.concatenate([await self._encoder.start(inner, part) for part in parts])
+        return np.concatenate([await self._opened.current.start(inner, part) for part in parts])
 
     async def _replay(self, state: RecoveringState) -> None:
         """Encode the recorded frames again on the current encoder. Their codes are known already."""
-        generation = self._generation
-        inner = self._encoder.new_state(POSITIONS_PER_FRAME * (state.n_frames - len(state.frames)))
+        generation = self._opened.generation
+        inner = self._opened.current.new_state(POSITIONS_PER_FRAME * (state.n_frames - len(state.frames)))
         if state.frames:
             await self._encode(inner, np.stack(state.frames))
         state.inner, state.generation = inner, generation
-
-    async def _reopen(self, generation: int, error: GpuError) -> None:
-        """Open the encoder again, or the next kind where that fails or it was lost before its first result."""
-        async with self._reopening:
-            if generation != self._generation:
-                return  # another stream has already reopened it
-            with suppress(Exception):  # a lost encoder may fail in any way
-                self._encoder.close()
-            if not self._has_answered and self._kinds:
-                self._kinds.popleft()
-            while self._kinds:
-                try:
-                    self._encoder = await self._kinds[0]()
-                except GpuError as failure:
-                    error = failure
-                    self._kinds.popleft()
-                else:
-                    self._generation += 1
-                    self._has_answered = False
-                    return
-            raise error
