@@ -29,6 +29,7 @@ pytest_plugins = ["tympan.cli.testing"]
 # Every test that starts a browser depends on one of them: on the first if it runs in the engine of --engine.
 BROWSER_FIXTURES = ("engine", "tympan_chromium")
 LONGEST_FILES = (  # those of a minute or more on two busy cores; the other files follow, browser tests first
+    "page/test_mimi_webgpu.py",
     "app/test_lm_webgpu.py",
     "app/test_lm_webgpu_steps.py",
     "page/test_models.py",
