@@ -40,7 +40,6 @@ LONGEST_FILES = (  # those of a minute or more on two busy cores; the other file
     "page/test_author_pages.py",
     "page/test_transcribe.py",
     "app/test_mimi_webgpu.py",
-    "page/test_mimi_webgpu.py",
     "page/test_backends.py",
     "page/test_reading.py",
     "cli/test_golden.py",
