@@ -157,6 +157,26 @@ def pipeline(results: Results) -> str:
     return _table(["model, backend", "runs on", "real-time factor", "Mimi", "transformer", "audio"], rows)
 
 
+def long(results: Results) -> str:
+    """Time and memory over recordings of hours."""
+    rows = []
+    for n_hours, run in results["long"]["long"].items():
+        samples = run["samples"]
+        slowest = max(sample["seconds"] for sample in samples)
+        rows.append(
+            [
+                f"{n_hours} h",
+                f"{run['words']:,}",
+                *(f"{seconds:.2f} s" for seconds in (samples[0]["seconds"], samples[-1]["seconds"], slowest)),
+                f"{run['total_s']:,.0f} s",
+                f"{run['ratio']:.2f}",
+                *(_range_mb([sample[key] for sample in samples]) for key in ("python_mb", "heap_mb")),
+            ]
+        )
+    header = ["audio", "words", "first 100 s", "last 100 s", "slowest 100 s", "in total", "ratio"]
+    return _table([*header, "Python memory", "page's heap"], rows)
+
+
 def load(results: Results) -> str:
     """Loading a model of the released size."""
     load = results["load-1b-simd"]["load"]
@@ -213,6 +233,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
         lm,
         h100,
         pipeline,
+        long,
         load,
         start,
         wer,
@@ -238,6 +259,12 @@ def _ms(ms: float) -> str:
 
 def _s(ms: float) -> str:
     return f"{ms / 1000:.1f} s"
+
+
+def _range_mb(megabytes: Sequence[float]) -> str:
+    """The least and the most of a series; one figure if they round to the same."""
+    low, high = (f"{value:.0f}" for value in (min(megabytes), max(megabytes)))
+    return f"{low} MB" if low == high else f"{low} to {high} MB"
 
 
 def _percent(share: float, n_digits: int = 0) -> str:
