@@ -29,7 +29,7 @@ from tympan.weights.progress import Progress
 from tympan.weights.sources import Offer, WebSource, resolve
 from tympan.weights.store import Store, open_store
 
-# With JavaScript Promise Integration, Pyodide 0.27.7 does not free 16 bytes of the C stack after each callback of the
+# With JavaScript Promise Integration, Pyodide 0.27.8 does not free 16 bytes of the C stack after each callback of the
 # event loop. Its 5 MB then last for two to three hours of audio, after which memory is overwritten and Python crashes.
 _module.jspiSupported = False
 
