@@ -31,7 +31,7 @@ def opened(url: str, *, browser: str = "chromium", keeps_site: bool = False) -> 
             try:
                 context = launched.new_context(service_workers="allow" if keeps_site else "block")
                 page = context.new_page()
-                page.goto(url)
+                page.goto(url, timeout=LAUNCH_MS)
                 yield page
             finally:
                 launched.close()

@@ -9,7 +9,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from tests.engines.engine import Engine
+from tests.engines.engine import PLAIN_HOST, Engine
 from tympan.cli import chromium
 
 WEBGPU_FLAGS = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
@@ -20,6 +20,7 @@ QUIET_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--disable-quic",
+    f"--host-resolver-rules=MAP {PLAIN_HOST} 127.0.0.1",
 )
 NO_SITE_DATA = {"profile": {"default_content_setting_values": {"cookies": 2}}}
 

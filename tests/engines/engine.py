@@ -9,6 +9,8 @@ from typing import ClassVar
 
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
+PLAIN_HOST = "plain.test"  # is this machine, but no secure context, unlike localhost
+
 
 class Engine(ABC):
     """A browser engine. Every browser that it launches is headless, with an empty profile."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
-from tests.engines.engine import Engine
+from tests.engines.engine import PLAIN_HOST, Engine
 from tests.engines.pulse import Pulse
 from tympan.cli import firefox
 
@@ -22,6 +22,7 @@ QUIET = {
     "extensions.update.enabled": False,
     "network.captive-portal-service.enabled": False,
     "network.connectivity-service.enabled": False,
+    "network.dns.localDomains": PLAIN_HOST,
 }
 GRANTED = {
     "media.navigator.permission.disabled": True,  # the microphone, without a prompt

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Error, Route, expect
 
-from tests.engines.engine import Engine
+from tests.engines.engine import PLAIN_HOST, Engine
 from tests.page.test_transcribe import SPEECH
 from tests.page.tympan_page import BOOT_MS, TympanPage, change_engine
 
@@ -185,6 +185,21 @@ def test_all_site_data_blocked(engine: Engine, site: str, tmp_path: Path) -> Non
     tympan.page.goto(site)
     tympan.wait_for("error", timeout_ms=BOOT_MS)
     assert "does not let this site store data" in failed_to_load(tympan)
+    context.close()
+
+
+def test_plain_http(browser: Browser, site: str) -> None:
+    """A page that is no secure context has no storage and no microphone. It transcribes files, and says the rest."""
+    context = browser.new_context()
+    tympan = TympanPage(context.new_page())
+    tympan.page.goto(f"{site.replace('localhost', PLAIN_HOST)}/?backend=numpy")
+    tympan.wait_for("ready", timeout_ms=BOOT_MS)
+    assert not tympan.page.evaluate("isSecureContext")
+    tympan.choose("speech.wav", SPEECH.read_bytes())
+    assert "meeting" in tympan.transcript
+    tympan.page.click("#microphone")
+    tympan.wait_for("error")
+    assert "microphone cannot be used" in tympan.error
     context.close()
 
 
