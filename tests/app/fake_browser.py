@@ -125,6 +125,9 @@ class MemoryPart:
     def truncate(self, n_bytes: int) -> None:
         del self.stored[n_bytes:]
 
+    async def sha256(self) -> str:
+        return hashlib.sha256(self.stored).hexdigest()
+
     def close(self) -> None:
         pass
 
@@ -138,6 +141,7 @@ class MemoryStore:
     room_bytes: int = 1 << 30
     claimed_bytes: int = 1 << 30
     device_bytes: int | None = None
+    hashes: bool = True
 
     @asynccontextmanager
     async def locked(self, key: str) -> AsyncIterator[None]:

@@ -13,7 +13,11 @@ from tympan.weights.manifest import ModelFile
 from tympan.weights.progress import Progress
 
 
-def test_file_is_downloaded_in_chunks_and_stored(server: Server, store: MemoryStore, downloader: Any) -> None:
+@pytest.mark.parametrize("hashes", [True, False], ids=["hash of the browser", "hash of Python"])
+def test_file_is_downloaded_in_chunks_and_stored(
+    server: Server, store: MemoryStore, downloader: Any, hashes: bool
+) -> None:
+    store.hashes = hashes
     server.answers[URL] = [Answer(pieces=(10, 700))]
     progress = no_report()
     assert fetch(downloader, progress=progress) == CONTENT
@@ -39,7 +43,11 @@ def test_stalled_connection_is_resumed(server: Server, downloader: Any) -> None:
     assert server.ranges[-1] == "bytes=300-"
 
 
-def test_partial_file_of_an_earlier_visit_is_resumed(server: Server, store: MemoryStore, downloader: Any) -> None:
+@pytest.mark.parametrize("hashes", [True, False], ids=["hash of the browser", "hash of Python"])
+def test_partial_file_of_an_earlier_visit_is_resumed(
+    server: Server, store: MemoryStore, downloader: Any, hashes: bool
+) -> None:
+    store.hashes = hashes
     store.parts[FILE.sha256] = bytearray(CONTENT[:600])
     server.answers[URL] = [Answer()]
     progress = no_report()
@@ -60,7 +68,9 @@ def test_download_restarts_if_the_server_cannot_resume(server: Server, downloade
     assert fetch(downloader) == CONTENT
 
 
-def test_corrupt_download_is_repeated_once(server: Server, store: MemoryStore, downloader: Any) -> None:
+@pytest.mark.parametrize("hashes", [True, False], ids=["hash of the browser", "hash of Python"])
+def test_corrupt_download_is_repeated_once(server: Server, store: MemoryStore, downloader: Any, hashes: bool) -> None:
+    store.hashes = hashes
     wrong = bytes(len(CONTENT))
     server.answers[URL] = [Answer(wrong), Answer()]
     assert fetch(downloader) == CONTENT
@@ -72,7 +82,11 @@ def test_corrupt_download_is_repeated_once(server: Server, store: MemoryStore, d
     assert store.parts[FILE.sha256] == b"", "no corrupt bytes are left"
 
 
-def test_corrupt_partial_file_is_downloaded_again(server: Server, store: MemoryStore, downloader: Any) -> None:
+@pytest.mark.parametrize("hashes", [True, False], ids=["hash of the browser", "hash of Python"])
+def test_corrupt_partial_file_is_downloaded_again(
+    server: Server, store: MemoryStore, downloader: Any, hashes: bool
+) -> None:
+    store.hashes = hashes
     store.parts[FILE.sha256] = bytearray(600)
     server.answers[URL] = [Answer()]
     assert fetch(downloader) == CONTENT
@@ -112,6 +126,7 @@ def test_cancel(server: Server, store: MemoryStore, downloader: Any) -> None:
     progress = Progress("download", FILE.n_bytes, lambda progress: downloader.cancel(), clock=iter(range(99)).__next__)
     with pytest.raises(Cancelled):
         fetch(downloader, progress=progress)
+    store.hashes = False
     store.parts[FILE.sha256] = bytearray(CONTENT[:600])
     with pytest.raises(Cancelled):
         fetch(downloader)

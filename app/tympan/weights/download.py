@@ -25,6 +25,7 @@ FIRST_PAUSE_S = 0.5  # before the first retry; doubled before each further one
 STALL_S = 30.0  # without a byte until a connection counts as broken
 
 _REHASH_BYTES = 1 << 20
+_BROWSER_HASH_BYTES = 1 << 27  # the browser hashes a file in one piece; larger ones are hashed while they arrive
 _NOT_FOUND = (404, 410)
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)  # status codes worth a retry
 
@@ -82,14 +83,15 @@ class Downloader:
         """Complete and verify the partial file in the store. Removes it and raises CorruptFile if it is wrong."""
         needed_bytes = progress.total_bytes - progress.done_bytes
         part = await self.store.part(key)
-        partial = _PartialFile(part, progress, file.n_bytes)
+        in_browser = self.store.hashes and file.n_bytes <= _BROWSER_HASH_BYTES
+        partial = _PartialFile(part, progress, file.n_bytes, in_browser)
         try:
             needed_bytes -= part.n_bytes
             await self._rehash(partial)
             if (free_bytes := await self.store.free_bytes()) < needed_bytes:
                 raise StorageFull(needed_bytes, free_bytes)
             await self._complete(url, partial)
-            partial.check(file)
+            await partial.check(file)
         except CorruptFile:
             partial.restart()
             raise
@@ -118,12 +120,15 @@ class Downloader:
             open_tensors(stored, file.path)
         except BadModel as error:
             part = await self.store.part(key)
-            _PartialFile(part, progress, file.n_bytes).restart()
+            _PartialFile(part, progress, file.n_bytes, in_browser=True).restart()
             part.close()
             raise CorruptFile(file.path, error.reason) from error
 
     async def _rehash(self, partial: _PartialFile) -> None:
         """Count and hash the bytes that an earlier visit left in the store."""
+        if partial.digest is None:
+            partial.progress.skip(partial.n_bytes)
+            return
         for offset in range(0, partial.part.n_bytes, _REHASH_BYTES):
             n_bytes = min(_REHASH_BYTES, partial.part.n_bytes - offset)
             partial.digest.update(partial.part.content(offset, n_bytes))
@@ -219,11 +224,16 @@ class _Target(Protocol):
 
 
 class _PartialFile:
-    """A partial file in the store with the hash of its content."""
+    """A partial file in the store.
 
-    def __init__(self, part: Part, progress: Progress, n_wanted: int) -> None:
+    digest: the hash of its content so far; None if the browser hashes the complete file, several times as fast as
+    Python and without copying it into Python's memory.
+    """
+
+    def __init__(self, part: Part, progress: Progress, n_wanted: int, in_browser: bool) -> None:
+        """in_browser: whether the browser hashes the file."""
         self.part, self.progress, self.n_wanted = part, progress, n_wanted
-        self.digest = hashlib.sha256()
+        self.digest = None if in_browser else hashlib.sha256()
 
     @property
     def n_bytes(self) -> int:
@@ -235,23 +245,27 @@ class _PartialFile:
 
     def add(self, piece: Any) -> None:
         """piece: a Uint8Array."""
-        content = piece.to_bytes()
         self.part.append(piece)
-        self.digest.update(content)
-        self.progress.add(len(content))
+        if self.digest is not None:
+            self.digest.update(piece.to_bytes())
+        self.progress.add(int(piece.length))
 
     def restart(self) -> None:
         """Discard the content."""
         self.progress.skip(-self.part.n_bytes)
         self.part.truncate(0)
-        self.digest = hashlib.sha256()
+        if self.digest is not None:
+            self.digest = hashlib.sha256()
 
-    def check(self, file: ModelFile) -> None:
+    async def check(self, file: ModelFile) -> None:
         """Raise CorruptFile unless length and sha256 match the manifest."""
         if self.part.n_bytes != file.n_bytes:
             raise CorruptFile(file.path, f"it has more than the {file.n_bytes} bytes expected")
-        if file.sha256 and self.digest.hexdigest() != file.sha256:
+        if file.sha256 and await self._sha256() != file.sha256:
             raise CorruptFile(file.path, "its sha256 is not the published one")
+
+    async def _sha256(self) -> str:
+        return self.digest.hexdigest() if self.digest is not None else await self.part.sha256()
 
 
 class _Range:

@@ -51,11 +51,20 @@ class Part(Protocol):
         """Keep only the first bytes."""
         ...
 
+    async def sha256(self) -> str:
+        """The SHA-256 of the content in hexadecimal, computed by the browser, which needs `Store.hashes`."""
+        ...
+
     def close(self) -> None: ...
 
 
 class Store:
     """Interface of both kinds of storage; `open_store` chooses one."""
+
+    @property
+    def hashes(self) -> bool:
+        """Whether the browser can hash files: not over plain http."""
+        return hasattr(js, "crypto") and hasattr(js.crypto, "subtle")
 
     async def find(self, key: str, file: ModelFile) -> File | None:
         """Return the verified file stored under the key, or None."""
@@ -239,6 +248,11 @@ class PrivatePart:
         self._access.truncate(n_bytes)
         self.n_bytes = n_bytes
 
+    async def sha256(self) -> str:
+        content = Uint8Array.new(self.n_bytes)
+        self._access.read(content, _options(at=0))
+        return await _sha256(content.buffer)
+
     def close(self) -> None:
         self._access.flush()
         self._access.close()
@@ -311,6 +325,9 @@ class BlobPart:
         self._pieces = [self.blob().slice(0, n_bytes)] if n_bytes else []
         self.n_bytes = n_bytes
 
+    async def sha256(self) -> str:
+        return await _sha256(await self.blob().arrayBuffer())
+
     def close(self) -> None:
         """Do nothing: Blobs need no closing."""
 
@@ -321,6 +338,14 @@ class BlobPart:
 async def _bytes(blob: Any) -> bytes | None:
     # Not `if blob`: a JavaScript object of size 0 is false in Python.
     return bytes((await blob.arrayBuffer()).to_bytes()) if blob is not None else None
+
+
+async def _sha256(buffer: Any) -> str:
+    """The SHA-256 of an ArrayBuffer in hexadecimal. Frees the buffer where the browser allows it."""
+    digest = bytes((await js.crypto.subtle.digest("SHA-256", buffer)).to_bytes()).hex()
+    if hasattr(buffer, "transfer"):
+        buffer.transfer(0)
+    return digest
 
 
 def _to_uint8(array: NDArray[Any]) -> Any:
