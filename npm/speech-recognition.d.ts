@@ -88,7 +88,7 @@ export class SpeechRecognition extends EventTarget {
   processLocally: boolean;
   /** Removed from the standard; has no effect. */
   grammars: unknown;
-  /** Accepts an empty list only. */
+  /** Words and phrases that the speech may contain, for the next `start`. */
   get phrases(): SpeechRecognitionPhrase[];
   set phrases(phrases: Iterable<SpeechRecognitionPhrase>);
 

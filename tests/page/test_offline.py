@@ -68,6 +68,7 @@ def test_second_visit_works_offline_and_third_installs_the_new_version(browser: 
         expect(page.locator("body")).to_have_css("background-color", OLD)  # the version that began goes on
         other = context.new_page()
         other.goto(f"{url}/?backend=numpy")
+        expect(other.locator("#new-version")).to_be_visible(timeout=BOOT_MS)
         with page.expect_event("load", timeout=BOOT_MS):
             page.click("#new-version button")
         expect(page.locator("#new-version")).to_be_visible(timeout=BOOT_MS)

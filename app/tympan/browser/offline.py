@@ -14,12 +14,14 @@ async def ask_for_newest():
     workers = getattr(window.navigator, "serviceWorker", None)
     if not workers:  # a page over plain http, or a browser without service workers
         return
+    # Another page may activate the new version while this one is loading: the browser does not count it then.
+    workers.addEventListener("controllerchange", _reload)
     try:
         registration = await settled(workers.getRegistration())
     except JsError:  # storage is forbidden
         return
     if getattr(registration, "waiting", None):
-        _activate(registration)
+        registration.waiting.postMessage("activate")
 
 
 async def keep_site():
@@ -61,15 +63,10 @@ def _announce(registration):
 def _press_reload(registration):
     """Reload, as the new version unless another page shows the old one."""
     if registration.waiting:
-        _activate(registration)
+        registration.waiting.postMessage("activate")
         window.setTimeout(_reload, TAKEOVER_MS)
     else:  # it has been activated meanwhile
         _reload()
-
-
-def _activate(registration):
-    window.navigator.serviceWorker.addEventListener("controllerchange", _reload)
-    registration.waiting.postMessage("activate")
 
 
 def _reload(*event):

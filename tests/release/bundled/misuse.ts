@@ -11,5 +11,5 @@ loadTympan({ backend: "abacus" });
 tympan.addEventListener("word", ({ detail }) => detail.words);
 // @ts-expect-error the error is not a result
 recognition.onerror = ({ results }) => results;
-// @ts-expect-error the model provides one alternative, whose words have no confidence
-recognition.onresult = ({ results }) => results[0][0].words[0].confidence;
+// @ts-expect-error a confidence is a number
+recognition.onresult = ({ results }): string => results[0][0].words[0].confidence;
