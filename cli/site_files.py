@@ -5,7 +5,7 @@ bridge/protocol.js     the messages and constants of app/tympan/protocol.py, for
 pyscript.toml          PyScript configuration for authors' pages
 tympan-*.whl           the package `tympan` with its shaders, for the engine worker and for authors' pages
 app/                   main.py and engine.py, and the modules of the package that MicroPython imports in the page
-vendor/pyodide/        the runtime and the wheels, with the lock file that names them
+vendor/pyodide/        the runtime, the wheels with the lock file that names them, and the snapshot of bootstrap.py
 vendor/pyscript/       PyScript modules
 vendor/micropython/    the interpreter of the page thread
 sbom.cdx.json          what the site contains of others, with licences
@@ -69,6 +69,7 @@ def vendored_files(root: Path) -> dict[str, Path]:
         files[f"vendor/pyodide/{path.name}"] = _installed(path)
     for path in sorted(_installed(wheels).glob("*.whl")):
         files[f"vendor/pyodide/{path.name}"] = path
+    files["vendor/pyodide/snapshot.bin"] = _installed(root / ".cache" / "snapshot" / "snapshot.bin")
     for path in sorted(_installed(modules / "@pyscript" / "core" / "dist").iterdir()):
         if path.suffix in PYSCRIPT_SUFFIXES:
             files[f"vendor/pyscript/{path.name}"] = path

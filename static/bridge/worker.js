@@ -11,7 +11,9 @@ const started = start();
 
 async function start() {
   const [pyodide, library, engine] = await Promise.all([
-    loadPyodide({ indexURL: `${home}vendor/pyodide/`, packages: ["numpy"], stdout: () => {} }),
+    loadPyodide({
+      indexURL: `${home}vendor/pyodide/`, packages: ["numpy"], stdout: () => {}, _loadSnapshot: snapshot(),
+    }),
     file(LIBRARY),
     file("app/engine.py"),
   ]);
@@ -19,6 +21,12 @@ async function start() {
   pyodide.unpackArchive(library, "zip");
   pyodide.FS.writeFile("engine.py", new Uint8Array(engine));
   return pyodide.pyimport("engine").Engine();
+}
+
+// Returns the content of Pyodide's memory after the start of Python, which takes longer than to load it.
+async function snapshot() {
+  const packed = await read(`${home}vendor/pyodide/snapshot.bin`);
+  return new Response(packed.stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
 }
 
 addEventListener("unhandledrejection", ({ reason }) => {

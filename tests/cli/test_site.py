@@ -26,6 +26,7 @@ VENDORED = (
     "vendor/pyodide/pyodide.asm.wasm",
     "vendor/pyodide/pyodide-lock.json",
     "vendor/pyodide/python_stdlib.zip",
+    "vendor/pyodide/snapshot.bin",
     "vendor/pyscript/core.js",
 )
 
