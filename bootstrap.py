@@ -162,7 +162,7 @@ def install_wheels(root: Path) -> None:
 
 
 def save_snapshot(root: Path) -> None:
-    """Write the content of Pyodide's memory after the start of Python, compressed, to `.cache/snapshot/snapshot.bin`."""
+    """Write Pyodide's memory after the start of Python, compressed, to `.cache/snapshot/snapshot.bin`."""
     folder, script = root / ".cache" / "snapshot", ROOT / "tools" / "pyodide_snapshot.mjs"
     pyodide = root / "node_modules" / "pyodide"
     stamp = _digest(script, pyodide / "package.json")
