@@ -27,7 +27,8 @@ from tympan.weights.catalogue import CATALOGUE_NAME
 from tympan.weights.download import Downloader
 from tympan.weights.progress import Progress
 from tympan.weights.sources import Offer, WebSource, resolve
-from tympan.weights.store import Store, open_store
+from tympan.weights.store import Store
+from tympan.weights.store_selection import open_store
 
 # With JavaScript Promise Integration, Pyodide 0.27.8 does not free 16 bytes of the C stack after each callback of the
 # event loop. Its 5 MB then last for two to three hours of audio, after which memory is overwritten and Python crashes.

@@ -11,14 +11,13 @@ from tympan.browser.bridge import AudioSource, decode, error_of, failure, name_o
 from tympan.browser.error_banner import ErrorBanner
 from tympan.browser.job_queue import JobQueue
 from tympan.browser.language import language
-from tympan.browser.models import Models
+from tympan.browser.model_loader import ModelLoader
 from tympan.browser.offline import ask_for_newest, keep_site
 from tympan.browser.recording import Recording
 from tympan.browser.recording_view import RecordingView
 from tympan.browser.sessions import Sessions
 from tympan.browser.settings import Settings
 from tympan.browser.sources import Sources
-from tympan.browser.storage import ask_to_persist, used_bytes
 from tympan.browser.transcript import clock
 from tympan.browser.view import View
 from tympan.browser.wake_lock import WakeLock
@@ -46,11 +45,9 @@ class App:
             on_sample=lambda: self.add(f"{self.page_url}{SAMPLE}", language.text("sample_name")),
             on_cancel=lambda: bridge.engine.request("cancel"),
         )
-        self.error_banner = ErrorBanner(self.view, on_delete=self.press_delete)
-        self.models = Models(
-            on_choice=lambda model, agreed: asyncio.create_task(self.load(model, agreed)),
-            on_delete=self.press_delete,
-        )
+        self.lock = asyncio.Lock()  # held while a job uses the engine
+        self.models = ModelLoader(self.lock, self.view, on_loaded=self.show_loaded, on_error=self.fail_to_load)
+        self.error_banner = ErrorBanner(self.view, on_delete=self.models.press_delete)
         self.shown = RecordingView(
             self.announcer,
             on_copied=lambda is_copied: self.say("copied" if is_copied else "not_copied"),
@@ -61,11 +58,8 @@ class App:
             on_file=lambda file: self.add(file, str(file.name)),
             on_address=lambda address: self.add(address, name_of(address)),
         )
-        self.lock = asyncio.Lock()  # held while a job uses the engine
         self.is_stopped = False  # the user has stopped the recording
-        self.has_model = asyncio.Event()
         self.is_asking = False  # the browser is asking the user for a microphone or a tab
-        self.model = {}  # the engine's description of the loaded model
         for event, show in (
             ("progress", self.show_progress),
             ("update", self.show_update),
@@ -86,7 +80,7 @@ class App:
         asyncio.create_task(ask_for_newest())
         asyncio.create_task(self.models.show_catalogue(f"{self.page_url}models/catalogue.json"))
         asyncio.create_task(self.show_sessions())
-        await self.load(self.query.get("model") or "")
+        await self.models.load(self.query.get("model") or "")
         await keep_site()
 
     async def show_sessions(self):
@@ -96,60 +90,13 @@ class App:
             self.error_banner.show(error)
             window.tympan.open(failure(error))
 
-    async def load(self, model, agreed=False):
-        """Load a model and replace the previous one. agreed: whether the user has agreed to its download."""
-        async with self.lock:
-            self.view.begin_loading()
-            self.models.enable(False)
-            self.models.hide_offer()
-            try:
-                offer = to_python(await result(bridge.engine.offer(model)))
-                if offer["must_ask"] and not agreed:
-                    self.ask(model, offer)
-                    return
-                if offer["missing"] and agreed:
-                    await ask_to_persist()
-                loaded = await result(bridge.engine.open(model))
-            except Exception as error:
-                self.fail_to_load(model, agreed, error)
-            else:
-                self.show_loaded(loaded)
-            self.models.show_stored(await used_bytes())
-
-    def ask(self, model, offer):
-        """Ask the user before a large download."""
-        self.view.hide_progress()
-        self.view.show_state("idle", "ask")
-        self.models.enable(True)
-        self.models.show_offer(offer, on_download=lambda: asyncio.create_task(self.load(model, agreed=True)))
-
-    def show_loaded(self, loaded):
-        """A model is loaded: start the jobs that wait for one."""
-        self.model = to_python(loaded)
-        self.show_model()
+    def show_loaded(self):
+        """A model is loaded: the jobs that wait for one can start."""
+        self.shown.panel.show_model(self.models.model)
         self.rest("ready")
-        self.has_model.set()
-        window.tympan.open(loaded)
 
-    def show_model(self):
-        self.models.show_loaded(self.model)
-        self.shown.panel.show_model(self.model)
-
-    def fail_to_load(self, model, agreed, error):
-        """Show the error. A previous model stays loaded."""
-        self.models.enable(True)
-        self.error_banner.show(error, on_retry=lambda: asyncio.create_task(self.load(model, agreed)))
-        if not self.has_model.is_set():
-            window.tympan.open(failure(error))
-
-    def press_delete(self):
-        asyncio.create_task(self.delete_models())
-
-    async def delete_models(self):
-        """Delete downloaded models, to free storage."""
-        async with self.lock:
-            await result(bridge.engine.request("delete_models"))
-            self.models.show_stored(await used_bytes())
+    def fail_to_load(self, error, retry):
+        self.error_banner.show(error, on_retry=retry)
 
     def add(self, source, name):
         """Queue a File or an address that the user provided."""
@@ -162,7 +109,7 @@ class App:
         Returns the transcript as a JavaScript object, or a JavaScript Error.
         """
         number = self.queue.join(name)
-        await self.has_model.wait()
+        await self.models.has_model.wait()
         async with self.lock:
             if not self.queue.leave(number):
                 return removed()
@@ -200,7 +147,7 @@ class App:
         """
         self.is_asking = True
         self.view.hide_error()
-        self.view.show_status("waiting_for_sound")
+        self.view.show_status("waiting_for_permission")
         try:
             source = AudioSource(await result(opened))
         except Exception as error:
@@ -210,7 +157,7 @@ class App:
             self.is_asking = False
         name = language.text(name, date=language.date(window.Date.new().toISOString()))
         number = self.queue.join(name, on_removed=source.close)
-        await self.has_model.wait()
+        await self.models.has_model.wait()
         async with self.lock:
             return await self.listen(source, name, options) if self.queue.leave(number) else removed()
 
@@ -258,8 +205,8 @@ class App:
 
     def show_backend(self, event):
         """Show another backend: the transformer has moved to it after the GPU was lost."""
-        self.model.update(to_python(event))
-        self.show_model()
+        self.models.update(event)
+        self.shown.panel.show_model(self.models.model)
 
     def show_turn(self, event):
         if event.turn == "mute":
@@ -271,7 +218,7 @@ class App:
         """Show a new recording."""
         self.is_stopped = False
         self.view.hide_error()
-        self.shown.begin(Recording(name, self.model["languages"], is_kept))
+        self.shown.begin(Recording(name, self.models.model["languages"], is_kept))
         self.shown.panel.begin()
         self.view.show_state(state, status, name=name, seconds="")
         self.models.enable(False)
@@ -329,7 +276,7 @@ class App:
 
     def fail(self, error):
         """Show the error of a recording; the next one may succeed."""
-        if self.has_model.is_set():
+        if self.models.has_model.is_set():
             self.rest("ready")
         self.error_banner.show(error)
 

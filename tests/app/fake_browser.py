@@ -161,6 +161,12 @@ class MemoryStore:
     async def commit(self, key: str) -> None:
         self.kept.add(key)
 
+    async def write(self, key: str, content: Any) -> None:
+        part = await self.part(key)
+        part.truncate(0)
+        part.append_array(content)
+        await self.commit(key)
+
     async def free_bytes(self) -> int:
         return self.claimed_bytes
 

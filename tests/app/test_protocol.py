@@ -1,4 +1,4 @@
-"""Both sides of the worker know the same messages: app/engine.py, the JavaScript bridge, and app/main.py."""
+"""Both sides of the worker know the same messages: app/engine.py, the JavaScript bridge, and the page's Python."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tympan.transcript import Transcript
 ROOT = Path(__file__).parents[2]
 ENGINE = ast.parse((ROOT / "app" / "engine.py").read_text("utf-8"))
 MAIN = (ROOT / "app" / "main.py").read_text("utf-8")
+PAGE = MAIN + "".join(path.read_text("utf-8") for path in (ROOT / "app" / "tympan" / "browser").glob("*.py"))
 SCRIPTS = {path.name: path.read_text("utf-8") for path in (ROOT / "static").rglob("*.js")}
 JAVASCRIPT = "\n".join(SCRIPTS.values())
 
@@ -74,7 +75,8 @@ def test_the_engine_posts_exactly_the_events() -> None:
 
 def test_the_page_sends_exactly_the_requests_and_commands() -> None:
     sent = {name: fields_of(fields) for name, fields in re.findall(r'\brequest\("(\w+)", \{([^}]*)\}', JAVASCRIPT)}
-    sent |= {name: set() for name in re.findall(r'\brequest\("(\w+)"\)', MAIN + JAVASCRIPT)}
+    sent |= {name: set() for name in re.findall(r'\brequest\("(\w+)"\)', JAVASCRIPT)}
+    sent |= {name: set() for name in re.findall(r'\bengine\.request\("(\w+)"\)', PAGE)}
     assert sent == {name: set(fields) for name, fields in REQUESTS.items()}
     commands = re.findall(r'#post\(\{ name: "(\w+)", fields: \{([^}]*)\}', JAVASCRIPT)
     assert {name: fields_of(fields) for name, fields in commands} == {

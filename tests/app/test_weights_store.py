@@ -54,7 +54,7 @@ def test_text_that_cannot_be_stored_is_ignored(
 
 def test_plain_http_page_stores_in_memory(modules: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over plain http there is neither `caches` nor `navigator.storage`; importing such a name would fail."""
-    for name in ("blob_file", "store"):
+    for name in ("javascript", "blob_file", "store", "private_store", "cache_store", "store_selection"):
         monkeypatch.delitem(sys.modules, f"tympan.weights.{name}")
     js = ModuleType("js")
     for name in ("FileReaderSync", "Object", "Promise", "Response", "Uint8Array", "location"):
@@ -62,7 +62,7 @@ def test_plain_http_page_stores_in_memory(modules: SimpleNamespace, monkeypatch:
     js.navigator, js.Blob = SimpleNamespace(), FakeBlob  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "js", js)
     monkeypatch.setattr(sys.modules["pyodide.ffi"], "to_js", lambda value, **options: Piece(value))
-    store = run(importlib.import_module("tympan.weights.store").open_store())
+    store = run(importlib.import_module("tympan.weights.store_selection").open_store())
     run(store.write_text("listing", b"[]"))
     assert run(store.read_text("listing")) == b"[]"
     assert run(store.read_text("other")) is None

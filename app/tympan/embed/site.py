@@ -8,7 +8,7 @@ from tympan.weights.catalogue import CATALOGUE_NAME
 from tympan.weights.download import Downloader
 from tympan.weights.model import Folder, Source
 from tympan.weights.sources import resolve, source_of
-from tympan.weights.store import open_store
+from tympan.weights.store_selection import open_store
 
 
 async def find_model(name: str) -> Source:

@@ -24,6 +24,7 @@ from tympan.mimi.transformer import LayerWeights, TransformerState, read_layers,
 from tympan.weights.tensors import Tensors
 
 POSITIONS_PER_FRAME = 2  # of the transformer
+DOWNSAMPLE_SIZE, DOWNSAMPLE_STRIDE = 4, POSITIONS_PER_FRAME  # kernel and stride of the convolution to 12.5 Hz
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,9 @@ class MimiWeights:
         return cls(
             seanet=SeanetWeights.from_tensors(config, named),
             layers=read_layers(config.transformer, named, len(first_linear), precision),
-            downsample=ConvWeights.from_tensors(named, "downsample.conv.conv.conv", d, d, 4, stride=2, bias=False),
+            downsample=ConvWeights.from_tensors(
+                named, "downsample.conv.conv.conv", d, d, DOWNSAMPLE_SIZE, DOWNSAMPLE_STRIDE, bias=False
+            ),
             quantizer=SplitQuantizer.from_tensors(config, named),
         )
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from js import FileReaderSync, Object, Uint8Array
+from js import FileReaderSync, Uint8Array
 from numpy.typing import NDArray
-from pyodide.ffi import JsException, to_js
+from pyodide.ffi import JsException
 from pyodide_js import _module
 
 from tympan.errors import CorruptFile
 from tympan.wasm.memory import address
+from tympan.weights.javascript import js_object
 
 
 class BlobFile:
@@ -58,5 +59,5 @@ class PrivateFile(BlobFile):
             super()._copy(offset, target)
             return
         memory = Uint8Array.new(_module.HEAPU8.buffer, address(target), len(target))
-        if self.access.read(memory, to_js({"at": offset}, dict_converter=Object.fromEntries)) != len(target):
+        if self.access.read(memory, js_object(at=offset)) != len(target):
             raise CorruptFile(self.path, "the browser has lost a part of it")

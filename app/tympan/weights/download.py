@@ -9,22 +9,22 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 import numpy as np
-from js import AbortController, Object, fetch
+from js import AbortController, fetch
 from numpy.typing import NDArray
-from pyodide.ffi import JsException, to_js
+from pyodide.ffi import JsException
 
 from tympan.errors import BadModel, Cancelled, CorruptFile, DownloadFailed, StorageFull, UnknownModel
 from tympan.weights.file import BytesLike, File, is_part
+from tympan.weights.javascript import bytes_of, js_object
 from tympan.weights.manifest import ModelFile
 from tympan.weights.model import open_tensors
 from tympan.weights.progress import Progress
-from tympan.weights.store import Part, Store
+from tympan.weights.store import Part, Store, pieces_of
 
 ATTEMPTS = 4  # consecutive requests without a byte before the download fails
 FIRST_PAUSE_S = 0.5  # before the first retry; doubled before each further one
 STALL_S = 30.0  # without a byte until a connection counts as broken
 
-_REHASH_BYTES = 1 << 20
 _BROWSER_HASH_BYTES = 1 << 27  # the browser hashes a file in one piece; larger ones are hashed while they arrive
 _NOT_FOUND = (404, 410)
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)  # status codes worth a retry
@@ -49,7 +49,7 @@ class Downloader:
                 if missing is not None and response.status in _NOT_FOUND:
                     raise missing
                 raise DownloadFailed(url, f"the server answered {response.status}")
-            return bytes((await response.arrayBuffer()).to_bytes())
+            return await bytes_of(response)
         except JsException as error:  # no network, or refused by CORS
             raise self._failure(url, error) from error
 
@@ -129,11 +129,9 @@ class Downloader:
         if partial.digest is None:
             partial.progress.skip(partial.n_bytes)
             return
-        for offset in range(0, partial.part.n_bytes, _REHASH_BYTES):
-            n_bytes = min(_REHASH_BYTES, partial.part.n_bytes - offset)
-            partial.digest.update(partial.part.content(offset, n_bytes))
-            partial.progress.skip(n_bytes)
-            await asyncio.sleep(0)
+        async for piece in pieces_of(partial.part, partial.part.n_bytes):
+            partial.digest.update(piece)
+            partial.progress.skip(len(piece))
             if self._abort.signal.aborted:
                 raise Cancelled
 
@@ -194,8 +192,7 @@ class Downloader:
         return ""
 
     async def _fetch(self, url: str, **headers: str) -> Any:
-        options = {"headers": headers, "signal": self._abort.signal}
-        return await fetch(url, to_js(options, dict_converter=Object.fromEntries))
+        return await fetch(url, js_object(headers=headers, signal=self._abort.signal))
 
     def _failure(self, url: str, error: JsException) -> Cancelled | DownloadFailed:
         return Cancelled() if error.name == "AbortError" else DownloadFailed(url, str(error.message))

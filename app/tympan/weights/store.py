@@ -1,9 +1,7 @@
-"""Browser storage for downloaded files: the origin private file system (OPFS), else the Cache API, else memory.
+"""The interface of the storage for downloaded files; `store_selection.open_store` opens one.
 
 Each file has a key derived from its hash or its URL. It is *partial* until it has been verified and committed. A closed
 page or a crash leaves a partial file behind, whose download can be resumed.
-
-Only workers can write OPFS files synchronously, so this module runs in the engine worker.
 """
 
 from __future__ import annotations
@@ -14,21 +12,16 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
 import js
-import numpy as np
-from js import Blob, Object, Promise, Response, Uint8Array, location, navigator
+from js import Promise, navigator
 from numpy.typing import NDArray
-from pyodide.ffi import JsException, create_once_callable, to_js
+from pyodide.ffi import JsException, create_once_callable
 
-from tympan.errors import DownloadFailed
-from tympan.weights.blob_file import BlobFile, PrivateFile
 from tympan.weights.file import BytesLike, File
 from tympan.weights.manifest import ModelFile
 
-_FOLDER = "models"
+_PIECE_BYTES = 1 << 20
 _IOS_DEVICES = ("iPhone", "iPad", "iPod")
-_IOS_BYTES = 2 << 30  # they do not tell, but end tabs that take about 1 GB, whatever they have
-_CHECKED = ".checked"  # an empty file with this suffix marks the file beside it as verified
-_OPEN_ATTEMPTS, _OPEN_EVERY_S = 20, 0.25  # a closed page releases its file handles with a short delay
+_IOS_BYTES = 2 << 30  # assumed: iOS reports no memory, and ends tabs that use about 1 GB on any device
 
 
 class Part(Protocol):
@@ -59,7 +52,7 @@ class Part(Protocol):
 
 
 class Store:
-    """Interface of both kinds of storage; `open_store` chooses one."""
+    """Files and small texts by key, and what the browser tells about its storage and memory."""
 
     @property
     def hashes(self) -> bool:
@@ -85,6 +78,16 @@ class Store:
         """Mark the closed partial file as complete and verified."""
         raise NotImplementedError
 
+    async def write(self, key: str, content: NDArray[Any]) -> None:
+        """Store a whole file, uint8 (n_bytes,). The caller holds the lock. Raises JsException if there is no space."""
+        part = await self.part(key)
+        try:
+            part.truncate(0)
+            part.append_array(content)
+        finally:
+            part.close()
+        await self.commit(key)
+
     async def read_text(self, key: str) -> bytes | None:
         """Return a small text, or None if there is none."""
         raise NotImplementedError
@@ -104,7 +107,7 @@ class Store:
         return int(estimate.quota - estimate.usage)
 
     def device_memory_bytes(self) -> int | None:
-        """Memory of the device, rounded by the browser; None in browsers that do not tell."""
+        """Memory of the device, rounded by the browser; None in browsers that do not report it."""
         if any(name in navigator.userAgent for name in _IOS_DEVICES):
             return _IOS_BYTES
         gib = getattr(navigator, "deviceMemory", None)
@@ -134,229 +137,8 @@ class Store:
                     await request
 
 
-async def open_store() -> Store:
-    """Open the origin private file system if available, else the Cache API, else storage in memory.
-
-    Pages over plain http have neither `navigator.storage` nor `caches`; each is feature-tested.
-    """
-    with suppress(AttributeError, TypeError, JsException):  # an old browser, plain http, a private window
-        root = await navigator.storage.getDirectory()
-        store = PrivateFiles(await root.getDirectoryHandle(_FOLDER, _options(create=True)))
-        await store.write_text("probe", b"writes")
-        return store
-    cache = None
-    with suppress(AttributeError, TypeError, JsException):
-        cache = await js.caches.open(f"tympan {_FOLDER}")
-    return Cache(cache)
-
-
-class PrivateFiles(Store):
-    """Storage in the origin private file system."""
-
-    def __init__(self, folder: Any) -> None:
-        self._folder = folder
-        self._open: list[PrivateFile] = []
-
-    async def find(self, key: str, file: ModelFile) -> File | None:
-        blob = await self._file(key) if await self._file(key + _CHECKED) is not None else None
-        return PrivateFile(blob, file.path) if blob is not None and blob.size == file.n_bytes else None
-
-    async def open_exclusive(self, key: str, file: File) -> File:
-        assert isinstance(file, PrivateFile), file
-        with suppress(JsException):  # the browser allows one reader at a time, and another tab reads the file
-            handle = await self._folder.getFileHandle(key)
-            file.access = await handle.createSyncAccessHandle(_options(mode="read-only"))
-            self._open.append(file)
-        return file
-
-    def release(self) -> None:
-        for file in self._open:
-            file.access.close()
-            file.access = None
-        self._open.clear()
-
-    async def part(self, key: str) -> Part:
-        with suppress(JsException):
-            await self._folder.removeEntry(key + _CHECKED)
-        return await self._part(key)
-
-    async def commit(self, key: str) -> None:
-        await self._folder.getFileHandle(key + _CHECKED, _options(create=True))
-
-    async def read_text(self, key: str) -> bytes | None:
-        stored = await self._file(key)
-        return await _bytes(stored)
-
-    async def write_text(self, key: str, text: BytesLike) -> None:
-        part = await self._part(key)
-        try:
-            part.truncate(0)
-            part.append(to_js(text))
-        finally:
-            part.close()
-
-    async def clear(self) -> None:
-        names = self._folder.keys()
-        for name in [str(name) async for name in names]:
-            with suppress(JsException):  # another tab is writing it
-                await self._folder.removeEntry(name)
-
-    async def _file(self, name: str) -> Any:
-        """A JavaScript File, or None."""
-        try:
-            return await (await self._folder.getFileHandle(name)).getFile()
-        except JsException as error:
-            if error.name == "NotFoundError":
-                return None
-            raise
-
-    async def _part(self, name: str) -> PrivatePart:
-        handle = await self._folder.getFileHandle(name, _options(create=True))
-        for _ in range(_OPEN_ATTEMPTS):
-            try:
-                return PrivatePart(await handle.createSyncAccessHandle())
-            except JsException as error:
-                if error.name != "NoModificationAllowedError":
-                    raise
-            await asyncio.sleep(_OPEN_EVERY_S)
-        raise DownloadFailed(name, "another tab is using the stored file")
-
-
-class PrivatePart:
-    """A file of the origin private file system, open for writing."""
-
-    def __init__(self, access: Any) -> None:
-        self._access = access
-        self.n_bytes = int(access.getSize())
-
-    def append(self, piece: Any) -> None:
-        n_written = self._access.write(piece, _options(at=self.n_bytes))
-        if n_written != piece.length:  # no space: Chromium then returns 4294967288
-            self._access.truncate(self.n_bytes)
-            raise JsException("QuotaExceededError", f"{piece.length} bytes could not be written")
-        self.n_bytes += n_written
-
-    def content(self, offset: int, n_bytes: int) -> bytes:
-        target = Uint8Array.new(n_bytes)
-        self._access.read(target, _options(at=offset))
-        return bytes(target.to_bytes())
-
-    def append_array(self, array: NDArray[Any]) -> None:
-        self.append(_to_uint8(array))
-
-    def truncate(self, n_bytes: int) -> None:
-        self._access.truncate(n_bytes)
-        self.n_bytes = n_bytes
-
-    async def sha256(self) -> str:
-        content = Uint8Array.new(self.n_bytes)
-        self._access.read(content, _options(at=0))
-        return await _sha256(content.buffer)
-
-    def close(self) -> None:
-        self._access.flush()
-        self._access.close()
-
-
-class Cache(Store):
-    """Storage in the Cache API; without a cache, in memory until the page closes."""
-
-    def __init__(self, cache: Any) -> None:
-        """cache: a JavaScript Cache, or None."""
-        self._cache = cache
-        self._parts: dict[str, BlobPart] = {}
-        self._blobs: dict[str, Any] = {}
-
-    async def find(self, key: str, file: ModelFile) -> File | None:
-        blob = await self._blob(key)
-        return BlobFile(blob, file.path) if blob is not None and blob.size == file.n_bytes else None
-
-    async def part(self, key: str) -> Part:
-        return self._parts.setdefault(key, BlobPart())
-
-    async def commit(self, key: str) -> None:
-        blob = self._parts.pop(key).blob()
-        self._blobs[key] = blob
-        if self._cache is not None:
-            await self._cache.put(_cache_url(key), Response.new(blob))
-            del self._blobs[key]  # the cache has a copy on disk
-
-    async def read_text(self, key: str) -> bytes | None:
-        return await _bytes(await self._blob(key))
-
-    async def write_text(self, key: str, text: BytesLike) -> None:
-        self._parts[key] = BlobPart()
-        self._parts[key].append(to_js(text))
-        await self.commit(key)
-
-    async def clear(self) -> None:
-        self._parts.clear()
-        self._blobs.clear()
-        if self._cache is not None:
-            for request in await self._cache.keys():
-                await self._cache.delete(request)
-
-    async def _blob(self, key: str) -> Any:
-        """A JavaScript Blob, or None."""
-        if key in self._blobs or self._cache is None:
-            return self._blobs.get(key)
-        response = await self._cache.match(_cache_url(key))
-        return await response.blob() if response is not None else None
-
-
-class BlobPart:
-    """A partial file as a list of Blobs, outside Python's memory."""
-
-    def __init__(self) -> None:
-        self._pieces: list[Any] = []
-        self.n_bytes = 0
-
-    def append(self, piece: Any) -> None:
-        self._pieces.append(Blob.new(to_js([piece])))
-        self.n_bytes += piece.length
-
-    def content(self, offset: int, n_bytes: int) -> bytes:
-        return BlobFile(self.blob(), "a partial file").read(offset, n_bytes).tobytes()
-
-    def append_array(self, array: NDArray[Any]) -> None:
-        self.append(_to_uint8(array))
-
-    def truncate(self, n_bytes: int) -> None:
-        self._pieces = [self.blob().slice(0, n_bytes)] if n_bytes else []
-        self.n_bytes = n_bytes
-
-    async def sha256(self) -> str:
-        return await _sha256(await self.blob().arrayBuffer())
-
-    def close(self) -> None:
-        """Do nothing: Blobs need no closing."""
-
-    def blob(self) -> Any:
-        return Blob.new(to_js(self._pieces))
-
-
-async def _bytes(blob: Any) -> bytes | None:
-    # Not `if blob`: a JavaScript object of size 0 is false in Python.
-    return bytes((await blob.arrayBuffer()).to_bytes()) if blob is not None else None
-
-
-async def _sha256(buffer: Any) -> str:
-    """The SHA-256 of an ArrayBuffer in hexadecimal. Frees the buffer where the browser allows it."""
-    digest = bytes((await js.crypto.subtle.digest("SHA-256", buffer)).to_bytes()).hex()
-    if hasattr(buffer, "transfer"):
-        buffer.transfer(0)
-    return digest
-
-
-def _to_uint8(array: NDArray[Any]) -> Any:
-    """The bytes of a contiguous array as a JavaScript Uint8Array."""
-    return to_js(array.reshape(-1).view(np.uint8))
-
-
-def _cache_url(key: str) -> str:
-    """A URL as the cache's key; it is never requested."""
-    return f"{location.origin}/{_FOLDER}/{key}"
-
-
-def _options(**values: Any) -> Any:
-    return to_js(values, dict_converter=Object.fromEntries)
+async def pieces_of(part: Part, n_bytes: int) -> AsyncIterator[bytes]:
+    """The first n_bytes of a partial file, piece by piece. Other tasks may run between them."""
+    for offset in range(0, n_bytes, _PIECE_BYTES):
+        yield part.content(offset, min(_PIECE_BYTES, n_bytes - offset))
+        await asyncio.sleep(0)

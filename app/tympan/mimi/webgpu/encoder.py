@@ -16,7 +16,8 @@ from tympan.gpu.device import Adapter, Device
 from tympan.gpu.kernel import CommandList, Compiler, Copy, Queue
 from tympan.mimi.encoder import POSITIONS_PER_FRAME
 from tympan.mimi.webgpu.kernels import MimiGpuKernels, Tuning
-from tympan.mimi.webgpu.model import PART_FRAMES, Loader, Model, PartInputs, Step, needed_limits
+from tympan.mimi.webgpu.loader import Loader
+from tympan.mimi.webgpu.model import PART_FRAMES, Model, PartInputs, Step, needed_limits
 from tympan.rope import Rotation
 from tympan.weights.tensors import Tensors
 
@@ -98,7 +99,7 @@ class MimiGpu:
         try:
             async with device.error_scope("the Mimi encoder"):
                 library = MimiGpuKernels(Compiler(device), tuning, config, n_slots)
-                model = await Loader(device, library, config, named).load(MAX_FRAMES, n_slots)
+                model = await Loader(device, library, config, named).load(MAX_FRAMES, n_slots, hidden)
                 return cls(config, device, model, tuning)
         except BaseException:
             device.close()
