@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tympan.checkpoint.official import CONFIG_NAME, MIMI_CONFIG, MIMI_NAME, MOSHI_NAME, TOKENIZER_NAME
+from tympan.checkpoint.official import CONFIG_NAME, MIMI_CONFIG, FileNames
 from tympan.config import LMConfig, MimiConfig
 from tympan.errors import BadModel
 from tympan.weights.file import InMemory
@@ -66,13 +66,13 @@ class Checkpoint:
         Raises BadModel if a file that `config.json` names is missing or invalid.
         """
         config = read_json(folder, CONFIG_NAME)
-        mimi_config_name = config.get("mimi_config_name")
+        names = FileNames.of(config)
         return cls(
             config_json=config,
-            mimi_config_json=read_json(folder, mimi_config_name) if mimi_config_name else MIMI_CONFIG,
-            lm=TensorsOnDisk(_lm_paths(folder, config.get("moshi_name", MOSHI_NAME))),
-            mimi=TensorsOnDisk([_path(folder, config.get("mimi_name", MIMI_NAME))]),
-            tokenizer=_path(folder, config.get("tokenizer_name", TOKENIZER_NAME)).read_bytes(),
+            mimi_config_json=read_json(folder, names.mimi_config) if names.mimi_config else MIMI_CONFIG,
+            lm=TensorsOnDisk(_lm_paths(folder, names.lm)),
+            mimi=TensorsOnDisk([_path(folder, names.mimi)]),
+            tokenizer=_path(folder, names.tokenizer).read_bytes(),
         )
 
     @property

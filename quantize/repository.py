@@ -11,7 +11,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from tympan.checkpoint.official import CONFIG_NAME, MIMI_NAME, MOSHI_NAME, TOKENIZER_NAME
+from tympan.checkpoint.official import CONFIG_NAME, FileNames
 from tympan.errors import BadModel, CorruptFile, DownloadFailed
 from tympan.quantize.checkpoint import index_of, read_json, shards_of
 from tympan.weights.hub import HOST, HubRepository
@@ -46,17 +46,15 @@ def fetch(name: str, cache: Path = CACHE, host: str = HOST) -> Path:
         _fetch(repository.file_url(path), folder / path, listing[path])
 
     fetch_file(CONFIG_NAME)
-    config = read_json(folder, CONFIG_NAME)
-    lm = str(config.get("moshi_name", MOSHI_NAME))
-    if lm not in listing and index_of(lm) in listing:
-        fetch_file(index_of(lm))
-        lm_files = shards_of(folder, index_of(lm))
+    names = FileNames.of(read_json(folder, CONFIG_NAME))
+    if names.lm not in listing and index_of(names.lm) in listing:
+        fetch_file(index_of(names.lm))
+        lm_files = shards_of(folder, index_of(names.lm))
     else:
-        lm_files = [lm]
-    others = [config.get("mimi_name", MIMI_NAME), config.get("tokenizer_name", TOKENIZER_NAME)]
-    for path in (*lm_files, *others, config.get("mimi_config_name")):
+        lm_files = [names.lm]
+    for path in (*lm_files, names.mimi, names.tokenizer, names.mimi_config):
         if path:
-            fetch_file(str(path))
+            fetch_file(path)
     return folder
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.app.golden import golden
 from tests.awaiting import run
+from tympan import latency
 from tympan.gpu.device import AdapterInfo
 from tympan.lm import backend_selection
 from tympan.lm.backend import CompletedStep
@@ -67,7 +68,7 @@ def test_gpu_that_is_slower_than_the_cpu_is_not_selected(
             now_s[0] += gpu_ms / 1000
             return super().step(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(backend_selection, "perf_counter", lambda: now_s[0])
+    monkeypatch.setattr(latency, "perf_counter", lambda: now_s[0])
     monkeypatch.setattr(
         backend_selection, "_multiplications_per_ms", lambda kernels: n_multiplications(weights) / cpu_ms
     )

@@ -18,25 +18,17 @@ LATENT_TOLERANCE = 5e-5
 
 STREAM = """
 import numpy as np
-from tympan.gpu.buffers import Readback
-from tympan.gpu.kernel import Copy
 from tympan.mimi.webgpu.encoder import MimiGpu
+from tympan.mimi.webgpu.selfcheck import read_latents
 
 encoder = await MimiGpu.create(config, tensors, tuning=tuning)
-latent = encoder.model.scratch["latent"]
-readback = Readback(encoder.device, "latents", latent.n_bytes, 1)
-
-async def read_latents(n_frames):
-    slot = readback.acquire()
-    encoder.queue.submit([], [Copy(latent, slot, 0, latent.n_bytes)])
-    return (await readback.read(slot, latent.n_bytes)).view(np.float32).reshape(-1, config.transformer.d)[:n_frames]
 
 async def stream(frames, n_together):
     state, codes, latents = encoder.new_state(), [], []
     for start in range(0, len(frames), n_together):
         some = frames[start : start + n_together]
         codes.append(await encoder.start(state, some))
-        latents.append(await read_latents(len(some)))
+        latents.append(await read_latents(encoder, len(some)))
     return np.concatenate(codes), np.concatenate(latents)
 """
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -31,15 +32,9 @@ async def run_kernel(
 
     name: a method of `WebGPUKernels`; options: its arguments. arrays: None where a shader has no such binding.
     """
-    if not _compilers:
-        _compilers.append(Compiler(await Device.request({})))
-    compiler = _compilers[0]
-    try:
+    async with _compiler() as compiler:
         kernel = await getattr(WebGPUKernels(compiler, tuning, sizes, kv_format), name)(**options)
         return await _run(compiler.device, kernel, name, arrays)
-    except BaseException:
-        close()  # the next call starts with a device that has recorded no error
-        raise
 
 
 async def run_mimi_kernel(
@@ -52,14 +47,20 @@ async def run_mimi_kernel(
     options: Mapping[str, Any],
 ) -> list[NDArray[Any]]:
     """Do the same for a method of `MimiGpuKernels`. n_slots: as of that class. n_workgroups: the grid."""
-    if not _compilers:
-        _compilers.append(Compiler(await Device.request({})))
-    compiler = _compilers[0]
-    try:
+    async with _compiler() as compiler:
         kernel = await getattr(MimiGpuKernels(compiler, tuning, config, n_slots), name)(**options)
         return await _run(compiler.device, replace(kernel, n_workgroups=n_workgroups), name, arrays)
+
+
+@asynccontextmanager
+async def _compiler() -> AsyncIterator[Compiler]:
+    """The compiler that is kept; after an error the next call starts with a device that has recorded none."""
+    if not _compilers:
+        _compilers.append(Compiler(await Device.request({})))
+    try:
+        yield _compilers[0]
     except BaseException:
-        close()  # the next call starts with a device that has recorded no error
+        close()
         raise
 
 

@@ -170,19 +170,15 @@ def test_decode(call: Call, rng: np.random.Generator, n: int) -> None:
     record = initial(n)
     for _ in range(12):
         logits, before = random_logits(rng, n) if n > 3 else rng.standard_normal(n, np.float32), record.copy()
-        total = call(
-            f"{RUN}(total, lm.decode(record, total, x, trie))",
-            record=record,
-            x=logits,
-            trie=trie,
-            total=np.empty(1, np.float32),
-        )
-        found = call(
-            f"{RUN}(record, lm.decode(record, total, x, trie))",
-            record=before,
-            x=logits,
-            trie=trie,
-            total=np.empty(1, np.float32),
+        total, found = (
+            call(
+                f"{RUN}({result}, lm.decode(record, total, x, trie))",
+                record=before,
+                x=logits,
+                trie=trie,
+                total=np.empty(1, np.float32),
+            )
+            for result in ("total", "record")
         )
         decode(logits, record, trie)
         np.testing.assert_array_equal(found["tokens"], record["tokens"])

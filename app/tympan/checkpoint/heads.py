@@ -90,10 +90,4 @@ class PauseHeads:
     async def _store(self, content: bytes) -> None:
         store = self._downloader.store
         async with store.locked(self._key):
-            part = await store.part(self._key)
-            try:
-                part.truncate(0)
-                part.append_array(np.frombuffer(content, np.uint8))
-            finally:
-                part.close()
-            await store.commit(self._key)
+            await store.write(self._key, np.frombuffer(content, np.uint8))

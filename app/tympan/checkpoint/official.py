@@ -5,12 +5,11 @@ Source: kyutai-labs/moshi@e6a55d2 moshi/moshi/models/loaders.py.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 CONFIG_NAME = "config.json"
-MOSHI_NAME = "model.safetensors"
-MIMI_NAME = "tokenizer-e351c8d8-checkpoint125.safetensors"
-TOKENIZER_NAME = "tokenizer_spm_32k_3.model"
 MIMI_CONFIG: dict[str, Any] = {
     "sample_rate": 24000,
     "channels": 1,
@@ -27,3 +26,23 @@ MIMI_CONFIG: dict[str, Any] = {
         "positional_embedding": "rope", "dim_feedforward": 2048, "input_dimension": 512, "output_dimensions": [512],
     },
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FileNames:
+    """Names of a checkpoint's files, besides `config.json`."""
+
+    lm: str
+    mimi: str
+    tokenizer: str
+    mimi_config: str  # "" if MIMI_CONFIG applies
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> FileNames:
+        """The names in the parsed `config.json`, or their defaults."""
+        return cls(
+            lm=str(config.get("moshi_name", "model.safetensors")),
+            mimi=str(config.get("mimi_name", "tokenizer-e351c8d8-checkpoint125.safetensors")),
+            tokenizer=str(config.get("tokenizer_name", "tokenizer_spm_32k_3.model")),
+            mimi_config=str(config.get("mimi_config_name") or ""),
+        )

@@ -7,7 +7,6 @@ of the conversion is that of `tympan quantize`, and so are the bytes of the file
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -18,9 +17,8 @@ from typing import Any
 import numpy as np
 from pyodide.ffi import JsException
 
-from tympan.checkpoint.conversion import TOKENIZER_NAME as CONVERTED_TOKENIZER_NAME
-from tympan.checkpoint.conversion import Conversion, Formats, Shard, convert, plan_lm, plan_mimi
-from tympan.checkpoint.official import CONFIG_NAME, MIMI_CONFIG, MIMI_NAME, MOSHI_NAME, TOKENIZER_NAME
+from tympan.checkpoint.conversion import TOKENIZER_NAME, Conversion, Formats, Shard, convert, plan_lm, plan_mimi
+from tympan.checkpoint.official import CONFIG_NAME, MIMI_CONFIG, FileNames
 from tympan.checkpoint.remote import RemoteTensors
 from tympan.config import LMConfig, MimiConfig
 from tympan.errors import BadModel, CorruptFile, StorageFull
@@ -34,7 +32,7 @@ from tympan.weights.mimi_names import EncoderTensors
 from tympan.weights.progress import Progress, ignore_progress
 from tympan.weights.safetensors import Tensor
 from tympan.weights.sources import Offer, WebSource
-from tympan.weights.store import Part
+from tympan.weights.store import Part, pieces_of
 
 _VERSION = 1  # of the conversion; a new one makes stored models obsolete
 
@@ -96,18 +94,13 @@ class CheckpointSource(WebSource):
     async def _convert(self, on_progress: Callable[[Progress], None]) -> Manifest:
         repository, downloader = self._model.repository, self._downloader
         config = _json(await downloader.text(repository.file_url(CONFIG_NAME)))
-        mimi_config_name = config.get("mimi_config_name")
+        names = FileNames.of(config)
         mimi_config = (
-            _json(await downloader.text(repository.file_url(mimi_config_name))) if mimi_config_name else MIMI_CONFIG
+            _json(await downloader.text(repository.file_url(names.mimi_config))) if names.mimi_config else MIMI_CONFIG
         )
         listing = await downloader.text(repository.listing_url)
         lm_file, mimi_file, tokenizer_file = describe_files(
-            listing,
-            [
-                (str(config.get("moshi_name", MOSHI_NAME)), "lm"),
-                (str(config.get("mimi_name", MIMI_NAME)), "mimi"),
-                (str(config.get("tokenizer_name", TOKENIZER_NAME)), "tokenizer"),
-            ],
+            listing, [(names.lm, "lm"), (names.mimi, "mimi"), (names.tokenizer, "tokenizer")]
         )
         lm_config = LMConfig.from_json(config)
         lm, mimi = [
@@ -149,10 +142,14 @@ class CheckpointSource(WebSource):
         try:
             digest = await self._append(shard, part, remote, tensors, progress)
         except JsException as error:
-            raise await self._storage_error(error, shard.n_bytes - part.n_bytes) from error
+            raise await self._storage_error(shard.n_bytes - part.n_bytes) from error
         finally:
             part.close()
-        return await self._commit(key, replace(unverified, sha256=digest))
+        try:
+            await store.commit(key)
+        except JsException as error:
+            raise await self._storage_error(shard.n_bytes) from error
+        return await self._keep_hash(key, replace(unverified, sha256=digest))
 
     async def _append(
         self, shard: Shard, part: Part, remote: RemoteTensors, tensors: Mapping[str, Tensor], progress: Progress
@@ -162,9 +159,8 @@ class CheckpointSource(WebSource):
         n_kept = max((end for end in ends if end <= part.n_bytes), default=0)
         part.truncate(n_kept)
         digest = hashlib.sha256()
-        for offset in range(0, n_kept, _REHASH_BYTES):
-            digest.update(part.content(offset, min(_REHASH_BYTES, n_kept - offset)))
-            await asyncio.sleep(0)
+        async for piece in pieces_of(part, n_kept):
+            digest.update(piece)
         if not n_kept:
             self._write(part, digest, np.frombuffer(shard.header, np.uint8))
         if (free_bytes := await self._downloader.store.free_bytes()) < shard.n_bytes - part.n_bytes:
@@ -189,37 +185,25 @@ class CheckpointSource(WebSource):
 
     async def _tokenizer(self, url: str, progress: Progress) -> ModelFile:
         content = await self._downloader.text(url)
-        key = self._key_of(CONVERTED_TOKENIZER_NAME)
-        part = await self._downloader.store.part(key)
+        key = self._key_of(TOKENIZER_NAME)
         try:
-            part.truncate(0)
-            part.append_array(np.frombuffer(content, np.uint8))
+            await self._downloader.store.write(key, np.frombuffer(content, np.uint8))
         except JsException as error:
-            raise await self._storage_error(error, len(content)) from error
-        finally:
-            part.close()
+            raise await self._storage_error(len(content)) from error
         role: Role = "tokenizer"
-        file = ModelFile(CONVERTED_TOKENIZER_NAME, role, len(content), hashlib.sha256(content).hexdigest())
+        file = ModelFile(TOKENIZER_NAME, role, len(content), hashlib.sha256(content).hexdigest())
         progress.add(len(content))
-        return await self._commit(key, file)
+        return await self._keep_hash(key, file)
 
-    async def _commit(self, key: str, file: ModelFile) -> ModelFile:
-        """Mark a file as complete, and keep its hash for the manifest."""
-        store = self._downloader.store
-        try:
-            await store.commit(key)
-        except JsException as error:
-            raise await self._storage_error(error, file.n_bytes) from error
-        if await store.find(key, file) is None:
+    async def _keep_hash(self, key: str, file: ModelFile) -> ModelFile:
+        """Keep the hash of a stored file for the manifest. Returns the file."""
+        if await self._downloader.store.find(key, file) is None:
             raise CorruptFile(file.path, "the browser did not keep it")
         await self._downloader.store_text(f"{key}.sha256", file.sha256.encode())
         return file
 
-    async def _storage_error(self, error: JsException, needed_bytes: int) -> StorageFull:
+    async def _storage_error(self, needed_bytes: int) -> StorageFull:
         return StorageFull(needed_bytes, await self._downloader.store.free_bytes())
-
-
-_REHASH_BYTES = 1 << 20
 
 
 def _hash(text: str) -> str:

@@ -7,8 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tympan.errors import GpuFault
-from tympan.gpu.buffers import Buffer
+from tympan.gpu.buffers import Buffer, Readback
 from tympan.gpu.device import Device
 from tympan.gpu.shaders import Shader, compose
 from tympan.gpu.webapi import Array, JsException, js_object, method_of, replay
@@ -149,7 +152,7 @@ class Queue:
     """Submits work: one encoder, one compute pass and one command buffer each time."""
 
     def __init__(self, device: Device, label: str) -> None:
-        self._device, self._submit = device.handle, device.handle.queue.submit
+        self._device, self._submit = device, device.handle.queue.submit
         self._begin = method_of("GPUCommandEncoder", "beginComputePass")
         self._end = method_of("GPUComputePassEncoder", "end")
         self._copy = method_of("GPUCommandEncoder", "copyBufferToBuffer")
@@ -162,7 +165,7 @@ class Queue:
 
         timed: a GPUComputePassDescriptor to use instead of the default one, with timestampWrites.
         """
-        encoder = self._device.createCommandEncoder(self._label)
+        encoder = self._device.handle.createCommandEncoder(self._label)
         compute = self._begin(encoder, timed or self._label)
         if isinstance(dispatches, CommandList) and dispatches.recorded is not None:
             replay(compute, dispatches.recorded)
@@ -173,6 +176,18 @@ class Queue:
             self._copy(encoder, copy.source.handle, 0, copy.target.handle, copy.offset, copy.n_bytes)
         self._commands[0] = self._finish(encoder)
         self._submit(self._commands)
+
+    async def read(self, buffer: Buffer) -> NDArray[np.uint8]:
+        """Return the bytes of a buffer after the submitted work: uint8 (n_bytes,). Raises DeviceLost or GpuFault.
+
+        For checks; a step keeps its own `Readback`.
+        """
+        readback = Readback(self._device, f"{buffer.label}.read", buffer.n_bytes, 1)
+        slot = readback.acquire()
+        self.submit([], [Copy(buffer, slot, 0, buffer.n_bytes)])
+        content = await readback.read(slot, buffer.n_bytes)
+        readback.destroy()
+        return content
 
 
 def _encode(compute: Any, dispatches: Sequence[Dispatch]) -> None:

@@ -1,7 +1,7 @@
 """Selects the backend of the transformer, with the reason that the page shows.
 
-`auto` selects the GPU wherever there is a hardware GPU that is fast enough. A software GPU
-is not selected: the SIMD backend is twenty times as fast on the same CPU.
+`auto` selects the GPU wherever there is a hardware GPU that is fast enough. A software GPU is not selected: the SIMD
+backend is twenty times as fast on the same CPU.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from time import perf_counter
 import numpy as np
 
 from tympan.gpu.device import AdapterInfo
+from tympan.latency import frame_ms
 from tympan.lm.backend import Backend
 from tympan.lm.simd.kernels import SimdKernels, simd_kernels
 from tympan.lm.weights import LMWeights
@@ -20,7 +21,6 @@ from tympan.weights.blocks import BLOCK
 from tympan.weights.q4 import Q4Matrix
 
 GPU_FAST_ENOUGH_MS = 20.0  # per frame of 80 ms; below this the CPU is not considered
-N_MEASURED = 6  # frames
 
 _MEASURED_SHAPE = (1024, 2048)  # of the matrix
 _MEASURED_S = 0.02
@@ -54,7 +54,11 @@ def choose(requested: str, adapter: AdapterInfo | None) -> Choice:
 async def is_gpu_too_slow(lm: Backend, weights: LMWeights) -> Reason | None:
     """Measure whether the GPU backend `lm` is too slow and the CPU would be faster; return the reason if so."""
     kernels = simd_kernels()
-    if kernels is None or (gpu_ms := await _frame_ms(lm)) <= GPU_FAST_ENOUGH_MS:
+    if kernels is None:
+        return None
+    state = lm.new_state()
+    gpu_ms = await frame_ms(lambda: lm.step(state, None))
+    if gpu_ms <= GPU_FAST_ENOUGH_MS:
         return None
     cpu_ms = n_multiplications(weights) / _multiplications_per_ms(kernels)
     return Reason("gpu_slow", {"gpu_ms": gpu_ms, "cpu_ms": cpu_ms}) if cpu_ms < gpu_ms else None
@@ -63,16 +67,6 @@ async def is_gpu_too_slow(lm: Backend, weights: LMWeights) -> Reason | None:
 def n_multiplications(weights: LMWeights) -> int:
     """Multiplications by weights per step."""
     return sum(matrix.shape[0] * matrix.shape[1] for matrix in weights.matrices())
-
-
-async def _frame_ms(lm: Backend) -> float:
-    """The time of the fastest of some frames, each awaited before the next one starts, as with live audio."""
-    state, times_ms = lm.new_state(), []
-    for _ in range(N_MEASURED):
-        start_s = perf_counter()
-        await lm.step(state, None)
-        times_ms.append((perf_counter() - start_s) * 1000)
-    return min(times_ms)
 
 
 def _multiplications_per_ms(kernels: SimdKernels) -> float:

@@ -5,23 +5,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from time import perf_counter
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tympan.arrays import Int32
 from tympan.config import FRAME_SAMPLES, MimiConfig
 from tympan.errors import GpuError
 from tympan.gpu.device import AdapterInfo
+from tympan.latency import frame_ms
 from tympan.mimi.backend import Encoder
 from tympan.mimi.encoder import Mimi, MimiWeights
 from tympan.mimi.recovery import RecoveringEncoder
 from tympan.reasons import Reason
 
 CHOICES = ("auto", "webgpu", "cpu")
-N_MEASURED = 6  # frames
 
 
 async def open_mimi(
@@ -34,7 +34,7 @@ async def open_mimi(
     Raises BadModel; GpuError if the GPU was requested and cannot be used.
     """
 
-    async def open_cpu() -> Encoder:
+    async def open_cpu() -> Mimi:
         return Mimi(config, MimiWeights.from_tensors(config, tensors))
 
     async def open_gpu() -> Encoder:
@@ -42,7 +42,7 @@ async def open_mimi(
 
         return await MimiGpu.create(config, tensors)
 
-    cpu = Mimi(config, MimiWeights.from_tensors(config, tensors))
+    cpu = await open_cpu()
     if requested == "cpu":
         return cpu, Reason("asked")
     if requested == "auto" and (adapter is None or adapter.is_software):
@@ -55,7 +55,7 @@ async def open_mimi(
         return cpu, error
     reason = Reason("asked")
     if requested == "auto":
-        fields = {"gpu_ms": await frame_ms(gpu), "cpu_ms": await frame_ms(cpu)}
+        fields = {"gpu_ms": await _frame_ms(gpu), "cpu_ms": await _frame_ms(cpu)}
         if fields["cpu_ms"] < fields["gpu_ms"]:
             gpu.close()
             return cpu, Reason("mimi_on_cpu", fields)
@@ -76,12 +76,11 @@ async def _checked(gpu: Any, cpu: Mimi) -> Encoder:
     return checked
 
 
-async def frame_ms(encoder: Encoder) -> float:
-    """The time of the fastest of some frames, each awaited before the next one starts, as with live audio."""
-    rng, state, times_ms = np.random.default_rng(0), encoder.new_state(), []
-    for _ in range(N_MEASURED):
-        frame = rng.uniform(-0.1, 0.1, (1, FRAME_SAMPLES)).astype(np.float32)
-        start_s = perf_counter()
-        await encoder.start(state, frame)
-        times_ms.append((perf_counter() - start_s) * 1000)
-    return min(times_ms)
+async def _frame_ms(encoder: Encoder) -> float:
+    """The time of a frame of noise."""
+    rng, state = np.random.default_rng(0), encoder.new_state()
+
+    def start() -> Awaitable[Int32]:
+        return encoder.start(state, rng.uniform(-0.1, 0.1, (1, FRAME_SAMPLES)).astype(np.float32))
+
+    return await frame_ms(start)

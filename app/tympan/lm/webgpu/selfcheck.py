@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from tympan.arrays import Float32, Int32
 from tympan.errors import GpuWrong
-from tympan.gpu.buffers import Buffer, Readback, align
-from tympan.gpu.kernel import Copy
+from tympan.gpu.buffers import Buffer, align
 from tympan.lm.backend import step_codes
 from tympan.lm.decoding import DECODED, decode, initial
 from tympan.lm.reference import attention, rms_norm, silu
@@ -119,12 +118,7 @@ class _Probe:
         self.backend.queue.submit([self._dispatches[label] for label in labels])
 
     async def read(self, buffer: Buffer, dtype: Any = np.float32) -> NDArray[Any]:
-        readback = Readback(self.backend.device, "lm.check", buffer.n_bytes, 1)
-        slot = readback.acquire()
-        self.backend.queue.submit([], [Copy(buffer, slot, 0, buffer.n_bytes)])
-        content = await readback.read(slot, buffer.n_bytes)
-        readback.destroy()
-        return content.view(dtype)
+        return (await self.backend.queue.read(buffer)).view(dtype)
 
 
 def _sample_rows(n: int) -> Int32:

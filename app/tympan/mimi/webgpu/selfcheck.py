@@ -10,8 +10,6 @@ import numpy as np
 from tympan.arrays import Float32
 from tympan.config import FRAME_SAMPLES
 from tympan.errors import GpuWrong
-from tympan.gpu.buffers import Readback
-from tympan.gpu.kernel import Copy
 from tympan.mimi.encoder import Mimi
 from tympan.mimi.webgpu.encoder import MimiGpu
 
@@ -35,10 +33,5 @@ async def check(gpu: MimiGpu, cpu: Mimi) -> None:
 
 async def read_latents(gpu: MimiGpu, n_frames: int) -> Float32:
     """The latents of the last call: float32 (n_frames, d)."""
-    latent, d = gpu.model.scratch["latent"], gpu.config.transformer.d
-    readback = Readback(gpu.device, "mimi.check", latent.n_bytes, 1)
-    slot = readback.acquire()
-    gpu.queue.submit([], [Copy(latent, slot, 0, latent.n_bytes)])
-    content = await readback.read(slot, latent.n_bytes)
-    readback.destroy()
-    return content.view(np.float32).reshape(-1, d)[:n_frames]
+    content = await gpu.queue.read(gpu.model.scratch["latent"])
+    return content.view(np.float32).reshape(-1, gpu.config.transformer.d)[:n_frames]
