@@ -1,6 +1,6 @@
 """The CPU path in each browser engine: Mimi and the demo model's transformer at each level of WebAssembly.
 
-The pages of all engines are open at once and transcribe in turns, and the fastest turn of each counts, so that other
+The pages of all engines are open at once and transcribe by turns, and the fastest of N_ROUNDS counts, so that other
 work on the machine favours none of them.
 """
 
@@ -30,7 +30,7 @@ from tympan.config import SAMPLE_RATE_HZ
 ENGINES: tuple[type[Engine], ...] = (Chromium, Firefox, WebKit)
 LEVELS = {"relaxed": "relaxed SIMD", "simd": "SIMD", "numpy": "numpy"}
 AUDIO_S = 4.0
-N_TURNS = 8
+N_ROUNDS = 8
 SEED = 5
 READY = """
     () => Promise.race([tympan.ready, new Promise((_, reject) => setTimeout(reject, 900_000, "It is not ready."))])
@@ -69,12 +69,12 @@ def _measure_level(engines: list[Engine], url: str, level: str) -> dict[str, dic
             assert (loaded["simd"], loaded["backend"]) == (level, backend), loaded
             results[engine.name] = {"version": version, "ready_s": round(time.monotonic() - start_s, 1)}
         timings: dict[str, list[dict[str, float]]] = {name: [] for name in results}
-        for _ in range(N_TURNS):
+        for _ in range(N_ROUNDS):
             for engine, (_, page) in pages.items():
                 timings[engine.name].append(page.evaluate("tympan.transcribe('bench/audio.wav').then((x) => x.timing)"))
-    for name, turns in timings.items():
+    for name, rounds in timings.items():
         for figure in ("mimi_ms", "lm_ms", "real_time_factor"):
-            results[name][figure] = min(turn[figure] for turn in turns)
+            results[name][figure] = min(timing[figure] for timing in rounds)
     return results
 
 

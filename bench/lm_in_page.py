@@ -36,9 +36,9 @@ async def measure(
     """Time a random model, and return its results for the frames that are checked."""
     config = LMConfig.from_json(config_json)
     weights = random_lm(config, hidden)
-    before_bytes, begun_s = _heap_bytes(), perf_counter()
+    before_bytes, started_s = _heap_bytes(), perf_counter()
     lm = await open_backend(backend, config, weights)
-    load_s = perf_counter() - begun_s
+    load_s = perf_counter() - started_s
     print(f"{backend} on {lm.runs_on}, ready after {load_s:.1f} s")
     try:
         results = {fill: await _results(lm, fill, random_codes(config, n_checked)) for fill in (fills[0], fills[-1])}
@@ -87,14 +87,14 @@ async def _session(lm: Backend, n_frames: int) -> dict[str, Any]:
     """Run one stream of n_frames; measure how much Python's memory grew after the first hundredth of them."""
     stream, n_part = _Stream(lm, None), -(-n_frames // 100)
     await stream.run(n_part)
-    before_bytes, n_objects, begun_s = _heap_bytes(), _n_objects(), perf_counter()
+    before_bytes, n_objects, started_s = _heap_bytes(), _n_objects(), perf_counter()
     for _ in range(99):
         await stream.run(n_part)
         stream.frame_ms.clear()
         stream.start_ms.clear()
     return {
         "n_frames": 100 * n_part,
-        "frame_ms": (perf_counter() - begun_s) * 1000 / (99 * n_part),
+        "frame_ms": (perf_counter() - started_s) * 1000 / (99 * n_part),
         "heap_growth_bytes": _heap_bytes() - before_bytes,
         "object_growth": _n_objects() - n_objects,
     }
@@ -119,10 +119,10 @@ class _Stream:
 
     async def run(self, n_frames: int, at_least_s: float = 0) -> None:
         n_group, n_done, start_s = min(N_TOGETHER, n_frames), 0, 0.0
-        begun_s = group_s = perf_counter()
+        started_s = group_s = perf_counter()
         pending: deque[Awaitable[Step]] = deque()
         codes = np.tile(self._codes, (min(self._lm.max_steps, n_group), 1))
-        while n_done < n_frames or perf_counter() - begun_s < at_least_s:
+        while n_done < n_frames or perf_counter() - started_s < at_least_s:
             while len(pending) < n_group:
                 if self._fill is not None:
                     self._state.position = self._fill

@@ -149,18 +149,18 @@ async def time_ms(
     clock = _PassClock(device) if device.handle.features.has(TIMESTAMPS) else None
     queue, n_repeats = Queue(device, "bench"), 1
     while True:
-        begun_s = perf_counter()
+        started_s = perf_counter()
         queue.submit(list(dispatches) * n_repeats, timed=clock.timed if clock else None)
         await device.wait_until_done()
-        if perf_counter() - begun_s > min_pass_s or n_repeats >= MAX_REPEATS:
+        if perf_counter() - started_s > min_pass_s or n_repeats >= MAX_REPEATS:
             break
         n_repeats *= 2
     times_ms = []
     for _ in range(n_rounds):
-        begun_s = perf_counter()
+        started_s = perf_counter()
         queue.submit(list(dispatches) * n_repeats, timed=clock.timed if clock else None)
         await device.wait_until_done()
-        elapsed_ms = (perf_counter() - begun_s) * 1000
+        elapsed_ms = (perf_counter() - started_s) * 1000
         times_ms.append((await clock.read_ms() if clock else elapsed_ms) / n_repeats)
     return float(np.median(times_ms))
 

@@ -77,9 +77,9 @@ def _load(page: Page, n_weight_bytes: int) -> dict[str, Any]:
     page.wait_for_selector("#download")
     process = _renderer(page)
     before_bytes = _reset_peak(process)
-    begun_s = perf_counter()
+    started_s = perf_counter()
     page.evaluate(_READY)
-    seconds = perf_counter() - begun_s
+    seconds = perf_counter() - started_s
     peak_bytes = _memory(process, "VmHWM")
     over = None if before_bytes is None or peak_bytes is None else (peak_bytes - before_bytes) / n_weight_bytes
     return {"seconds": round(seconds, 2), "peak_over_weights": None if over is None else round(over, 3)}

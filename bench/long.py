@@ -56,16 +56,16 @@ async ([input, seconds]) => {
 _START = """
 ([step_s]) => {
     const root = document.documentElement;
-    Object.assign(long, { passed_s: [], begun_ms: null, is_done: false, error: "" });
+    Object.assign(long, { passed_s: [], started_ms: null, is_done: false, error: "" });
     long.on_partial = ({ detail }) => {
-        long.begun_ms ??= performance.now();
-        const now_s = (performance.now() - long.begun_ms) / 1000;
+        long.started_ms ??= performance.now();
+        const now_s = (performance.now() - long.started_ms) / 1000;
         while (detail.seconds >= (long.passed_s.length + 1) * step_s) long.passed_s.push(now_s);
     };
     tympan.addEventListener("partial", long.on_partial);
     const observer = new MutationObserver(() => {
         if (root.dataset.state !== "ready" && root.dataset.state !== "error") return;
-        long.total_s = (performance.now() - long.begun_ms) / 1000;
+        long.total_s = (performance.now() - long.started_ms) / 1000;
         long.error = root.dataset.state === "error" ? document.querySelector("#error").textContent : "";
         long.is_done = true;
         observer.disconnect();

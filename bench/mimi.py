@@ -96,9 +96,9 @@ def _pytorch_median_ms(audio: Float32) -> float:
         times_ms = []
         with mimi.streaming(1):
             for frame in torch.from_numpy(audio).split(FRAME_SAMPLES):
-                begun_s = perf_counter()
+                started_s = perf_counter()
                 mimi.encode(frame[None, None])
-                times_ms.append((perf_counter() - begun_s) * 1000)
+                times_ms.append((perf_counter() - started_s) * 1000)
     return _rounded(np.median(times_ms[N_WARM:]))
 
 

@@ -38,7 +38,7 @@ async def load(url, config, level, precision):
     global mimi
     mimi = None
     before_bytes = heap_bytes()
-    begun_s = perf_counter()
+    started_s = perf_counter()
     file = Fetched(await (await pyfetch(url)).js_response.arrayBuffer())
     fetched_s = perf_counter()
     config = MimiConfig.from_json(config, n_codebooks=config["quantizer"]["n_q"])
@@ -47,7 +47,7 @@ async def load(url, config, level, precision):
     mimi = Mimi(config, weights)
     return {
         "level": used,
-        "fetch_s": fetched_s - begun_s,
+        "fetch_s": fetched_s - started_s,
         "load_s": perf_counter() - fetched_s,
         "heap_bytes": heap_bytes() - before_bytes,
     }
@@ -60,9 +60,9 @@ async def run(samples, n_together):
     state, times_ms, codes = mimi.new_state(), [], []
     for start in range(0, len(frames), n_together):
         some = frames[start : start + n_together]
-        begun_s = perf_counter()
+        started_s = perf_counter()
         codes += mimi.encode(state, some).tolist()
-        times_ms.append((perf_counter() - begun_s) * 1000 / len(some))
+        times_ms.append((perf_counter() - started_s) * 1000 / len(some))
     return {"times_ms": times_ms, "codes": codes}
 
 
@@ -81,7 +81,7 @@ def best_s(function):
     """Seconds of the fastest of ten calls."""
     times_s = []
     for _ in range(10):
-        begun_s = perf_counter()
+        started_s = perf_counter()
         function()
-        times_s.append(perf_counter() - begun_s)
+        times_s.append(perf_counter() - started_s)
     return min(times_s)

@@ -88,10 +88,10 @@ async def measure(
     tensors = SafetensorsFile(Fetched(await (await pyfetch(url)).js_response.arrayBuffer()), url)
     samples = np.frombuffer(await (await pyfetch(audio_url)).bytes(), np.float32)
     frames = samples[: n_frames * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
-    begun_s = perf_counter()
+    started_s = perf_counter()
     gpu = await MimiGpu.create(config, tensors, tuning=Tuning(quantize=1024) if with_layouts else None)
     await gpu.device.wait_until_done()
-    load_s = perf_counter() - begun_s
+    load_s = perf_counter() - started_s
     if with_layouts:
         gpu = await with_tuning(gpu, Tuning.for_adapter(gpu.device.info, MAX_INVOCATIONS))
     result: dict[str, Any] = {
@@ -135,11 +135,11 @@ async def live_ms(encoder: Any, frames: Any) -> tuple[list[float], list[float]]:
     """Of every frame, each awaited before the next: until its codes are there, and until `start` returns."""
     state, times_ms, start_ms = encoder.new_state(), [], []
     for frame in frames:
-        begun_s = perf_counter()
+        started_s = perf_counter()
         pending = encoder.start(state, frame[None])
-        start_ms.append((perf_counter() - begun_s) * 1000)
+        start_ms.append((perf_counter() - started_s) * 1000)
         await pending
-        times_ms.append((perf_counter() - begun_s) * 1000)
+        times_ms.append((perf_counter() - started_s) * 1000)
     return times_ms[N_WARM:], start_ms[N_WARM:]
 
 
@@ -147,16 +147,16 @@ async def files_ms(encoder: Any, frames: Any, n_together: int) -> float:
     """Per frame, for all frames in calls of n_together, N_PENDING of which are pending."""
     state, pending = encoder.new_state(), []
     parts = [frames[start : start + n_together] for start in range(0, len(frames), n_together)]
-    begun_s = 0.0
+    started_s = 0.0
     for i, part in enumerate(parts):
         if i == 1:
-            begun_s = perf_counter()  # the first call is not counted
+            started_s = perf_counter()  # the first call is not counted
         pending.append(encoder.start(state, part))
         if len(pending) == N_PENDING or i == 0:
             await pending.pop(0)
     for call in pending:
         await call
-    return (perf_counter() - begun_s) * 1000 / sum(map(len, parts[1:]))
+    return (perf_counter() - started_s) * 1000 / sum(map(len, parts[1:]))
 
 
 async def kernels_ms(gpu: MimiGpu) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import sys
 from typing import Any
 
 from bench import chart, plot, tables
-from bench.judgement import keep_calibration
+from bench.calibration import keep_calibration
 from bench.tables import RESULTS
 
 # Name of the result file -> arguments of `tympan bench`. The H100 files come from another machine: docs/performance.md.

@@ -1,8 +1,8 @@
 """What a vocabulary does to errors on rare names and on other words, in the page: `tympan bench terms`.
 
-The set is bench/speech/rare_names.zip: sentences with one name each, and names that nobody says. With 10 terms, the
-vocabulary of a file has its name and nine that are not said; with 100, the names of most files; with 1,000, also those
-that are not said.
+The set is bench/speech/rare_names.zip: sentences with one name each, and names that do not occur. With 10 terms, the
+vocabulary of a file has its name and nine that do not occur; with 100, the names of most files; with 1,000, also those
+that do not occur.
 """
 
 from __future__ import annotations
@@ -60,17 +60,17 @@ def _weighted(names: Sequence[str], weight: float, term: str) -> list[str]:
 
 
 def rates_of(results: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
-    """Errors by the best alignment. results: what is said, the name in it, and the transcript.
+    """Errors by the best alignment. results: the reference, the name in it, and the transcript.
 
     term_errors: the share of names that are not right. other_errors: those on other words, with insertions, per word.
     """
     n_terms, n_words, term_errors, other_errors = 0, 0, 0, 0
     for text, term, transcript in results:
-        for said, heard in aligned(words_of(text), words_of(transcript)):
-            if said == term:
-                n_terms, term_errors = n_terms + 1, term_errors + (heard != said)
+        for expected, word in aligned(words_of(text), words_of(transcript)):
+            if expected == term:
+                n_terms, term_errors = n_terms + 1, term_errors + (word != expected)
             else:
-                n_words, other_errors = n_words + (said is not None), other_errors + (heard != said)
+                n_words, other_errors = n_words + (expected is not None), other_errors + (word != expected)
     return {
         "term_errors": round(term_errors / n_terms, 4),
         "other_errors": round(other_errors / n_words, 4),

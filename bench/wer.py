@@ -13,7 +13,7 @@ from zipfile import ZipFile
 import numpy as np
 from playwright.sync_api import Page
 
-from bench.judgement import Judgement
+from bench.calibration import CalibrationData
 from bench.provenance import provenance
 from tympan.cli.browser import version_of
 from tympan.cli.transcribe import Options, opened_page, transcribe_file
@@ -29,8 +29,8 @@ class Utterance:
 
     path: Path
     text: str
-    starts_s: list[float]  # of its words; empty where nobody knows
-    seconds: float | None  # where nothing is said: its length
+    starts_s: list[float]  # of its words; empty where they are unknown
+    seconds: float | None  # of a file without speech: its length
     term: str  # the rare name in it, if any
 
 
@@ -42,14 +42,14 @@ def measure(options: Options, more: Sequence[Path] = ()) -> dict[str, Any]:
 
     more: further sets, packed like those of bench/speech.
     """
-    judgement = Judgement(options.model)
+    scored = CalibrationData(options.model)
     print(f"{'set':20} {'errors':>7} {'words':>6} {'files':>6} {'starts within 0.16 s':>21}")
     wer: dict[str, Any] = {}
     with opened_page(options) as page:
         loaded = page.evaluate("tympan.ready")
         browser = version_of(page)
         for path in (*sorted(SETS.glob("*.zip")), *more):
-            wer[path.stem] = rates = _measure_set(page, path, judgement.add)
+            wer[path.stem] = rates = _measure_set(page, path, scored.add)
             if "words_per_minute" in rates:
                 print(f"{path.stem:20} {rates['words_per_minute']:7.1f} words a minute without speech", flush=True)
                 continue
@@ -57,7 +57,7 @@ def measure(options: Options, more: Sequence[Path] = ()) -> dict[str, Any]:
             print(f"{path.stem:20} {rates['wer']:7.1%} {rates['words']:6} {rates['n']:6} {starts:>21}", flush=True)
     return {
         "wer": wer,
-        "confidence": judgement.result(),
+        "confidence": scored.result(),
         "model": loaded["title"],
         "backend": loaded["backend"],
         **provenance(browser),
@@ -65,20 +65,20 @@ def measure(options: Options, more: Sequence[Path] = ()) -> dict[str, Any]:
 
 
 def _measure_set(page: Page, path: Path, note: Note) -> dict[str, Any]:
-    wrong, n_words, n_files, n_heard, silent_s = 0, 0, 0, 0, 0.0
+    wrong, n_words, n_files, n_recognized, silent_s = 0, 0, 0, 0, 0.0
     lags_s: list[float] = []
     for utterance in utterances(path):
         result = transcribe_file(page, utterance.path)
         note(path.stem, utterance, result)
-        said, heard = words_of(utterance.text), words_of(result["text"])
-        wrong, n_words, n_files = wrong + n_errors(said, heard), n_words + len(said), n_files + 1
-        n_heard, silent_s = n_heard + len(heard), silent_s + (utterance.seconds or 0)
+        reference, transcript = words_of(utterance.text), words_of(result["text"])
+        wrong, n_words, n_files = wrong + n_errors(reference, transcript), n_words + len(reference), n_files + 1
+        n_recognized, silent_s = n_recognized + len(transcript), silent_s + (utterance.seconds or 0)
         # Only where every word is right does each of them have its own time.
-        if said == heard and len(result["words"]) == len(utterance.starts_s):
+        if reference == transcript and len(result["words"]) == len(utterance.starts_s):
             starts_s = [word["start"] for word in result["words"]]
             lags_s += np.subtract(starts_s, utterance.starts_s).tolist()
     if n_words == 0:
-        return {"words_per_minute": round(n_heard / silent_s * 60, 2), "n": n_files, "seconds": silent_s}
+        return {"words_per_minute": round(n_recognized / silent_s * 60, 2), "n": n_files, "seconds": silent_s}
     near = float(np.mean(np.abs(lags_s) <= NEAR_S)) if lags_s else None
     return {"wer": round(wrong / n_words, 4), "n": n_files, "words": n_words, "starts_near": near and round(near, 4)}
 

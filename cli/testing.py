@@ -63,7 +63,7 @@ def tympan_chromium() -> Path:
 def tympan_browser(request: pytest.FixtureRequest, tympan_chromium: Path) -> Iterator[OpenBrowser]:
     """A function that returns a headless Chromium whose microphone plays a WAV file; one browser per file.
 
-    Each time a page opens the microphone, it hears the file once from the start, then silence. Permission is granted
+    Each time a page opens the microphone, it receives the file once from the start, then silence. Permission is granted
     without a prompt. Without a file there is no microphone.
     """
     browsers: dict[Path | None, Browser] = {}

@@ -201,7 +201,7 @@ def _audio_of(stem: Path) -> Path | None:
 def _set_rates(
     page: Page, backend: str, recordings: Mapping[Path, Iterable[tuple[Path, str]]]
 ) -> dict[str, dict[str, Any]]:
-    """Word errors of each set, transcribed as a person's files are: without a trace."""
+    """Word errors of each set, transcribed as the page does for a user: without a trace."""
     if recordings:
         reload(page, backend=backend, trace="")
     rates = {}
@@ -209,10 +209,10 @@ def _set_rates(
         n_wrong, n_words, n_files, audio_s, elapsed_s = 0, 0, 0, 0.0, 0.0
         for audio, text in files:
             result = transcribe_file(page, audio)
-            said = words_of(text)
+            reference = words_of(text)
             n_wrong, n_words, n_files = (
-                n_wrong + n_errors(said, words_of(result["text"])),
-                n_words + len(said),
+                n_wrong + n_errors(reference, words_of(result["text"])),
+                n_words + len(reference),
                 n_files + 1,
             )
             audio_s += result["seconds"]

@@ -1,8 +1,8 @@
 // Loads Tympan's scripts from a folder at run time. The folder stays outside of a bundle, because the engine's worker
 // loads Pyodide, the library and the model from it.
 //
-// options: { site, model, backend, mimi }. site: the address of the folder, by default that of this file. Bundlers move this
-// file, so bundled pages name the folder.
+// options: { site, model, backend, mimi }. site: the address of the folder, by default that of this file. Bundlers move
+// this file, so bundled pages name the folder.
 const HERE = import.meta.url.replace(/[^/]*$/, "");
 
 // Resolves with a Tympan, which is also `window.tympan`. It loads the model.

@@ -4,8 +4,8 @@
 //
 // Importing it also replaces the browser's own. `?model=` and `?backend=` in the address select model and backend;
 // `?terms=` adds a vocabulary.
-// Beyond the standard, alternatives have `words`: { text, start, end, confidence } in seconds since `audiostart`; results
-// have `speechStartTime` and `speechEndTime`.
+// Beyond the standard, alternatives have `words`: { text, start, end, confidence } in seconds since `audiostart`;
+// results have `speechStartTime` and `speechEndTime`.
 import { openMicrophone, openTrack } from "./bridge/audio_source.js";
 import { EngineClient, HOME } from "./bridge/engine_client.js";
 import { DOUBTFUL } from "./bridge/protocol.js";
@@ -171,8 +171,8 @@ class Session {
     }
   }
 
-  // Adds a final result: one for every turn if the recognition is continuous, otherwise only one. A turn whose words are
-  // all doubtful adds none, so that a recording in which nothing was understood ends with "nomatch".
+  // Adds a final result: one for every turn if the recognition is continuous, otherwise only one. A turn whose words
+  // are all doubtful adds none, so that a recording in which nothing was understood ends with "nomatch".
   #finishTurn() {
     if (!this.#canAddResult()) return;
     this.#onSpeech();

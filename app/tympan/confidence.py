@@ -13,18 +13,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, log, prod
 
-LEAST = 1e-4  # p is limited to LEAST .. 1 - LEAST
+MIN_P = 1e-4  # p is limited to MIN_P .. 1 - MIN_P
 
 
 def log_odds(probability: float) -> float:
-    """ln(p / (1 - p)), for a probability limited to LEAST .. 1 - LEAST."""
-    limited = min(max(probability, LEAST), 1 - LEAST)
+    """ln(p / (1 - p)), for a probability limited to MIN_P .. 1 - MIN_P."""
+    limited = min(max(probability, MIN_P), 1 - MIN_P)
     return log(limited / (1 - limited))
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The map from the probability of a word's tokens to its confidence. The default is about p itself."""
+    """The map from the probability of a word's tokens to its confidence. The default leaves p as it is."""
 
     slope: float = 1.0
     offset: float = 0.0

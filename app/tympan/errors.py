@@ -19,7 +19,7 @@
     │   ├── GpuLimit          the adapter is too small for this model
     │   ├── GpuFault          the driver refused a shader or a buffer
     │   ├── GpuWrong          the GPU returns wrong results
-    │   └── DeviceLost        the GPU went away
+    │   └── DeviceLost        the GPU was removed, reset or put to sleep
     ├── NotInWorker           Tympan was started outside of a worker
     ├── StorageRefused        the browser does not let this site store data
     ├── TooManyTerms          a vocabulary that is too long

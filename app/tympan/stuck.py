@@ -1,4 +1,4 @@
-"""Detects a model that is stuck: it repeats itself, or writes on while nobody speaks.
+"""Detects a model that is stuck: it repeats itself, or produces text without speech.
 
 A new context ends both. Repetition is measured in text tokens, without padding and word boundaries: people repeat a
 word or a digit too, but not as often as the limits below.

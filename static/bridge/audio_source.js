@@ -110,7 +110,7 @@ class AudioSource {
 function newContext(sampleRate) {
   const context = new AudioContext(sampleRate ? { sampleRate } : {});
   context.isReady = context.audioWorklet.addModule(WORKLET);
-  context.isReady.catch(() => {}); // `#connect` awaits it and reports the error
+  context.isReady.catch(() => {}); // `connect` awaits it and reports the error
   context.resume().catch(() => {});
   return context;
 }

@@ -30,7 +30,7 @@ export class EngineClient extends EventTarget {
 
   // model: an id of the catalogue, "" for its first one, or the address of a model directory.
   // embeddings: "q4" or "q8", the format of the tables of a checkpoint that is converted in the page.
-  // silence, terms: of recordings that do not set their own: the seconds that end a turn, and terms with commas between.
+  // silence, terms: of recordings that do not set their own: the seconds that end a turn; terms separated by commas.
   constructor({ model, backend, mimi, simd, embeddings, silence = SILENCE_S, terms = "" }) {
     super();
     Object.assign(this, { model, backend, mimi, simd, embeddings });
@@ -72,8 +72,8 @@ export class EngineClient extends EventTarget {
   }
 
   // Transcribes samples at 24 kHz, after the recordings before it. getSamples: returns them or a promise. listener:
-  // { onupdate, onturn }, called with events of this recording. stopped: a promise that ends it early. options: { trace,
-  // silenceS, terms }; terms: a text of lines, or an array of lines or { text, weight }.
+  // { onupdate, onturn }, called with events of this recording. stopped: a promise that ends it early.
+  // options: { trace, silenceS, terms }; terms: a text of lines, or an array of lines or { text, weight }.
   transcribe(getSamples, listener = {}, { stopped = undefined, ...options } = {}) {
     return this.#enqueue(async () => {
       await this.load();

@@ -18,8 +18,8 @@ export function transcribe(samples, trace, options) {
   return engine.transcribe(() => samples, {}, { ...options, trace, stopped: stopped.promise });
 }
 
-// Transcribes an AudioSource until `stop`. options: as of `transcribe`. onsamples: called with every frame. onfinish: when the source is closed.
-// Resolves with { transcript, error, audio }: a transcript, an error or both, and the recording as a Blob.
+// Transcribes an AudioSource until `stop`. options: as of `transcribe`. onsamples: called with every frame. onfinish:
+// called when the source is closed. Resolves with { transcript, error, audio }: a transcript, an error or both, and the recording as a Blob.
 export async function listen(source, trace, options, onsamples, onfinish) {
   stopped = Promise.withResolvers();
   const recorder = new Recorder(source.rateHz);

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.judgement import area_under_curve, cross_validated, fit, judged
+from bench.calibration import area_under_curve, cross_validated, fit, score
 from bench.plot import CHARTS, DOCS, Axis, Line, draw
 from bench.tables import read_results
 from bench.terms import rates_of
@@ -13,10 +13,10 @@ from tympan.cli.word_errors import aligned, n_errors
 from tympan.confidence import log_odds
 
 
-def test_words_are_judged_by_the_best_alignment() -> None:
+def test_words_are_scored_by_the_best_alignment() -> None:
     words = [{"text": text, "confidence": n / 10} for n, text in enumerate(["A", "red", "boat,", "sails"])]
-    assert judged(words, "a bread boat sails away") == [(0.0, True), (0.1, False), (0.2, True), (0.3, True)]
-    assert judged([{"text": "it's o", "confidence": 0.5}], "o") == [(0.5, False), (0.5, True)]
+    assert score(words, "a bread boat sails away") == [(0.0, True), (0.1, False), (0.2, True), (0.3, True)]
+    assert score([{"text": "it's o", "confidence": 0.5}], "o") == [(0.5, False), (0.5, True)]
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -25,7 +25,7 @@ KEEP_SPOKEN = """
     window.spoken = [];
     addEventListener("DOMContentLoaded", () => {
         const note = ([{ target }]) => spoken.push([performance.now(), target.textContent]);
-        new MutationObserver(note).observe(document.getElementById("heard-aloud"), { childList: true });
+        new MutationObserver(note).observe(document.getElementById("words-announcement"), { childList: true });
         window.nPartial = 0;
         new MutationObserver(() => { nPartial += document.querySelectorAll(".partial").length; })
             .observe(document.getElementById("transcript"), { childList: true, subtree: true });
@@ -174,7 +174,7 @@ def test_french_is_remembered_by_later_visits(page: Page) -> None:
 
 def test_sessions_are_stored_renamed_opened_and_deleted(tympan: TympanPage, site: str) -> None:
     page = tympan.page
-    page.check("#keep-sound")
+    page.check("#keep-audio")
     tympan.choose("kept.wav", SAMPLE.read_bytes())
     expect(page.locator("#session-list li")).to_have_count(2)
     said = tympan.transcript

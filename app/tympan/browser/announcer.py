@@ -3,10 +3,10 @@
 from pyscript import window
 
 from tympan.browser.elements import element
+from tympan.browser.transcript import SENTENCE_ENDS
 
 MIN_INTERVAL_S = 4  # between two announcements of the transcript
 MAX_WAIT_S = 12  # words without the end of a sentence wait no longer
-SENTENCE_ENDS = (".", "!", "?", "…")
 
 
 class Announcer:
@@ -18,7 +18,7 @@ class Announcer:
 
     def say(self, text):
         """Announce a text at once."""
-        self._show("doing-aloud", text)
+        self._show("state-announcement", text)
 
     def add(self, words):
         """Collect the texts of new words; announce them at the end of a sentence or after MAX_WAIT_S."""
@@ -34,7 +34,7 @@ class Announcer:
     def flush(self):
         """Announce the words collected so far."""
         if self._words:
-            self._show("heard-aloud", " ".join(self._words))
+            self._show("words-announcement", " ".join(self._words))
             self._words = []
             self._last_s = _now_s()
 

@@ -1,6 +1,7 @@
 """Exports the transcript to the clipboard or as a file."""
 
 from pyscript import window
+from pyscript.ffi import to_js
 
 from tympan.browser.elements import element, made, on
 from tympan.browser.promises import JsError, settled
@@ -37,7 +38,7 @@ async def copy(text):
 
 def save(text, name, kind):
     """Download a text as a file. kind: one of FORMATS."""
-    options = window.JSON.parse('{"type": "%s;charset=utf-8"}' % TYPES[kind])  # noqa: UP031 - braces of JSON
+    options = to_js({"type": f"{TYPES[kind]};charset=utf-8"})
     url = window.URL.createObjectURL(window.Blob.new(window.Array.of(text), options))
     made("a", href=url, download=f"{name}.{kind}").click()
     window.setTimeout(lambda: window.URL.revokeObjectURL(url), 1000)

@@ -1,6 +1,7 @@
 """Offline use: a service worker caches the whole site and installs its new versions."""
 
 from pyscript import window
+from pyscript.ffi import to_js
 
 from tympan.browser.elements import button, element
 from tympan.browser.language import language
@@ -30,8 +31,7 @@ async def keep_site():
     if not workers:
         return
     try:
-        options = window.JSON.parse('{"updateViaCache": "none"}')
-        registration = await settled(workers.register("service-worker.js", options))
+        registration = await settled(workers.register("service-worker.js", to_js({"updateViaCache": "none"})))
     except JsError:
         return
     if not hasattr(registration, "waiting"):  # some browsers under test refuse without an error

@@ -1,6 +1,7 @@
 """Plays the audio or video of a recording, with its words as captions."""
 
 from pyscript import window
+from pyscript.ffi import to_js
 
 from tympan.browser.elements import element, made
 from tympan.browser.language import language
@@ -23,10 +24,10 @@ class Player:
     def is_open(self):
         return self._media is not None
 
-    def open(self, sound, spoken_language=""):
+    def open(self, audio, spoken_language=""):
         """Show a player for a Blob; for video, with captions as words are added."""
         self.close()
-        is_video = str(sound.type).startswith("video/")
+        is_video = str(audio.type).startswith("video/")
         media = made("video" if is_video else "audio", controls=True, preload="metadata", id="player")
         media.setAttribute("aria-label", language.text("playback"))
         if is_video:
@@ -36,7 +37,7 @@ class Player:
         media.addEventListener("play", lambda event: self._report(True))
         media.addEventListener("pause", lambda event: self._report(False))
         media.addEventListener("seeked", lambda event: self._on_time(media.currentTime))
-        media.src = self._url(sound)
+        media.src = self._url(audio)
         self._media = media
         element("playback").replaceChildren(media)
         element("playback").hidden = False
@@ -75,7 +76,7 @@ class Player:
     def _new_track(self, spoken_language):
         """A <track> without cues; they are added while it is shown."""
         self._cues = Cues()
-        empty = window.Blob.new(window.Array.of("WEBVTT\n"), window.JSON.parse('{"type": "text/vtt"}'))
+        empty = window.Blob.new(window.Array.of("WEBVTT\n"), to_js({"type": "text/vtt"}))
         self._track = made(
             "track", kind="captions", label=language.text("captions"), default=True, src=self._url(empty)
         )

@@ -6,6 +6,7 @@ Every method raises JsError if the browser denies access to the database, as in 
 import json
 
 from pyscript import window
+from pyscript.ffi import to_js
 
 from tympan.browser.promises import settled
 
@@ -72,7 +73,7 @@ def _open_database():
 
 def _make_stores(event):
     database = event.target.result
-    database.createObjectStore(SESSIONS, window.JSON.parse('{"autoIncrement": true}'))
+    database.createObjectStore(SESSIONS, to_js({"autoIncrement": True}))
     database.createObjectStore(AUDIO)
 
 

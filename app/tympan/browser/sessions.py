@@ -48,7 +48,7 @@ class Sessions:
 
     async def keep(self, recording, audio):
         """Store a finished recording, and its audio if "Keep audio" is checked."""
-        recording.has_sound = bool(element("keep-sound").checked)
+        recording.has_sound = bool(element("keep-audio").checked)
         if not await self._write(recording, audio if recording.has_sound else None):
             self._on_error()
         self._saved_ms = -SAVE_INTERVAL_MS
@@ -106,7 +106,7 @@ class Sessions:
         name = session["name"]
         facts = [language.date(session["date"]), language.duration(session["seconds"])]
         if session["has_sound"]:
-            facts.append(language.text("with_sound"))
+            facts.append(language.text("with_audio"))
         opens = button(name, _later(self._open, number, session), className="name")
         renames = button(language.text("rename"), lambda: self._begin_rename(number), className="small rename")
         renames.setAttribute("aria-label", language.text("rename_session", name=name))

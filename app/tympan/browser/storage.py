@@ -1,6 +1,6 @@
 """The browser's storage for this site. A worker may write to it; only a page may ask to make it persistent.
 
-A person may have forbidden storage; then nothing is kept. Pages over plain http have no `navigator.storage`.
+If the user has blocked storage, nothing is kept. Pages over plain http have no `navigator.storage`.
 """
 
 import json

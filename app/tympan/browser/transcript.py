@@ -21,8 +21,8 @@ SHORT_PAUSE_S = 0.4
 SENTENCE_ENDS = (".", "!", "?", "…")
 STEPS = {"ArrowRight": 1, "ArrowLeft": -1, "ArrowDown": 12, "ArrowUp": -12}  # words
 NEAR_END_PX = 80  # the transcript follows new words unless it is scrolled up further than this
-REST = 4  # times the duration of a drawing pass before the next, so drawing takes at most a fifth of the time
-MAX_REST_MS = 100
+PAUSE_PER_DRAWING = 4  # times its duration before the next drawing, so drawing takes at most a fifth of the time
+MAX_PAUSE_MS = 100
 
 
 class Transcript:
@@ -63,7 +63,7 @@ class Transcript:
         self._describe()
 
     def add(self, words, partial=""):
-        """Add new words. partial: text of the word in progress. They are drawn now or within MAX_REST_MS."""
+        """Add new words. partial: text of the word in progress. They are drawn now or within MAX_PAUSE_MS."""
         self.words += words
         self._partial_text = partial
         wait_ms = self._next_ms - window.performance.now()
@@ -121,7 +121,7 @@ class Transcript:
     def _draw(self):
         """Bring the page up to date with `words` and the word in progress."""
         self._cancel_timer()
-        begun_ms = window.performance.now()
+        started_ms = window.performance.now()
         if self._partial:
             self._partial.remove()
             self._partial = None
@@ -137,7 +137,7 @@ class Transcript:
             box = element("transcript")
             box.scrollTop = box.scrollHeight
         ended_ms = window.performance.now()
-        self._next_ms = ended_ms + min(REST * (ended_ms - begun_ms), MAX_REST_MS)
+        self._next_ms = ended_ms + min(PAUSE_PER_DRAWING * (ended_ms - started_ms), MAX_PAUSE_MS)
 
     def _append(self, n):
         word = self.words[n]

@@ -1,7 +1,7 @@
-"""Makes results arrive at once in browsers that look for finished GPU work only now and then.
+"""Returns results of the GPU at once in browsers that rarely check for finished work.
 
-Firefox looks when commands are submitted, and otherwise every 100 ms. A frame of audio has 80 ms, so steps that are
-awaited one by one would be too slow on any GPU. Submitting an empty list makes Firefox look.
+Firefox checks when commands are submitted, and otherwise every 100 ms. A frame of audio has 80 ms, so steps that are
+awaited one by one would be too slow on any GPU. Submitting an empty list makes Firefox check.
 """
 
 from __future__ import annotations
@@ -47,4 +47,4 @@ async def is_polled_rarely(device: Any) -> bool:
         times_s.append(perf_counter() - start_s)
         buffer.unmap()
     buffer.destroy()
-    return times_s[-1] > SLOW_S  # the first may have come right before the browser looked
+    return times_s[-1] > SLOW_S  # the first may have come right before the browser checked

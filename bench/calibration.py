@@ -20,22 +20,22 @@ N_BINS = 10
 N_FOLDS = 5
 MIN_WRONG = 20  # words of each kind that an area under the curve needs
 
-Judged: TypeAlias = list[tuple[float, bool]]  # confidence of each recognized word, and whether it is right
+ScoredWords: TypeAlias = list[tuple[float, bool]]  # confidence of each recognized word, and whether it is right
 
 
-class Judgement:
-    """Collects the words of all sets."""
+class CalibrationData:
+    """The scored words of all sets."""
 
     def __init__(self, model: str) -> None:
         """model: as of `Options`; "" for the demo model."""
-        self._words: dict[str, Judged] = {}
+        self._words: dict[str, ScoredWords] = {}
         # Confidences are undone, so that the result does not depend on the calibration in use.
         self._used = (_demo_manifest().calibration if not model else None) or Calibration()
 
     def add(self, name: str, utterance: Utterance, result: dict[str, Any]) -> None:
         """Add an utterance of the set `name`. result: of the page."""
         if utterance.text:
-            self._words.setdefault(name, []).extend(judged(result["words"], utterance.text))
+            self._words.setdefault(name, []).extend(score(result["words"], utterance.text))
 
     def result(self) -> dict[str, Any]:
         """Areas under the curve, reliability, and the fitted calibration."""
@@ -54,15 +54,15 @@ class Judgement:
         }
 
 
-def judged(words: Sequence[dict[str, Any]], text: str) -> Judged:
+def score(words: Sequence[dict[str, Any]], text: str) -> ScoredWords:
     """The confidence of each recognized word, and whether it is right, by the best alignment with the text."""
-    heard = [(part, word["confidence"]) for word in words for part in words_of(word["text"])]
-    pairs = aligned(words_of(text), [part for part, _ in heard])
-    is_right = [said == part for said, part in pairs if part is not None]
-    return [(confidence, right) for (_, confidence), right in zip(heard, is_right, strict=True)]
+    recognized = [(part, word["confidence"]) for word in words for part in words_of(word["text"])]
+    pairs = aligned(words_of(text), [part for part, _ in recognized])
+    is_right = [reference == part for reference, part in pairs if part is not None]
+    return [(confidence, right) for (_, confidence), right in zip(recognized, is_right, strict=True)]
 
 
-def area_under_curve(words: Judged) -> float | None:
+def area_under_curve(words: ScoredWords) -> float | None:
     """The probability that a right word has a larger confidence than a wrong one; None with too few of either."""
     confidences = np.array([confidence for confidence, _ in words])
     is_right = np.array([right for _, right in words], bool)
@@ -122,6 +122,6 @@ def _demo_manifest() -> Manifest:
     return Manifest.parse(DEMO_MANIFEST.read_bytes())
 
 
-def _of_set(words: Judged) -> dict[str, Any]:
+def _of_set(words: ScoredWords) -> dict[str, Any]:
     right = float(np.mean([right for _, right in words])) if words else 0.0
     return {"auc": area_under_curve(words), "n_words": len(words), "right": round(right, 4)}
