@@ -7,13 +7,14 @@ from traceback import print_exc
 from typing import Any
 
 import numpy as np
-from js import Object, postMessage
-from pyodide.ffi import JsProxy, to_js
+from js import postMessage
+from pyodide.ffi import JsProxy
 from pyodide_js import _module
 
 from tympan.arrays import Float32
 from tympan.endpointing import Turn
 from tympan.errors import BadOption, TympanError
+from tympan.javascript import js_object
 from tympan.loading import Loaded, load
 from tympan.protocol import ANSWERS, COMMANDS, EVENTS, MAX_SILENCE_S, MIN_SILENCE_S, REQUESTS, TRACES
 from tympan.reasons import Reason
@@ -301,4 +302,4 @@ def _post_event(event: str, **fields: Any) -> None:
 
 def _post(**message: Any) -> None:
     """Post a message to the page, dicts as plain objects."""
-    postMessage(to_js(message, dict_converter=Object.fromEntries))
+    postMessage(js_object(message))

@@ -19,7 +19,8 @@ export function transcribe(samples, trace, options) {
 }
 
 // Transcribes an AudioSource until `stop`. options: as of `transcribe`. onsamples: called with every frame. onfinish:
-// called when the source is closed. Resolves with { transcript, error, audio }: a transcript, an error or both, and the recording as a Blob.
+// called when the source is closed. Resolves with { transcript, error, audio }: a transcript, an error or both, and the
+// recording as a Blob.
 export async function listen(source, trace, options, onsamples, onfinish) {
   stopped = Promise.withResolvers();
   const recorder = new Recorder(source.rateHz);

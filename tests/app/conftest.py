@@ -32,8 +32,8 @@ def modules(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleN
     ffi.to_js = lambda value, **options: value  # type: ignore[attr-defined]
     for module in (js, ModuleType("pyodide"), ffi, FakeModule("pyodide_js")):
         monkeypatch.setitem(sys.modules, module.__name__, module)
-    stores = ("javascript", "blob_file", "store", "private_store", "cache_store", "store_selection")
-    names = [f"tympan.weights.{name}" for name in (*stores, "download", "sources")]
+    stores = ("blob_file", "store", "private_store", "cache_store", "store_selection")
+    names = ["tympan.javascript", *(f"tympan.weights.{name}" for name in (*stores, "download", "sources"))]
     names += ["tympan.checkpoint.remote", "tympan.checkpoint.heads", "tympan.checkpoint.source"]
     for name in names:
         monkeypatch.delitem(sys.modules, name, raising=False)

@@ -54,8 +54,9 @@ def test_text_that_cannot_be_stored_is_ignored(
 
 def test_plain_http_page_stores_in_memory(modules: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over plain http there is neither `caches` nor `navigator.storage`; importing such a name would fail."""
-    for name in ("javascript", "blob_file", "store", "private_store", "cache_store", "store_selection"):
-        monkeypatch.delitem(sys.modules, f"tympan.weights.{name}")
+    stores = ("blob_file", "store", "private_store", "cache_store", "store_selection")
+    for name in ("tympan.javascript", *(f"tympan.weights.{store}" for store in stores)):
+        monkeypatch.delitem(sys.modules, name)
     js = ModuleType("js")
     for name in ("FileReaderSync", "Object", "Promise", "Response", "Uint8Array", "location"):
         setattr(js, name, SimpleNamespace(fromEntries=None))

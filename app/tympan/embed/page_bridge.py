@@ -14,11 +14,12 @@ from uuid import uuid4
 
 import js
 import pyodide_js
-from js import URL, Blob, BroadcastChannel, Object
+from js import URL, Blob, BroadcastChannel
 from pyodide.ffi import JsProxy, create_proxy, to_js
 
 from tympan.embed.package_site import package_site, page_bridge_url
 from tympan.errors import NotInWorker
+from tympan.javascript import js_object
 
 pyodide_js._module.jspiSupported = False  # see app/engine.py
 
@@ -87,7 +88,7 @@ class PageBridge:
     def send(self, action: str, value: Any = None) -> int:
         """Request an action of the page without waiting for it. Returns the id of the message."""
         message = {"id": next(self._ids), "action": action, "value": value}
-        self._channel.postMessage(to_js(message, dict_converter=Object.fromEntries))
+        self._channel.postMessage(js_object(message))
         return message["id"]
 
     def close_microphone(self) -> None:
@@ -117,11 +118,7 @@ class PageBridge:
 
 def _blob_url(module: str) -> str:
     """The URL of a Blob with a JavaScript module; it exists as long as the worker."""
-    return str(
-        URL.createObjectURL(
-            Blob.new(to_js([module]), to_js({"type": "text/javascript"}, dict_converter=Object.fromEntries))
-        )
-    )
+    return str(URL.createObjectURL(Blob.new(to_js([module]), js_object({"type": "text/javascript"}))))
 
 
 def _ignore(*values: object) -> None:

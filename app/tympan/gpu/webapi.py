@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 if sys.platform == "emscripten":
     import js
-    from js import Array, Object, Uint8Array, navigator
-    from pyodide.ffi import JsException, create_proxy, to_js
+    from js import Array, Uint8Array, navigator
+    from pyodide.ffi import JsException, create_proxy
+
+    from tympan.javascript import js_object
 
     try:
         from tympan_replay import replay
@@ -18,20 +19,14 @@ if sys.platform == "emscripten":
 else:
     js: Any = None
     Array: Any = None
-    Object: Any = None
     Uint8Array: Any = None
     navigator: Any = None
     create_proxy: Any = None
-    to_js: Any = None
+    js_object: Any = None
     replay: Any = None  # bridge/replay.js
 
     class JsException(Exception):
         """Stands for pyodide.ffi.JsException under CPython, where nothing raises it."""
-
-
-def js_object(fields: Mapping[str, Any]) -> Any:
-    """Convert a mapping to a JavaScript object; nested mappings and lists are converted too."""
-    return to_js(fields, dict_converter=Object.fromEntries)
 
 
 def method_of(kind: str, name: str) -> Any:

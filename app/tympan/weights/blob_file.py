@@ -14,8 +14,8 @@ from pyodide.ffi import JsException
 from pyodide_js import _module
 
 from tympan.errors import CorruptFile
+from tympan.javascript import js_object
 from tympan.wasm.memory import address
-from tympan.weights.javascript import js_object
 
 
 class BlobFile:
@@ -59,5 +59,5 @@ class PrivateFile(BlobFile):
             super()._copy(offset, target)
             return
         memory = Uint8Array.new(_module.HEAPU8.buffer, address(target), len(target))
-        if self.access.read(memory, js_object(at=offset)) != len(target):
+        if self.access.read(memory, js_object({"at": offset})) != len(target):
             raise CorruptFile(self.path, "the browser has lost a part of it")

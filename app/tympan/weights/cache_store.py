@@ -8,9 +8,9 @@ from js import Blob, Response, location
 from numpy.typing import NDArray
 from pyodide.ffi import to_js
 
+from tympan.javascript import bytes_of, sha256_of, uint8_array
 from tympan.weights.blob_file import BlobFile
 from tympan.weights.file import BytesLike, File
-from tympan.weights.javascript import bytes_of, sha256_of, uint8_array
 from tympan.weights.manifest import ModelFile
 from tympan.weights.store import Part, Store
 

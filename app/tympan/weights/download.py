@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pyodide.ffi import JsException
 
 from tympan.errors import BadModel, Cancelled, CorruptFile, DownloadFailed, StorageFull, UnknownModel
+from tympan.javascript import bytes_of, js_object
 from tympan.weights.file import BytesLike, File, is_part
-from tympan.weights.javascript import bytes_of, js_object
 from tympan.weights.manifest import ModelFile
 from tympan.weights.model import open_tensors
 from tympan.weights.progress import Progress
@@ -192,7 +192,7 @@ class Downloader:
         return ""
 
     async def _fetch(self, url: str, **headers: str) -> Any:
-        return await fetch(url, js_object(headers=headers, signal=self._abort.signal))
+        return await fetch(url, js_object({"headers": headers, "signal": self._abort.signal}))
 
     def _failure(self, url: str, error: JsException) -> Cancelled | DownloadFailed:
         return Cancelled() if error.name == "AbortError" else DownloadFailed(url, str(error.message))

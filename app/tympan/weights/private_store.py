@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from pyodide.ffi import JsException, to_js
 
 from tympan.errors import DownloadFailed
+from tympan.javascript import bytes_of, js_object, sha256_of, uint8_array
 from tympan.weights.blob_file import PrivateFile
 from tympan.weights.file import BytesLike, File
-from tympan.weights.javascript import bytes_of, js_object, sha256_of, uint8_array
 from tympan.weights.manifest import ModelFile
 from tympan.weights.store import Part, Store
 
@@ -39,7 +39,7 @@ class PrivateStore(Store):
         assert isinstance(file, PrivateFile), file
         with suppress(JsException):  # the browser allows one reader at a time, and another tab reads the file
             handle = await self._folder.getFileHandle(key)
-            file.access = await handle.createSyncAccessHandle(js_object(mode="read-only"))
+            file.access = await handle.createSyncAccessHandle(js_object({"mode": "read-only"}))
             self._open.append(file)
         return file
 
@@ -55,7 +55,7 @@ class PrivateStore(Store):
         return await self._part(key)
 
     async def commit(self, key: str) -> None:
-        await self._folder.getFileHandle(key + _CHECKED, js_object(create=True))
+        await self._folder.getFileHandle(key + _CHECKED, js_object({"create": True}))
 
     async def read_text(self, key: str) -> bytes | None:
         stored = await self._file(key)
@@ -85,7 +85,7 @@ class PrivateStore(Store):
             raise
 
     async def _part(self, name: str) -> PrivatePart:
-        handle = await self._folder.getFileHandle(name, js_object(create=True))
+        handle = await self._folder.getFileHandle(name, js_object({"create": True}))
         for _ in range(_OPEN_ATTEMPTS):
             try:
                 return PrivatePart(await handle.createSyncAccessHandle())
@@ -104,7 +104,7 @@ class PrivatePart:
         self.n_bytes = int(access.getSize())
 
     def append(self, piece: Any) -> None:
-        n_written = self._access.write(piece, js_object(at=self.n_bytes))
+        n_written = self._access.write(piece, js_object({"at": self.n_bytes}))
         if n_written != piece.length:  # no space: Chromium then returns 4294967288
             self._access.truncate(self.n_bytes)
             raise JsException("QuotaExceededError", f"{piece.length} bytes could not be written")
@@ -112,7 +112,7 @@ class PrivatePart:
 
     def content(self, offset: int, n_bytes: int) -> bytes:
         target = Uint8Array.new(n_bytes)
-        self._access.read(target, js_object(at=offset))
+        self._access.read(target, js_object({"at": offset}))
         return bytes(target.to_bytes())
 
     def append_array(self, array: NDArray[Any]) -> None:
@@ -124,7 +124,7 @@ class PrivatePart:
 
     async def sha256(self) -> str:
         content = Uint8Array.new(self.n_bytes)
-        self._access.read(content, js_object(at=0))
+        self._access.read(content, js_object({"at": 0}))
         return await sha256_of(content.buffer)
 
     def close(self) -> None:

@@ -52,7 +52,7 @@ class Part(Protocol):
 
 
 class Store:
-    """Files and small texts by key, and what the browser tells about its storage and memory."""
+    """Files and small texts by key, and what the browser reports about its storage and memory."""
 
     @property
     def hashes(self) -> bool:

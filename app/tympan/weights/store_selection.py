@@ -8,8 +8,8 @@ import js
 from js import navigator
 from pyodide.ffi import JsException
 
+from tympan.javascript import js_object
 from tympan.weights.cache_store import CacheStore
-from tympan.weights.javascript import js_object
 from tympan.weights.private_store import PrivateStore
 from tympan.weights.store import Store
 
@@ -24,7 +24,7 @@ async def open_store() -> Store:
     """
     with suppress(AttributeError, TypeError, JsException):  # an old browser, plain http, a private window
         root = await navigator.storage.getDirectory()
-        store = PrivateStore(await root.getDirectoryHandle(_FOLDER, js_object(create=True)))
+        store = PrivateStore(await root.getDirectoryHandle(_FOLDER, js_object({"create": True})))
         await store.write_text("probe", b"writes")
         return store
     cache = None

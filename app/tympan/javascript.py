@@ -1,7 +1,8 @@
-"""Conversions between Python and JavaScript values, for the modules that store and download files."""
+"""Conversions between Python and JavaScript values."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import js
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 from pyodide.ffi import to_js
 
 
-def js_object(**fields: Any) -> Any:
-    """A JavaScript object with these fields; nested dicts are converted too."""
+def js_object(fields: Mapping[str, Any]) -> Any:
+    """Convert a mapping to a JavaScript object; nested mappings and lists are converted too."""
     return to_js(fields, dict_converter=Object.fromEntries)
 
 
