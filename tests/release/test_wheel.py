@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 import zipfile
@@ -151,7 +150,7 @@ def test_serve_serves_the_site_of_the_wheel(environment: Path, tmp_path: Path) -
             with urlopen(f"{url}/models/catalogue.json") as reply:
                 assert json.load(reply)["models"][0]["id"] == "demo"
         finally:
-            server.send_signal(signal.SIGINT)
+            server.terminate()
 
 
 def test_no_command_writes_into_the_installation(run_installed: Run, environment: Path, tmp_path: Path) -> None:

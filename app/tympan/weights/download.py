@@ -98,6 +98,8 @@ class Downloader:
         except JsException as error:
             if error.name == "QuotaExceededError":
                 raise StorageFull(needed_bytes, await self.store.free_bytes()) from error
+            if error.name == "InvalidStateError":
+                raise CorruptFile(file.path, f"the browser has lost it ({error.name})") from error
             raise self._failure(url, error) from error
         finally:
             part.close()

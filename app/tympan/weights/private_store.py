@@ -128,5 +128,9 @@ class PrivatePart:
         return await sha256_of(content.buffer)
 
     def close(self) -> None:
-        self._access.flush()
+        try:
+            self._access.flush()
+        except JsException as error:
+            if error.name != "InvalidStateError":  # the browser has closed it
+                raise
         self._access.close()
