@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 FAILURE = 1
 INTERRUPTED = 130  # as shells report SIGINT
+PIPE_CLOSED = 141  # as shells report SIGPIPE
 
 EPILOG = f"""\
 environment:
@@ -41,12 +43,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0 on success, 1 on failure. Exits with status 2 on a usage error."""
     options = _parser().parse_args(_with_explicit_trace(sys.argv[1:] if arguments is None else arguments))
     try:
-        return 0 if options.run(options) else FAILURE
+        succeeded = options.run(options)
+        sys.stdout.flush()
+        return 0 if succeeded else FAILURE
     except (CommandError, TympanError) as error:
         print(f"tympan: {error}", file=sys.stderr)
         return FAILURE
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, needs no more lines
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        return PIPE_CLOSED
 
 
 def _with_explicit_trace(arguments: Sequence[str]) -> list[str]:

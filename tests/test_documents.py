@@ -122,3 +122,5 @@ def test_the_documented_versions_are_those_of_the_lock_files() -> None:
         "MicroPython": packages["@micropython/micropython-webassembly-pyscript"],
         "numpy": wheel.name.split("-")[1],
     }
+    authors = (ROOT / "docs" / "authors.md").read_text("utf-8")
+    assert re.findall(r'^interpreter = "([^"]*)"', authors, re.MULTILINE) == [packages["pyodide"]]

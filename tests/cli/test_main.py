@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,16 @@ def test_help_lists_every_command_and_environment_variable() -> None:
     assert shown.count("\n    ") >= len(COMMANDS)
     listed = run_tympan("bench", "--help").stdout
     assert listed.count("\n    ") >= len(BENCHMARKS)
+
+
+def test_a_closed_pipe_ends_the_command_without_a_message() -> None:
+    """As in `tympan inspect MODEL | head -1`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "tympan.cli.main", "shader", "qkv"]
+    done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_version_is_printed() -> None:

@@ -47,8 +47,9 @@ PYTHON = """
 import io
 import wave
 import numpy as np
-from js import BroadcastChannel, Object, fetch
+from js import JSON, BroadcastChannel, Object, fetch
 from pyodide.ffi import to_js
+from pyscript import RUNNING_IN_WORKER, ffi
 from tympan import Transcriber, TurnKind, TympanError
 
 page = BroadcastChannel.new("test")
@@ -56,6 +57,7 @@ page = BroadcastChannel.new("test")
 def tell(**facts):
     page.postMessage(to_js(facts, dict_converter=Object.fromEntries))
 
+tell(pyscript=[RUNNING_IN_WORKER, ffi.to_js({"key": 1}).key, ffi.is_none(JSON.parse("null"))])
 try:
     await Transcriber.load("babel")
 except TympanError as error:
@@ -131,6 +133,7 @@ def test_python_api(page: Page, author: str, site: str) -> None:
     )
     page.wait_for_function("() => told.some(({ done }) => done)", timeout=TRANSCRIBE_MS)
     told = page.evaluate("told")
+    assert [fact["pyscript"] for fact in told if "pyscript" in fact] == [[True, 1, True]]
     assert [fact["refused"] for fact in told if "refused" in fact] == [
         "UnknownModel",
         "DownloadFailed",

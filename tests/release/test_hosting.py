@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.page.tympan_page import BOOT_MS
+from tympan.cli.site import ROOT
 from tympan.cli.testing import OpenBrowser
 
 
@@ -36,6 +39,14 @@ def test_the_page_works_in_a_folder_of_a_plain_server(host: str, tympan_browser:
     page.goto(f"{host}/tympan/?backend=simd")
     assert page.evaluate("tympan.ready")["title"] == "Tympan demo, English"
     page.context.close()
+
+
+def test_a_space_gets_every_binary_file_through_lfs(tympan_site: Path) -> None:
+    """The host rejects a push with binary files outside of LFS."""
+    document = (ROOT / "docs" / "hosting.md").read_text("utf-8")
+    (tracked,) = re.findall(r"^git lfs track (.*)$", document, re.MULTILINE)
+    suffixes = {path.suffix for path in tympan_site.rglob("*") if path.is_file() and b"\0" in path.read_bytes()}
+    assert {f"*{suffix}" for suffix in suffixes} == set(shlex.split(tracked))
 
 
 def test_no_file_is_too_large_for_common_hosts(tympan_site: Path) -> None:
