@@ -32,11 +32,10 @@ async def stream(frames, n_together):
     return np.concatenate(codes), np.concatenate(latents)
 """
 
+# Small workgroups, which software GPUs compile fast: tests/shaders runs every kernel with large ones too.
 TUNINGS = {
-    "tiles": Tuning(tile=Tile(8, 8, 4), n_tiles=0),
-    "many lanes": Tuning(n_tiles=1 << 30, n_lane_loads=1, attention=64, quantize=64),
-    "one split": Tuning(tile=Tile(16, 16, 1), n_tiles=0),
-    "low tiles": Tuning(tile=Tile(8, 4, 2), n_tiles=0),
+    "tiles": Tuning(tile=Tile(4, 4, 2), n_tiles=0, attention=32, quantize=32),
+    "lanes": Tuning(n_tiles=1 << 30, n_lane_loads=16, n_row_invocations=8, attention=32, quantize=32),
 }
 
 
@@ -66,6 +65,6 @@ def test_streamed_latents_and_codes_match_the_official_ones(pyodide_page: Pyodid
 
 @pytest.mark.parametrize("tuning", TUNINGS.values(), ids=TUNINGS)
 def test_every_tuning_matches_the_official_outputs(pyodide_page: PyodidePage, tuning: Tuning) -> None:
-    source = "result = [await stream(frames[:n_frames], n_together) for n_frames, n_together in ((2, 1), (24, 12))]"
+    source = "result = [await stream(frames[:n_frames], n_together) for n_frames, n_together in ((2, 1), (8, 8))]"
     for codes, latents in run_in_page(pyodide_page, source, tuning):
         assert_official(codes, latents)
