@@ -39,9 +39,11 @@ function pathOf(request) {
 }
 
 // Returns a new Response, whose URL is that of the request: modules read their options from the query of
-// `import.meta.url`, and the cached Response has another query.
+// `import.meta.url`, and the cached Response has another query. WebAssembly is returned as it is cached, because Chromium
+// keeps the compiled code only of such a Response.
 async function answer(request, path) {
   const cached = await (await caches.open(NAME)).match(key(path));
+  if (cached && path.endsWith(".wasm")) return cached;
   return cached ? new Response(cached.body, { status: cached.status, headers: cached.headers }) : fetch(request);
 }
 
