@@ -44,11 +44,12 @@ def page(author: str, tympan_browser: OpenBrowser) -> Iterator[Page]:
 PYTHON = """
     <script type="module" src="SITE/vendor/pyscript/core.js"></script>
     <py-script worker config="SITE/pyscript.toml">
+import asyncio
 import io
 import wave
 import numpy as np
 from js import JSON, BroadcastChannel, Object, fetch
-from pyodide.ffi import to_js
+from pyodide.ffi import create_proxy, to_js
 from pyscript import RUNNING_IN_WORKER, ffi
 from tympan import Transcriber, TurnKind, TympanError
 
@@ -91,9 +92,12 @@ async for word in voice:
         voice.stop()
 tell(turns=[kind.value for kind in kinds], whole=voice.transcript.text)
 
+released = asyncio.Event()
+page.onmessage = create_proxy(lambda event: released.set())
 async for word in stt.microphone():
     tell(again=word.text)
     break
+await released.wait()  # so that the next recording hears the file from its start
 async with stt.microphone() as voice:
     async for word in voice:
         tell(managed=word.text)
@@ -124,7 +128,16 @@ def test_python_api(page: Page, author: str, site: str) -> None:
     page.evaluate(
         """() => {
             window.told = [];
-            new BroadcastChannel("test").onmessage = ({ data }) => told.push(data);
+            const channel = new BroadcastChannel("test");
+            channel.onmessage = ({ data }) => {
+                told.push(data);
+                if (!data.again) return;
+                const timer = setInterval(() => {
+                    if (!tracks.every((track) => track.readyState === "ended")) return;
+                    clearInterval(timer);
+                    channel.postMessage("released");
+                }, 50);
+            };
         }"""
     )
     source = PYTHON.replace("SITE", site).replace("AUTHOR", author)
@@ -154,6 +167,7 @@ def test_python_api(page: Page, author: str, site: str) -> None:
     assert whole["whole"].split() == [word["word"] for word in words]
     assert whole["turns"][:2] == ["speech", "pause"]
     assert len([fact for fact in told if "again" in fact]) == 1
+    assert [fact["managed"] for fact in told if "managed" in fact] == ["can"]
     assert len([fact for fact in told if "managed" in fact or "open" in fact]) == 2
     page.wait_for_function("tracks.length === 3 && tracks.every((track) => track.readyState === 'ended')")
 

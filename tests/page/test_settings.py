@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Browser
+import re
+
+from playwright.sync_api import Browser, expect
 
 from tests.page.tympan_page import BOOT_MS, TympanPage
 from tympan.cli.testing import OpenBrowser
@@ -16,7 +18,7 @@ def test_settings_are_kept_and_reach_the_engine(tympan_browser: OpenBrowser, tym
     page.fill("#terms", "Abernathy")
     page.evaluate("document.getElementById('silence').value = 2; silence.dispatchEvent(new Event('input'))")
     page.set_input_files("#terms-file", {"name": "names.txt", "mimeType": "text/plain", "buffer": b"Oberon: 3"})
-    page.wait_for_function("document.getElementById('terms').value.includes('Oberon')")
+    expect(page.locator("#terms")).to_have_value(re.compile("Oberon"))
 
     words = page.evaluate("tympan.transcribe('sample.wav').then(({ words }) => words)")
     assert all(0 < word["confidence"] < 1 for word in words)
