@@ -39,12 +39,13 @@ function pathOf(request) {
 }
 
 // Returns a new Response, whose URL is that of the request: modules read their options from the query of
-// `import.meta.url`, and the cached Response has another query. WebAssembly is returned as it is cached, because Chromium
-// keeps the compiled code only of such a Response.
+// `import.meta.url`, and the cached Response has another query. WebAssembly has no query, and Chromium keeps compiled
+// code only of a Response that is returned as it is cached.
 async function answer(request, path) {
   const cached = await (await caches.open(NAME)).match(key(path));
-  if (cached && path.endsWith(".wasm")) return cached;
-  return cached ? new Response(cached.body, { status: cached.status, headers: cached.headers }) : fetch(request);
+  if (!cached) return fetch(request);
+  if (path.endsWith(".wasm")) return cached;
+  return new Response(cached.body, { status: cached.status, headers: cached.headers });
 }
 
 // Activates the new version if at most one page shows the old one. A page requests this when it opens or when its

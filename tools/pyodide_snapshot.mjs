@@ -16,7 +16,8 @@ const MODULES = [
   "tokenize", "traceback", "typing", "urllib.parse", "zipfile",
 ];
 
-// The same bytes in every run. Random numbers that Python draws after the page has loaded the snapshot differ.
+// Fixed, so that every run writes the same bytes. As a result, the module `random` draws the same numbers in every page
+// until it is seeded; `os.urandom`, `uuid` and numpy's generators do not.
 Date.now = () => 0;
 crypto.getRandomValues = (array) => array.fill(0);
 

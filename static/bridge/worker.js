@@ -23,7 +23,7 @@ async function start() {
   return pyodide.pyimport("engine").Engine();
 }
 
-// Returns the content of Pyodide's memory after the start of Python, which takes longer than to load it.
+// Returns the snapshot of Pyodide's memory after Python's start. Loading it is faster than starting Python.
 async function snapshot() {
   const packed = await read(`${home}vendor/pyodide/snapshot.bin`);
   return new Response(packed.stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();

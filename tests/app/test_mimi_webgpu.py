@@ -65,6 +65,6 @@ def test_streamed_latents_and_codes_match_the_official_ones(pyodide_page: Pyodid
 
 @pytest.mark.parametrize("tuning", TUNINGS.values(), ids=TUNINGS)
 def test_every_tuning_matches_the_official_outputs(pyodide_page: PyodidePage, tuning: Tuning) -> None:
-    source = "result = [await stream(frames[:n_frames], n_together) for n_frames, n_together in ((2, 1), (8, 8))]"
+    source = "result = [await stream(frames[:n_frames], n_together) for n_frames, n_together in ((2, 1), (24, 12))]"
     for codes, latents in run_in_page(pyodide_page, source, tuning):
         assert_official(codes, latents)

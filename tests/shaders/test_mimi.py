@@ -26,6 +26,8 @@ TUNINGS = {
     "rows": Tuning(n_tiles=1 << 30, n_row_invocations=8, n_lane_loads=2),
     "tiles": Tuning(tile=Tile(8, 4, 2), n_tiles=0),
     "large tiles": Tuning(tile=Tile(8, 8, 4), n_tiles=0),
+    "one split": Tuning(tile=Tile(16, 16, 1), n_tiles=0),
+    "many lanes": Tuning(n_tiles=1 << 30, n_lane_loads=1, attention=64, quantize=64),
 }
 T = [1, 3, 64]
 PER_FRAME = 2  # rows of a product per frame

@@ -36,7 +36,7 @@ class BlobFile:
             if n_bytes:
                 self._copy(offset, content)
         except JsException as error:  # deleted in another tab
-            raise CorruptFile(self.path, f"the browser has lost it ({error.name})") from error
+            raise lost(self.path, error) from error
         return content
 
     def _copy(self, offset: int, target: NDArray[np.uint8]) -> None:
@@ -44,6 +44,11 @@ class BlobFile:
         buffer.assign_to(target)
         if hasattr(buffer, "transfer"):
             buffer.transfer(0)  # free it now: garbage collection would wait for hundreds of megabytes
+
+
+def lost(path: str, error: JsException) -> CorruptFile:
+    """The error to raise for a stored file that the browser has deleted or closed."""
+    return CorruptFile(path, f"the browser has lost it ({error.name})")
 
 
 class PrivateFile(BlobFile):

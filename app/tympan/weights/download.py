@@ -15,6 +15,7 @@ from pyodide.ffi import JsException
 
 from tympan.errors import BadModel, Cancelled, CorruptFile, DownloadFailed, StorageFull, UnknownModel
 from tympan.javascript import bytes_of, js_object
+from tympan.weights.blob_file import lost
 from tympan.weights.file import BytesLike, File, is_part
 from tympan.weights.manifest import ModelFile
 from tympan.weights.model import open_tensors
@@ -99,7 +100,7 @@ class Downloader:
             if error.name == "QuotaExceededError":
                 raise StorageFull(needed_bytes, await self.store.free_bytes()) from error
             if error.name == "InvalidStateError":
-                raise CorruptFile(file.path, f"the browser has lost it ({error.name})") from error
+                raise lost(file.path, error) from error
             raise self._failure(url, error) from error
         finally:
             part.close()
