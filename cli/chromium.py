@@ -51,6 +51,27 @@ GPU_FLAGS = (
 )
 SOFTWARE_FLAGS = ("--use-webgpu-adapter=swiftshader",)
 
+# The popups of the address bar are pages, which every window loads. The other features are those that Playwright
+# disables and that affect a page: the switch replaces Playwright's.
+DISABLE_FEATURES = "--disable-features=" + ",".join(
+    (
+        "WebUIOmniboxPopup",
+        "WebUIOmniboxAimPopup",
+        "AvoidCorsURLLoaderRestartOnRedirect",
+        "AvoidUnnecessaryBeforeUnloadCheckSync",
+        "BlockOriginHeaderModificationOnRedirect",
+        "DestroyProfileOnBrowserClose",
+        "DialMediaRouteProvider",
+        "HttpsUpgrades",
+        "MediaRouter",
+        "NetworkTimeServiceQuerying",
+        "OptimizationHints",
+        "PaintHolding",
+        "ThirdPartyStoragePartitioning",
+        "Translate",
+    )
+)
+
 
 def find(brand: str = "") -> Path:
     """Return the path of the browser.
@@ -70,6 +91,7 @@ def find(brand: str = "") -> Path:
 def flags() -> list[str]:
     """Return the arguments that enable WebGPU in a headless browser: on the GPU if there is one, else in software."""
     flags = [
+        DISABLE_FEATURES,
         "--enable-unsafe-webgpu",
         "--disable-background-networking",
         "--disable-component-update",

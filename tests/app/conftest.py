@@ -1,16 +1,18 @@
-"""The modules that download models, with a fake browser."""
+"""The modules that download models, with a fake browser; and a page whose tests share GPU devices."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.app.fake_browser import AbortController, FakeModule, JsError, MemoryStore, Server
+from tests.conftest import PyodidePage
 
 
 @pytest.fixture
@@ -48,3 +50,27 @@ def modules(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleN
 @pytest.fixture
 def downloader(modules: SimpleNamespace, store: MemoryStore) -> Any:
     return modules.download.Downloader(store)
+
+
+START_SHARING = """
+import sys
+from types import ModuleType
+
+if "shared_gpu" not in sys.modules:
+    sys.modules["shared_gpu"] = shared_gpu = ModuleType("shared_gpu")
+    exec(compile(module_source, "shared_gpu", "exec"), shared_gpu.__dict__)
+sys.modules["shared_gpu"].share(True)
+"""
+STOP_SHARING = """
+from shared_gpu import share
+
+share(False)
+"""
+
+
+@pytest.fixture
+def gpu_page(pyodide_page: PyodidePage) -> Iterator[PyodidePage]:
+    """The page of the session, in which models share GPU devices and compiled shaders; see shared_gpu.py."""
+    pyodide_page.run(START_SHARING, module_source=(Path(__file__).parent / "shared_gpu.py").read_text("utf-8"))
+    yield pyodide_page
+    pyodide_page.run(STOP_SHARING)

@@ -63,31 +63,31 @@ def opened(page: PyodidePage, shader: str, right: str, wrong: str, subgroup_widt
     ],
 )
 def test_every_wrong_kernel_is_detected(
-    pyodide_page: PyodidePage, shader: str, right: str, wrong: str, kernel: str
+    gpu_page: PyodidePage, shader: str, right: str, wrong: str, kernel: str
 ) -> None:
     with pytest.raises(Error, match=f"GpuWrong: This GPU computes wrongly: .* “{kernel}”"):
-        opened(pyodide_page, shader, right, wrong)
+        opened(gpu_page, shader, right, wrong)
 
 
-def test_wrong_subgroups_are_not_used(pyodide_page: PyodidePage) -> None:
+def test_wrong_subgroups_are_not_used(gpu_page: PyodidePage) -> None:
     width, tokens = opened(
-        pyodide_page, "lanes_subgroup", "sums.rows += subgroupShuffleXor", "sums.rows -= subgroupShuffleXor", 4
+        gpu_page, "lanes_subgroup", "sums.rows += subgroupShuffleXor", "sums.rows -= subgroupShuffleXor", 4
     )
 
-    assert (width, tokens) == (0, official_q4_tokens(pyodide_page))
+    assert (width, tokens) == (0, official_q4_tokens(gpu_page))
 
 
-def test_subgroups_that_the_browser_does_not_parse_are_not_used(pyodide_page: PyodidePage) -> None:
-    width, tokens = opened(pyodide_page, "lanes_subgroup", "sums.rows += ", "sums.rows ?= ", 4)
+def test_subgroups_that_the_browser_does_not_parse_are_not_used(gpu_page: PyodidePage) -> None:
+    width, tokens = opened(gpu_page, "lanes_subgroup", "sums.rows += ", "sums.rows ?= ", 4)
 
-    assert (width, tokens) == (0, official_q4_tokens(pyodide_page))
+    assert (width, tokens) == (0, official_q4_tokens(gpu_page))
 
 
 @pytest.mark.needs("subgroups")
-def test_correct_subgroups_are_used(pyodide_page: PyodidePage) -> None:
-    assert opened(pyodide_page, "lanes_subgroup", "sums.rows += ", "sums.rows += ", 4) == (
+def test_correct_subgroups_are_used(gpu_page: PyodidePage) -> None:
+    assert opened(gpu_page, "lanes_subgroup", "sums.rows += ", "sums.rows += ", 4) == (
         4,
-        official_q4_tokens(pyodide_page),
+        official_q4_tokens(gpu_page),
     )
 
 

@@ -31,8 +31,8 @@ INTEGER_TOLERANCE = 5e-4  # of the largest logit, with Q4 multiplied in integers
 HALF_TOLERANCE = 2e-3  # of the largest logit, with keys and values in half floats
 
 
-def test_float32_equals_the_official_outputs(pyodide_page: PyodidePage) -> None:
-    steps = run_in_page(pyodide_page, "result = await run(backend, frames, want_logits=True)")
+def test_float32_equals_the_official_outputs(gpu_page: PyodidePage) -> None:
+    steps = run_in_page(gpu_page, "result = await run(backend, frames, want_logits=True)")
 
     assert len(steps) > 3 * golden().lm_config.transformer.context, "the KV cache wraps"
     np.testing.assert_allclose(logits_of(steps), official("text_logits"), atol=LOGIT_TOLERANCE, rtol=0)
@@ -41,9 +41,9 @@ def test_float32_equals_the_official_outputs(pyodide_page: PyodidePage) -> None:
 
 
 @pytest.mark.parametrize("convert", [in_q4, with_q8_tables, in_all_formats])
-def test_quantized_matrices_equal_numpy(pyodide_page: PyodidePage, convert: Callable[[LMWeights], LMWeights]) -> None:
+def test_quantized_matrices_equal_numpy(gpu_page: PyodidePage, convert: Callable[[LMWeights], LMWeights]) -> None:
     weights = convert(golden().lm_weights)
-    steps = run_in_page(pyodide_page, "result = await run(backend, frames, want_logits=True)", weights)
+    steps = run_in_page(gpu_page, "result = await run(backend, frames, want_logits=True)", weights)
 
     wanted = reference_steps(weights)
     np.testing.assert_allclose(logits_of(steps), logits_of(wanted), atol=LOGIT_TOLERANCE, rtol=0)
@@ -64,11 +64,11 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("tuning", [tuning_parameter(tuning, id=name) for name, tuning in LAYOUTS.items()])
-def test_every_tuning_equals_numpy(pyodide_page: PyodidePage, tuning: Tuning) -> None:
+def test_every_tuning_equals_numpy(gpu_page: PyodidePage, tuning: Tuning) -> None:
     """Only with all formats in one model: tests/shaders runs every kernel with every format and layout."""
     weights = in_all_formats(golden().lm_weights)
     source = "result = await run(backend, frames[:40], want_logits=True)"
-    steps = run_in_page(pyodide_page, source, weights, tuning=tuning)
+    steps = run_in_page(gpu_page, source, weights, tuning=tuning)
 
     wanted = reference_steps(weights)[:40]
     tolerance = INTEGER_TOLERANCE * np.abs(logits_of(wanted)).max() if tuning.has_integers else LOGIT_TOLERANCE
@@ -77,12 +77,10 @@ def test_every_tuning_equals_numpy(pyodide_page: PyodidePage, tuning: Tuning) ->
 
 
 @pytest.mark.parametrize("convert", [lambda weights: weights, in_q4], ids=["f32", "q4"])
-def test_half_float_kv_cache_changes_no_token(
-    pyodide_page: PyodidePage, convert: Callable[[LMWeights], LMWeights]
-) -> None:
+def test_half_float_kv_cache_changes_no_token(gpu_page: PyodidePage, convert: Callable[[LMWeights], LMWeights]) -> None:
     """The tokens are equal and the logits nearly so."""
     weights = convert(golden().lm_weights)
-    steps = run_in_page(pyodide_page, "result = await run(backend, frames, want_logits=True)", weights, kv_format="f16")
+    steps = run_in_page(gpu_page, "result = await run(backend, frames, want_logits=True)", weights, kv_format="f16")
 
     wanted = reference_steps(weights)
     largest = np.abs(logits_of(wanted)).max()
@@ -95,7 +93,7 @@ def test_half_float_kv_cache_changes_no_token(
     pairwise([(20, 1, 7), (12, 6, 33), (38, 19, 5), (330, 3, 100)], [1, 5], [None, tuning_parameter(Tuning(4))]),
 )
 def test_sizes_that_are_no_multiple_of_a_block(
-    pyodide_page: PyodidePage, sizes: tuple[int, int, int], context: int, tuning: Tuning | None
+    gpu_page: PyodidePage, sizes: tuple[int, int, int], context: int, tuning: Tuning | None
 ) -> None:
     """sizes: the width, the number of heads, and the hidden width."""
     config, weights = odd_model(*sizes, context)
@@ -108,5 +106,5 @@ def test_sizes_that_are_no_multiple_of_a_block(
 fed = [None, *np.array({codes.tolist()}, np.int32)]
 result = await run(backend, fed, want_logits=True)
 """
-    steps = run_in_page(pyodide_page, source, weights, config, tuning=tuning)
+    steps = run_in_page(gpu_page, source, weights, config, tuning=tuning)
     np.testing.assert_allclose(logits_of(steps), logits_of(wanted), atol=LOGIT_TOLERANCE, rtol=0)

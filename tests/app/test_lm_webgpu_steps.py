@@ -10,14 +10,14 @@ from tests.app.webgpu_backend import CREATE, odd_model, run_in_page
 from tests.conftest import PyodidePage
 
 
-def test_logits_are_returned_only_on_request(pyodide_page: PyodidePage) -> None:
-    steps = run_in_page(pyodide_page, "result = await run(backend, frames[:2])")
+def test_logits_are_returned_only_on_request(gpu_page: PyodidePage) -> None:
+    steps = run_in_page(gpu_page, "result = await run(backend, frames[:2])")
 
     assert [step.logits for step in steps] == [None, None]
 
 
-def test_model_without_extra_heads(pyodide_page: PyodidePage) -> None:
-    step = pyodide_page.run(
+def test_model_without_extra_heads(gpu_page: PyodidePage) -> None:
+    step = gpu_page.run(
         f"{CREATE}\nstep, = await run(backend, [None])\nbackend.close()\nstep",
         config=replace(golden().lm_config, n_extra_heads=0),
         weights=replace(golden().lm_weights, extra_heads=()),
@@ -28,9 +28,9 @@ def test_model_without_extra_heads(pyodide_page: PyodidePage) -> None:
     assert (step.token, step.extra_heads) == (official_tokens()[0], None)
 
 
-def test_steps_can_be_awaited_late_and_in_any_order(pyodide_page: PyodidePage) -> None:
+def test_steps_can_be_awaited_late_and_in_any_order(gpu_page: PyodidePage) -> None:
     tokens = run_in_page(
-        pyodide_page,
+        gpu_page,
         """
 state, tokens = backend.new_state(), []
 for first in range(0, len(frames), N_IN_FLIGHT):
@@ -43,9 +43,9 @@ result = tokens
     assert tokens == official_tokens()
 
 
-def test_too_many_pending_steps_are_rejected_without_effect(pyodide_page: PyodidePage) -> None:
+def test_too_many_pending_steps_are_rejected_without_effect(gpu_page: PyodidePage) -> None:
     refusal, tokens = run_in_page(
-        pyodide_page,
+        gpu_page,
         """
 state, refusal = backend.new_state(), None
 started = [backend.step(state, frame) for frame in frames[:N_IN_FLIGHT]]
@@ -63,10 +63,10 @@ result = refusal, tokens
     assert tokens == official_tokens()[: len(tokens)]
 
 
-def test_several_steps_of_one_submit_equal_single_steps(pyodide_page: PyodidePage) -> None:
+def test_several_steps_of_one_submit_equal_single_steps(gpu_page: PyodidePage) -> None:
     """Groups of all sizes, also beyond the end of the KV cache; single steps in between."""
     tokens, heads = run_in_page(
-        pyodide_page,
+        gpu_page,
         """
 from tympan.lm.webgpu.backend import MAX_STEPS
 
@@ -87,9 +87,9 @@ result = [step.token for step in steps], float(max(differences))
     assert heads == 0
 
 
-def test_python_encodes_the_same_where_a_page_has_no_replay(pyodide_page: PyodidePage) -> None:
+def test_python_encodes_the_same_where_a_page_has_no_replay(gpu_page: PyodidePage) -> None:
     tokens = run_in_page(
-        pyodide_page,
+        gpu_page,
         """
 from tympan.gpu import kernel
 
@@ -106,15 +106,15 @@ result = [(await backend.step(state, frame)).token for frame in frames[:10]]
     assert tokens == official_tokens()[:10]
 
 
-def test_streams_are_independent(pyodide_page: PyodidePage) -> None:
+def test_streams_are_independent(gpu_page: PyodidePage) -> None:
     """One stream alone, then two new streams in alternation."""
-    assert run_in_page(pyodide_page, STREAMS) == [official_tokens()] * 3
+    assert run_in_page(gpu_page, STREAMS) == [official_tokens()] * 3
 
 
-def test_deleted_stream_frees_its_memory(pyodide_page: PyodidePage) -> None:
+def test_deleted_stream_frees_its_memory(gpu_page: PyodidePage) -> None:
     """The driver reports the later use of a destroyed buffer."""
     report = run_in_page(
-        pyodide_page,
+        gpu_page,
         """
 from tympan.errors import GpuFault
 
@@ -133,10 +133,10 @@ result = report
     assert "destroyed" in report
 
 
-def test_a_step_creates_only_a_command_encoder(pyodide_page: PyodidePage) -> None:
+def test_a_step_creates_only_a_command_encoder(gpu_page: PyodidePage) -> None:
     """A step creates one encoder and no other GPU object. It writes once and submits once."""
     calls = run_in_page(
-        pyodide_page,
+        gpu_page,
         """
 from js import eval as js_eval
 
@@ -166,11 +166,11 @@ restore()
     assert calls == ["writeBuffer", "createCommandEncoder", "submit"] * 3
 
 
-def test_long_streams_use_constant_memory(pyodide_page: PyodidePage) -> None:
+def test_long_streams_use_constant_memory(gpu_page: PyodidePage) -> None:
     """Thousands of steps over a small KV cache create no GPU object, and Python keeps no memory."""
     config, weights = odd_model(d=12, n_heads=1, h=7, context=5)
     n_created, n_objects, n_heap_bytes, position = run_in_page(
-        pyodide_page,
+        gpu_page,
         """
 import gc
 import pyodide_js
@@ -208,9 +208,9 @@ result = counts.created, after[0] - before[0], after[1] - before[1], state.posit
     assert n_objects < 200, "one object kept per step would be 2,000; a few are always pending"
 
 
-def test_lost_device_is_reported_by_every_later_step(pyodide_page: PyodidePage) -> None:
+def test_lost_device_is_reported_by_every_later_step(gpu_page: PyodidePage) -> None:
     kinds = run_in_page(
-        pyodide_page,
+        gpu_page,
         """
 from tympan.errors import TympanError
 

@@ -54,9 +54,9 @@ def assert_official(codes: Int32, latents: Float32) -> None:
 
 
 @pytest.mark.parametrize("n_together", [1, 7, 32])
-def test_streamed_latents_and_codes_match_the_official_ones(pyodide_page: PyodidePage, n_together: int) -> None:
+def test_streamed_latents_and_codes_match_the_official_ones(gpu_page: PyodidePage, n_together: int) -> None:
     source = "result = await stream(frames, n_together)"
-    codes, latents = run_in_page(pyodide_page, source, n_together=n_together)
+    codes, latents = run_in_page(gpu_page, source, n_together=n_together)
 
     n_slots = golden().mimi.config.transformer.context + POSITIONS_PER_FRAME * MAX_FRAMES
     assert POSITIONS_PER_FRAME * len(codes) > n_slots, "the slots of the KV cache are used again"
@@ -64,7 +64,7 @@ def test_streamed_latents_and_codes_match_the_official_ones(pyodide_page: Pyodid
 
 
 @pytest.mark.parametrize("tuning", TUNINGS.values(), ids=TUNINGS)
-def test_every_tuning_matches_the_official_outputs(pyodide_page: PyodidePage, tuning: Tuning) -> None:
+def test_every_tuning_matches_the_official_outputs(gpu_page: PyodidePage, tuning: Tuning) -> None:
     source = "result = [await stream(frames[:n_frames], n_together) for n_frames, n_together in ((2, 1), (24, 12))]"
-    for codes, latents in run_in_page(pyodide_page, source, tuning):
+    for codes, latents in run_in_page(gpu_page, source, tuning):
         assert_official(codes, latents)

@@ -20,6 +20,7 @@ QUIET_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--disable-quic",
+    chromium.DISABLE_FEATURES,
     f"--host-resolver-rules=MAP {PLAIN_HOST} 127.0.0.1",
 )
 NO_SITE_DATA = {"profile": {"default_content_setting_values": {"cookies": 2}}}
