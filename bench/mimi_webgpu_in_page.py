@@ -21,14 +21,13 @@ from tympan.gpu.kernel import Compiler, Dispatch, compile_shader
 from tympan.gpu.shaders import Shader
 from tympan.mimi.encoder import Mimi, MimiWeights
 from tympan.mimi.linear import Precision
-from tympan.mimi.webgpu.encoder import MimiGpu
-from tympan.mimi.webgpu.kernels import MimiGpuKernels, Tile, Tuning
+from tympan.mimi.webgpu.encoder import MAX_FRAMES, MimiGpu
+from tympan.mimi.webgpu.kernels import MimiGpuKernels, Search, Tile, Tuning
 from tympan.mimi.webgpu.model import Matrix, Model
 from tympan.wasm import module
 from tympan.weights.safetensors import SafetensorsFile
 
 N_WARM = 10  # frames or calls that are not counted
-MAX_INVOCATIONS = 1024  # of a workgroup, as requested with --layouts
 MIN_PASS_S, N_ROUNDS = 0.005, 3  # of each group of kernels
 N_PENDING = 2  # calls that are pending at the same time, as for files
 BATCHES = (1, 8, 32)  # frames of the calls that the GPU's clock measures
@@ -63,8 +62,10 @@ LAYOUTS = [
     Tuning(n_tiles=1 << 30),
     Tuning(n_tiles=1 << 30, n_lane_loads=16),
     Tuning(tile=Tile(8, 4, 4), n_tiles=0),
-    Tuning(quantize=256),
-    Tuning(quantize=1024),
+    Tuning(search=Search(n_splits=16)),
+    Tuning(search=Search(n_lanes=4, n_splits=32)),
+    Tuning(search=Search(n_lanes=16)),
+    Tuning(search=Search(128, 4)),
 ]
 
 
@@ -89,11 +90,9 @@ async def measure(
     samples = np.frombuffer(await (await pyfetch(audio_url)).bytes(), np.float32)
     frames = samples[: n_frames * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
     started_s = perf_counter()
-    gpu = await MimiGpu.create(config, tensors, tuning=Tuning(quantize=1024) if with_layouts else None)
+    gpu = await MimiGpu.create(config, tensors)
     await gpu.device.wait_until_done()
     load_s = perf_counter() - started_s
-    if with_layouts:
-        gpu = await with_tuning(gpu, Tuning.for_adapter(gpu.device.info, MAX_INVOCATIONS))
     result: dict[str, Any] = {
         "runs_on": gpu.runs_on,
         "vendor": gpu.device.info.vendor,
@@ -202,8 +201,8 @@ def work_of(gpu: MimiGpu, step: Any, label: str, n_frames: int) -> tuple[int, in
         width = {"f32": 4, "f16": 2, "i8": 1}[product.weights]
         return n_frames * product.rows_per_frame * product.n * product.k, product.n * product.k * width
     if label == "mimi.quantize":
-        size = config.n_codebooks * config.n_bins * config.quantizer_width
-        return n_frames * size, gpu.model.codebooks[0].n_bytes
+        size = config.n_bins * config.quantizer_width
+        return n_frames * size, gpu.model.codebooks[0].n_bytes // config.n_codebooks
     if label == "mimi.first":
         return n_frames * FRAME_SAMPLES * config.n_filters * config.kernel_size, 0
     return 2 * n_frames * 2 * config.transformer.context * config.transformer.d, 0
@@ -242,7 +241,7 @@ async def with_tuning(gpu: MimiGpu, tuning: Tuning) -> MimiGpu:
         stages=tuple([await all_of(stage, ("wide", "narrow", "down")) for stage in model.stages]),
         layers=tuple(layers),
         attention=await library.attention(rows),
-        quantize=await library.quantize(model.codebook_format, config.n_codebooks),
+        quantize=await library.quantize(model.codebook_format, config.n_codebooks, MAX_FRAMES),
     )
     return MimiGpu(config, gpu.device, changed, tuning)
 

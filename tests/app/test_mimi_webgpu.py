@@ -12,7 +12,7 @@ from tests.conftest import PyodidePage
 from tympan.arrays import Float32, Int32
 from tympan.mimi.encoder import POSITIONS_PER_FRAME
 from tympan.mimi.webgpu.encoder import MAX_FRAMES
-from tympan.mimi.webgpu.kernels import Tile, Tuning
+from tympan.mimi.webgpu.kernels import Search, Tile, Tuning
 
 LATENT_TOLERANCE = 5e-5
 
@@ -34,8 +34,8 @@ async def stream(frames, n_together):
 
 # Small workgroups, which software GPUs compile fast: tests/shaders runs every kernel with large ones too.
 TUNINGS = {
-    "tiles": Tuning(tile=Tile(4, 4, 2), n_tiles=0, attention=32, quantize=32),
-    "lanes": Tuning(n_tiles=1 << 30, n_lane_loads=16, n_row_invocations=8, attention=32, quantize=32),
+    "tiles": Tuning(tile=Tile(4, 4, 2), n_tiles=0, attention=32, search=Search(32, 4, 3)),
+    "lanes": Tuning(n_tiles=1 << 30, n_lane_loads=16, n_row_invocations=8, attention=32, search=Search(32, 4, 3)),
 }
 
 

@@ -19,7 +19,7 @@ from tympan.mimi.kernels import Activation
 from tympan.mimi.linear import Linear
 from tympan.mimi.quantizer import ResidualQuantizer
 from tympan.mimi.transformer import attention, layer_norm
-from tympan.mimi.webgpu.kernels import Product, Tile, Tuning, attention_invocations
+from tympan.mimi.webgpu.kernels import Product, Search, Tile, Tuning, attention_invocations
 from tympan.rope import Rotation
 
 TUNINGS = {
@@ -27,7 +27,7 @@ TUNINGS = {
     "tiles": Tuning(tile=Tile(8, 4, 2), n_tiles=0),
     "large tiles": Tuning(tile=Tile(8, 8, 4), n_tiles=0),
     "one split": Tuning(tile=Tile(16, 16, 1), n_tiles=0),
-    "many lanes": Tuning(n_tiles=1 << 30, n_lane_loads=1, attention=64, quantize=64),
+    "many lanes": Tuning(n_tiles=1 << 30, n_lane_loads=1, attention=64),
 }
 T = [1, 3, 64]
 PER_FRAME = 2  # rows of a product per frame
@@ -252,15 +252,35 @@ def test_attention_equals_numpy(
     assert_close(out, attention(scaled, keys[order].reshape(heads), values[order].reshape(heads), visible))
 
 
+def quantize(
+    run_mimi: Any, config: Any, search: Search, codebooks: Any, norms: Any, projected: Any, offsets: Any, codes: Any,
+    weights: str = "f32",
+) -> Any:  # fmt: skip
+    """The codes (n_frames, row_words) after a dispatch for each level."""
+    n_frames, n_splits = len(codes), search.splits_of(config.n_bins)
+    residuals = np.zeros((2, n_frames, config.quantizer_width), np.float32)
+    candidates = np.zeros((2, n_frames, n_splits, 2), np.uint32)
+    for level in range(config.n_codebooks + 1):
+        *_, codes, _, residuals, candidates = run_mimi(
+            "quantize", codebooks, norms, projected, offsets, codes, np.array([level], np.uint32), residuals,
+            candidates,
+            n_workgroups=n_frames * n_splits, tuning=Tuning(search=search), config=config,
+            weights=weights, row_words=codes.shape[1], max_frames=n_frames,
+        )  # fmt: skip
+    return codes
+
+
 @pytest.mark.parametrize("n_frames", [1, 5, 64])
-@pytest.mark.parametrize(("weights", "n_invocations"), [("f32", 16), ("f16", 64)])
+@pytest.mark.parametrize(
+    ("weights", "search"), [("f32", Search(16, 1, 1)), ("f16", Search(64, 4, 3)), ("f32", Search(32, 8, 64))]
+)
 @pytest.mark.parametrize(("n_bins", "width"), [(128, 32), (37, 20)])
 def test_quantizer_equals_numpy(
     run_mimi: Any,
     rng: np.random.Generator,
     n_frames: int,
     weights: str,
-    n_invocations: int,
+    search: Search,
     n_bins: int,
     width: int,
 ) -> None:
@@ -274,11 +294,9 @@ def test_quantizer_equals_numpy(
     columns, offsets = np.array([4, 0, 7, 2, 1]), np.array([10, 0, 300, 5, 0])
     transposed = np.ascontiguousarray(sums.reshape(n, n_bins, width // 4, 4).swapaxes(1, 2))
 
-    *_, found = run_mimi(
-        "quantize", transposed, norms, projected, np.stack([columns, offsets], axis=1).astype(np.uint32),
-        np.full((n_frames, row_words), 77, np.uint32),
-        n_workgroups=n_frames, tuning=Tuning(quantize=n_invocations), config=config,
-        weights=weights, row_words=row_words,
+    found = quantize(
+        run_mimi, config, search, transposed, norms, projected,
+        np.stack([columns, offsets], axis=1).astype(np.uint32), np.full((n_frames, row_words), 77, np.uint32), weights,
     )  # fmt: skip
 
     identity = Linear(np.eye(width, dtype=np.float32))
@@ -291,16 +309,14 @@ def test_quantizer_equals_numpy(
     np.testing.assert_array_equal(found, wanted)
 
 
-def test_a_tie_gives_the_lowest_code(run_mimi: Any) -> None:
+@pytest.mark.parametrize("search", [Search(8, 1, 1), Search(8, 2, 4)])
+def test_a_tie_gives_the_lowest_code(run_mimi: Any, search: Search) -> None:
     config = replace(golden().mimi.config, n_bins=40, quantizer_width=4, n_codebooks=1)
     codebook = np.ones((1, 1, 40, 4), np.float32)
     norms = np.stack([np.ones((1, 40), np.float32), np.full((1, 40), 2, np.float32)], axis=-1)
     norms[0, :3, 1] = 9  # entries 0 to 2 are farther away, all others equally near
     projected, offsets, codes = np.ones((1, 2, 4), np.float32), np.zeros((1, 2), np.uint32), np.zeros(1, np.uint32)
 
-    *_, codes = run_mimi(
-        "quantize", codebook, norms, projected, offsets, codes,
-        n_workgroups=1, tuning=Tuning(quantize=8), config=config, weights="f32", row_words=1,
-    )  # fmt: skip
+    codes = quantize(run_mimi, config, search, codebook, norms, projected, offsets, codes[None])[0]
 
     assert codes[0] == 3

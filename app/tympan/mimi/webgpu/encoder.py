@@ -92,7 +92,7 @@ class MimiGpu:
         shader or buffer.
         """
         adapter, named = await Adapter.request(), Tensors(tensors)
-        tuning = tuning or Tuning.for_adapter(adapter.info, adapter.limit("maxComputeInvocationsPerWorkgroup"))
+        tuning = tuning or Tuning.for_adapter(adapter.info)
         hidden = named.n_rows("encoder_transformer.transformer.layers.0.linear1.weight")
         n_slots = config.transformer.context + MAX_FRAMES * POSITIONS_PER_FRAME
         device = await adapter.device(needed_limits(config, hidden, tuning, MAX_FRAMES, n_slots), "tympan.mimi")

@@ -18,7 +18,7 @@ VEC4 = 4
 ROW_BLOCK = 4  # rows of the result that a workgroup of mimi_product_rows.wgsl computes
 MAX_BINDINGS = 8
 MAX_LANES = 256  # of mimi_product_rows.wgsl
-QUANTIZE_INVOCATIONS = 512  # if the adapter allows as many; more loads in flight, which one workgroup is short of
+MAX_SPLITS = 64  # of a codebook
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,19 @@ class Tile:
 
 
 @dataclass(frozen=True)
+class Search:
+    """How mimi_quantize.wgsl searches a codebook: n_splits workgroups, n_lanes invocations for each entry."""
+
+    n_invocations: int = 256
+    n_lanes: int = 8
+    n_splits: int = MAX_SPLITS
+
+    def splits_of(self, n_bins: int) -> int:
+        """Return the number of splits of a codebook, all of which have entries for every lane."""
+        return min(self.n_splits, MAX_SPLITS, -(-n_bins * self.n_lanes // self.n_invocations))
+
+
+@dataclass(frozen=True)
 class Tuning:
     """The parameters of the kernels for one adapter. Results are the same but for the order of sums."""
 
@@ -46,17 +59,16 @@ class Tuning:
     n_lane_loads: int = 8  # vec4 groups that a lane of mimi_product_rows.wgsl multiplies, if MAX_LANES suffice
     n_row_invocations: int = 64  # of mimi_product_rows.wgsl, if a group has no more lanes
     attention: int = 128  # invocations
-    quantize: int = 256  # invocations, of which one workgroup reads a whole codebook
+    search: Search = Search()
 
     @classmethod
-    def for_adapter(cls, adapter: AdapterInfo, max_invocations: int) -> Tuning:
-        """Return the parameters for an adapter. On a software GPU, every barrier costs time for each invocation.
-
-        max_invocations: of a workgroup.
-        """
+    def for_adapter(cls, adapter: AdapterInfo) -> Tuning:
+        """Return the parameters for an adapter. On a software GPU, every barrier costs time for each invocation."""
         if not adapter.is_software:
-            return cls(quantize=min(QUANTIZE_INVOCATIONS, max_invocations))
-        return cls(tile=Tile(4, 4, 1), n_tiles=1, n_lane_loads=64, n_row_invocations=8, attention=16, quantize=16)
+            return cls()
+        return cls(
+            tile=Tile(4, 4, 1), n_tiles=1, n_lane_loads=64, n_row_invocations=8, attention=16, search=Search(16, 1, 1)
+        )
 
 
 @dataclass(frozen=True)
@@ -159,14 +171,16 @@ class MimiGpuKernels:
         }  # fmt: skip
         return await self._compiler.compile("mimi_attention", {}, rows_per_frame * sizes.n_heads, constants)
 
-    async def quantize(self, weights: WeightFormat, row_words: int) -> Kernel:
-        """All codes of each frame. row_words: of a frame in the result."""
-        config = self._config
+    async def quantize(self, weights: WeightFormat, row_words: int, max_frames: int) -> Kernel:
+        """One level of the quantizer for all frames. row_words: of a frame in the result. max_frames: of a call."""
+        config, search = self._config, self.tuning.search
+        n_splits = search.splits_of(config.n_bins)
         constants = {
             "n_codebooks": config.n_codebooks, "n_bins": config.n_bins, "width": config.quantizer_width,
-            "row_words": row_words, "n_invocations": self.tuning.quantize,
+            "row_words": row_words, "max_frames": max_frames, "n_invocations": search.n_invocations,
+            "n_lanes": search.n_lanes, "n_splits": n_splits,
         }  # fmt: skip
-        return await self._compiler.compile("mimi_quantize", {"weights": weights}, 1, constants)
+        return await self._compiler.compile("mimi_quantize", {"weights": weights}, n_splits, constants)
 
 
 def attention_invocations(tuning: Tuning, config: MimiConfig) -> int:

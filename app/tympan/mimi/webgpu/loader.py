@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from tympan.config import FRAME_SAMPLES, MimiConfig
 from tympan.errors import GpuFault
-from tympan.gpu.buffers import WORD_BYTES, Buffer, Usage, upload, upload_stream
+from tympan.gpu.buffers import BINDING_ALIGNMENT_BYTES, WORD_BYTES, Buffer, Usage, upload, upload_stream
 from tympan.gpu.device import Device
 from tympan.mimi.encoder import DOWNSAMPLE_SIZE, DOWNSAMPLE_STRIDE, POSITIONS_PER_FRAME
 from tympan.mimi.kernels import Activation
 from tympan.mimi.quantizer import MIN_USAGE
-from tympan.mimi.webgpu.kernels import VEC4, MimiGpuKernels, Product, WeightFormat
+from tympan.mimi.webgpu.kernels import MAX_SPLITS, VEC4, MimiGpuKernels, Product, WeightFormat
 from tympan.mimi.webgpu.model import PART_FRAMES, Layer, Matrix, Model, Stage
 from tympan.weights.tensors import Tensors
 
@@ -57,9 +57,10 @@ class Loader:
             attention=await library.attention(POSITIONS_PER_FRAME),
             downsample=await self._matrix(downsample, replicates=True),
             project=await self._matrix(self._projection()),
-            quantize=await library.quantize(codebook_format, config.n_codebooks),
+            quantize=await library.quantize(codebook_format, config.n_codebooks, max_frames),
             codebook_format=codebook_format,
             codebooks=codebooks,
+            levels=self._levels(),
             scratch=self._scratch(max_frames, hidden),
             n_bytes=self._n_bytes,
         )
@@ -102,6 +103,7 @@ class Loader:
             )
         n_floats |= dict.fromkeys(("x", "query", "attended"), POSITIONS_PER_FRAME * d)
         n_floats |= {"hidden": POSITIONS_PER_FRAME * hidden, "latent": d, "projected": 2 * config.quantizer_width}
+        n_floats |= {"residuals": 2 * config.quantizer_width, "candidates": 2 * 2 * MAX_SPLITS}
         usage = Usage.STORAGE | Usage.COPY_SRC
         return {
             name: Buffer.new(
@@ -231,6 +233,12 @@ class Loader:
         sums = upload_stream(self._device, "mimi.codebooks", transposed(), n_bytes)
         offsets = np.stack([np.arange(n), np.zeros(n)], axis=1).astype(np.uint32)
         return weight_format, (sums, self._upload("mimi.norms", norms), self._upload("mimi.offsets", offsets))
+
+    def _levels(self) -> Buffer:
+        """The number of each level, each in a range that can be bound alone."""
+        numbers = np.zeros((self._config.n_codebooks + 1, BINDING_ALIGNMENT_BYTES // WORD_BYTES), np.uint32)
+        numbers[:, 0] = np.arange(len(numbers))
+        return self._upload("mimi.levels", numbers)
 
     def _upload(self, label: str, array: NDArray[Any]) -> Buffer:
         self._n_bytes += array.nbytes

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from tympan.config import FRAME_SAMPLES, MimiConfig
-from tympan.gpu.buffers import WORD_BYTES, Buffer, Usage, align
+from tympan.gpu.buffers import BINDING_ALIGNMENT_BYTES, WORD_BYTES, Buffer, Usage, align
 from tympan.gpu.device import Device
 from tympan.gpu.kernel import Dispatch, Kernel
 from tympan.mimi.webgpu import kernels
@@ -115,6 +115,7 @@ class Model:
     quantize: Kernel
     codebook_format: WeightFormat
     codebooks: tuple[Buffer, Buffer, Buffer]  # sums, (usage, half norms), offsets
+    levels: Buffer  # the number of each level of the quantizer, BINDING_ALIGNMENT_BYTES apart
     scratch: Mapping[str, Buffer]
     n_bytes: int  # of all weights
 
@@ -157,7 +158,10 @@ class Model:
         yield self.downsample.bind(s["x"], s["latent"], call, downsampled)
         yield self.project.bind(s["latent"], s["projected"], call)
         sums, norms, offsets = self.codebooks
-        yield Step(None, self.quantize.bind("mimi.quantize", sums, norms, s["projected"], offsets, codes))
+        for level in range(self.config.n_codebooks + 1):
+            number = self.levels.range(f"level{level}", level * BINDING_ALIGNMENT_BYTES, WORD_BYTES)
+            bound = sums, norms, s["projected"], offsets, codes, number, s["residuals"], s["candidates"]
+            yield Step(None, self.quantize.bind("mimi.quantize", *bound))
 
     def _seanet(self, part: PartInputs, x: Buffer, histories: Mapping[str, Buffer]) -> Iterator[Step]:
         """Return the dispatches of SEANet. x: the rows of the residual stream that it writes."""
@@ -194,12 +198,14 @@ def needed_limits(config: MimiConfig, hidden: int, tuning: Tuning, max_frames: i
         max_frames * FRAME_SAMPLES,
         n_slots * sizes.d,
     )
-    n_invocations = max(tile.n_invocations, kernels.MAX_LANES, tuning.n_row_invocations, attention, tuning.quantize)
+    n_invocations = max(
+        tile.n_invocations, kernels.MAX_LANES, tuning.n_row_invocations, attention, tuning.search.n_invocations
+    )
     shared_floats = max(
         VEC4 * VEC4 * VEC4 * tile.n_splits * (tile.n_x + tile.n_y),
         VEC4 * VEC4 * max(kernels.MAX_LANES, tuning.n_row_invocations),
         sizes.context + VEC4 * attention,
-        config.quantizer_width + 2 * tuning.quantize,
+        config.quantizer_width + 3 * tuning.search.n_invocations,
     )
     n_rows = PART_FRAMES * FRAME_SAMPLES
     return {
@@ -210,6 +216,8 @@ def needed_limits(config: MimiConfig, hidden: int, tuning: Tuning, max_frames: i
         "maxComputeWorkgroupSizeX": n_invocations,
         "maxComputeWorkgroupStorageSize": WORD_BYTES * shared_floats,
         "maxComputeWorkgroupsPerDimension": max(
-            -(-n_rows * config.n_filters // VEC4 // tuning.attention), tile.n_workgroups(n_rows, config.n_filters)
+            -(-n_rows * config.n_filters // VEC4 // tuning.attention),
+            tile.n_workgroups(n_rows, config.n_filters),
+            max_frames * kernels.MAX_SPLITS,
         ),
     }
