@@ -241,7 +241,7 @@ async def with_tuning(gpu: MimiGpu, tuning: Tuning) -> MimiGpu:
         stages=tuple([await all_of(stage, ("wide", "narrow", "down")) for stage in model.stages]),
         layers=tuple(layers),
         attention=await library.attention(rows),
-        quantize=await library.quantize(model.codebook_format, config.n_codebooks, MAX_FRAMES),
+        quantize=await library.quantize(model.codebook_format, model.layout.n_words, MAX_FRAMES),
     )
     return MimiGpu(config, gpu.device, changed, tuning)
 

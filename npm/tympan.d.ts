@@ -9,7 +9,10 @@ export interface Word {
   alternatives: { text: string; confidence: number }[];
 }
 
-/** Mean milliseconds per 80 ms frame of each stage, and elapsed seconds. */
+/**
+ * Mean milliseconds per 80 ms frame of each stage, and elapsed seconds. Where both stages run on one GPU, `lm_ms`
+ * includes Mimi's work there.
+ */
 export interface Timing {
   mimi_ms: number;
   lm_ms: number;

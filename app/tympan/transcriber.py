@@ -13,7 +13,8 @@ from time import perf_counter
 
 import numpy as np
 
-from tympan.arrays import Float32, Int32
+from tympan.arrays import Float32
+from tympan.codes import Codes, readable
 from tympan.confidence import Calibration
 from tympan.config import FRAME_S, FRAME_SAMPLES, SAMPLE_RATE_HZ
 from tympan.lm.backend import Backend, Step
@@ -101,17 +102,21 @@ class Stream:
                 yield result
 
     async def _transcribe(self, frames: Float32) -> AsyncIterator[FrameResult]:
-        """Frames, float32 (T, 1920) -> codes -> one transformer step each -> words."""
+        """Frames, float32 (T, 1920) -> codes -> one transformer step each -> words.
+
+        On one GPU, the steps start before the codes are known, unless the GPU is lost meanwhile.
+        """
         if self._n_steps == 0:
             await self._start_context()
         started_s = perf_counter()
-        codes = await self._mimi.start(self._mimi_state, frames)
+        encoded = self._mimi.start(self._mimi_state, frames)
+        codes = await (encoded if self._n_unread else readable(encoded, self._lm.code_reader))
         self._clock.mimi_s += perf_counter() - started_s
         n_together = self._n_together
         for start in range(0, len(frames), n_together):
             started_s = perf_counter()
             group = frames[start : start + n_together]
-            self._start_steps(codes[start : start + n_together])
+            self._start_steps(await readable(codes[start : start + n_together], self._lm.code_reader))
             for n_left, frame in zip(reversed(range(len(group))), group, strict=True):
                 words = await self._await_steps(self._n_ahead + n_left)
                 self._clock.n_frames += 1
@@ -124,9 +129,10 @@ class Stream:
         """How many transformer steps to start at once: several for a file, one for live audio or logits."""
         return self._lm.max_steps if self._n_ahead and self._recorder.trace is not Trace.LOGITS else 1
 
-    def _start_steps(self, codes: Int32) -> None:
+    def _start_steps(self, codes: Codes) -> None:
         """Start the transformer steps that read `codes`, (n, K)."""
         while self._n_unread and len(codes):
+            assert isinstance(codes, np.ndarray), "they were awaited"
             self._recorder.add_codes(codes[0])
             self._n_unread, codes = self._n_unread - 1, codes[1:]
         if len(codes) < 2:
@@ -135,16 +141,12 @@ class Stream:
             return
         self._pending.extend(self._lm.steps(self._lm_state, codes))
         self._n_steps += len(codes)
-        for frame in codes:
-            self._recorder.add_codes(frame)
 
-    def _start_step(self, codes: Int32 | None) -> None:
+    def _start_step(self, codes: Codes | None) -> None:
         """Start the transformer step that reads `codes`, or the initial tokens if None."""
         want_logits = self._recorder.trace is Trace.LOGITS
         self._pending.append(self._lm.step(self._lm_state, codes, want_logits=want_logits))
         self._n_steps += 1
-        if codes is not None:
-            self._recorder.add_codes(codes)
 
     async def _await_steps(self, max_pending: int) -> list[Word]:
         """Await the oldest steps until `max_pending` are left; return the words that they complete."""

@@ -62,12 +62,14 @@ class StepRecorder:
         self._logits: list[Float32] = []
 
     def add_codes(self, codes: Int32) -> None:
-        """Record the input of a step: codes int32 (K,)."""
+        """Record the codes of a frame, int32 (K,)."""
         if self.trace is not Trace.NONE:
             self._codes.append(codes)
 
     def add_result(self, step: Step) -> None:
-        """Record the result of a step."""
+        """Record the result of a step and the codes that it read."""
+        if step.codes is not None:
+            self.add_codes(step.codes)
         self.tokens.append(step.token)
         if step.logits is not None:
             self._logits.append(step.logits)
@@ -99,7 +101,10 @@ class Clock:
     started_s: float = field(default_factory=perf_counter)
 
     def to_json(self, audio_s: float) -> dict[str, float]:
-        """Mean milliseconds per frame of each stage, elapsed seconds, and elapsed seconds per second of audio."""
+        """Mean milliseconds per frame of each stage, elapsed seconds, and elapsed seconds per second of audio.
+
+        Where both stages run on one GPU, `lm_ms` includes Mimi's work there.
+        """
         elapsed_s = perf_counter() - self.started_s
         return {
             "mimi_ms": round(self.mimi_s / max(self.n_frames, 1) * 1000, 2),

@@ -11,7 +11,8 @@ import numpy as np
 
 from tests.app.golden import GOLDEN, golden
 from tests.awaiting import run
-from tympan.arrays import Float32, Int32
+from tympan.arrays import Float32
+from tympan.codes import CodeReader, Codes, PendingCodes
 from tympan.config import FRAME_S, FRAME_SAMPLES, LMConfig
 from tympan.endpointing import Turn, TurnKind
 from tympan.lm.backend import CompletedStep, Step
@@ -71,6 +72,7 @@ class Oracle:
     is_mute: bool = False
     name: str = "oracle"
     runs_on: str = "nothing"
+    code_reader: CodeReader | None = None
     max_steps: int = 1
     longest: int = 0  # context, in frames
     states: list[list[int]] = field(default_factory=list)
@@ -80,8 +82,9 @@ class Oracle:
         return self.states[-1]
 
     def step(
-        self, state: list[int], codes: Int32 | None, *, text: int | None = None, want_logits: bool = False
+        self, state: list[int], codes: Codes | None, *, text: int | None = None, want_logits: bool = False
     ) -> CompletedStep:
+        assert not isinstance(codes, PendingCodes)
         if codes is not None:
             state.append(int(codes[0]))
         self.longest = max(self.longest, len(state))
@@ -89,9 +92,9 @@ class Oracle:
         due = len(state) + 1 - n_late_frames  # the frame whose word is emitted next
         boundary, piece = (state[frame] if frame >= 0 else 0 for frame in (due, due - 1))
         token = PAD if self.is_mute else BOUNDARY if boundary > VOICE else PIECES[piece] if piece > VOICE else PAD
-        return CompletedStep(Step(token, extra_heads=self.heads(state) if self.heads else None))
+        return CompletedStep(Step(token, extra_heads=self.heads(state) if self.heads else None, codes=codes))
 
-    def steps(self, state: list[int], codes: Int32) -> list[CompletedStep]:
+    def steps(self, state: list[int], codes: Codes) -> list[CompletedStep]:
         return [self.step(state, frame) for frame in codes]
 
     def close(self) -> None:

@@ -17,10 +17,12 @@ _devices: dict[Any, Device] = {}
 _compiled: dict[Device, dict[Any, Kernel]] = {}  # the kernels of each
 
 
-async def _shared_device(adapter: Adapter, needs: Mapping[str, int], label: str = "tympan") -> Device:
-    key = (label, *sorted(needs.items()))
+async def _shared_device(
+    adapter: Adapter, needs: Mapping[str, int], label: str = "tympan", *, wants: Mapping[str, int] | None = None
+) -> Device:
+    key = (label, *sorted(needs.items()), *sorted((wants or {}).items()))
     if key not in _devices or _has_failed(_devices[key]):
-        _devices[key] = await _request_device(adapter, needs, label)
+        _devices[key] = await _request_device(adapter, needs, label, wants=wants)
     return _devices[key]
 
 

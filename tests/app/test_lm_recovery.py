@@ -11,6 +11,7 @@ import pytest
 from tests.app.golden import golden
 from tests.awaiting import run
 from tympan.arrays import Int32
+from tympan.codes import Codes
 from tympan.config import LMConfig
 from tympan.errors import DeviceLost, GpuError, GpuLimit, NoWebGPU
 from tympan.lm.backend import CompletedStep, ReplayableBackend
@@ -29,7 +30,7 @@ class LosableBackend(Reference):
         self.is_closed = False
 
     def step(
-        self, state: ReferenceState, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False
+        self, state: ReferenceState, codes: Codes | None, *, text: int | None = None, want_logits: bool = False
     ) -> CompletedStep:
         self.n_left -= 1
         if self.n_left < 0:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.app.fake_model import PIECES, TOKENIZER, VOICE, FakeMimi, record
 from tests.app.golden import golden
-from tympan.arrays import Int32
+from tympan.codes import CodeReader, Codes
 from tympan.config import FRAME_S, LMConfig
 from tympan.endpointing import TurnKind
 from tympan.lm.backend import CompletedStep, Step
@@ -33,6 +33,7 @@ class Forced:
     choose: Callable[[int, int], int]  # the context's number and its step -> token
     name: str = "forced"
     runs_on: str = "nothing"
+    code_reader: CodeReader | None = None
     max_steps: int = 1
     n_contexts: int = 0
     records: list[Any] = field(default_factory=list)
@@ -42,7 +43,7 @@ class Forced:
         return [self.n_contexts, 0]
 
     def step(
-        self, state: list[int], codes: Int32 | None, *, text: int | None = None, want_logits: bool = False
+        self, state: list[int], codes: Codes | None, *, text: int | None = None, want_logits: bool = False
     ) -> CompletedStep:
         logits, decoded = np.zeros(self.config.text_card, np.float32), initial(self.config.text_card)
         logits[self.choose(*state)] = 20.0
@@ -50,7 +51,7 @@ class Forced:
         decode(logits, decoded, NO_TERMS)
         return CompletedStep(Step(candidates_of(decoded)[0].token))
 
-    def steps(self, state: list[int], codes: Int32) -> list[CompletedStep]:
+    def steps(self, state: list[int], codes: Codes) -> list[CompletedStep]:
         return [self.step(state, frame) for frame in codes]
 
     def close(self) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from tests.app.golden import GOLDEN, golden
 from tests.awaiting import run
-from tympan.arrays import Float32, Int32
+from tympan.arrays import Float32
+from tympan.codes import Codes
 from tympan.config import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from tympan.errors import BadOption, DeviceLost, TooSlow
 from tympan.lm.backend import CompletedStep
@@ -182,7 +183,7 @@ class Failing(Reference):
     """A backend that fails after a second."""
 
     def step(
-        self, state: ReferenceState, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False
+        self, state: ReferenceState, codes: Codes | None, *, text: int | None = None, want_logits: bool = False
     ) -> CompletedStep:
         if state.position == 12:
             raise DeviceLost("unplugged")

@@ -89,6 +89,7 @@ ENGLISH = {
     # performance
     "panel": "Performance",
     "mimi": "Mimi per 80 ms frame",
+    "mimi_with_transformer": "included in the transformer",
     "transformer": "Transformer per frame",
     "real_time_factor": "Real-time factor",
     "real_time_note": "{factor} ({times}× real time)",

@@ -87,6 +87,7 @@ FRENCH = {
     # performance
     "panel": "Performances",
     "mimi": "Mimi par trame de 80 ms",
+    "mimi_with_transformer": "compris dans le transformeur",
     "transformer": "Transformeur par trame",
     "real_time_factor": "Facteur temps réel",
     "real_time_note": "{factor} ({times} × le temps réel)",

@@ -56,11 +56,17 @@ class Panel:
                 rows += [made("dt", language.text(key)), figure]
         element("figures").replaceChildren(*rows)
 
+    def _mimi(self, mimi_ms):
+        """The time of a frame in Mimi, which is not known where the transformer does not wait for it."""
+        if self._model.get("mimi") == self._model.get("backend") == "webgpu":
+            return language.text("mimi_with_transformer")
+        return NONE if mimi_ms is None else language.milliseconds(mimi_ms)
+
     def _rows(self):
         figures, model = self._figures, self._model
         mimi_ms, lm_ms = figures.get("mimi_ms"), figures.get("lm_ms")
         return [
-            ("mimi", NONE if mimi_ms is None else language.milliseconds(mimi_ms)),
+            ("mimi", self._mimi(mimi_ms)),
             ("transformer", NONE if lm_ms is None else language.milliseconds(lm_ms)),
             ("real_time_factor", NONE if mimi_ms is None else _real_time(mimi_ms + lm_ms)),
             ("backlog", language.seconds(figures["backlog_s"], 1) if "backlog_s" in figures else NONE),

@@ -39,6 +39,7 @@ class Buffer:
     n_bytes: int
     handle: Any
     resource: Any
+    offset: int = 0  # of a range, in bytes
 
     @classmethod
     def new(cls, device: Device, label: str, n_bytes: int, usage: Usage = Usage.STORAGE) -> Buffer:
@@ -54,7 +55,7 @@ class Buffer:
     def range(self, label: str, offset: int, n_bytes: int) -> Buffer:
         """A range of this buffer, to be bound alone. offset: in bytes, a multiple of BINDING_ALIGNMENT_BYTES."""
         resource = js_object({"buffer": self.handle, "offset": offset, "size": n_bytes})
-        return Buffer(f"{self.label}.{label}", n_bytes, self.handle, resource)
+        return Buffer(f"{self.label}.{label}", n_bytes, self.handle, resource, offset)
 
     def write(self, device: Device, words: NDArray[Any]) -> None:
         """Write a few words to the start of this buffer, before any work that is submitted later."""
@@ -142,6 +143,9 @@ class InputBlock:
             n_bytes = self._last_start + align(n_last * self._last_itemsize, WORD_BYTES)
         self._outgoing.subarray(0, n_bytes).assign(self._bytes[:n_bytes])
         self._write(self._buffer.handle, 0, self._outgoing, 0, n_bytes)
+
+    def destroy(self) -> None:
+        self._buffer.destroy()
 
 
 class Readback:

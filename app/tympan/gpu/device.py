@@ -92,23 +92,34 @@ class Adapter:
         """Return a WebGPU limit of the adapter."""
         return int(getattr(self.handle.limits, name))
 
-    async def device(self, needs: Mapping[str, int], label: str = "tympan") -> Device:
+    async def device(
+        self, needs: Mapping[str, int], label: str = "tympan", *, wants: Mapping[str, int] | None = None
+    ) -> Device:
         """Request a device with the optional features that the adapter has.
 
-        needs: WebGPU limit name -> the lowest sufficient value.
-        Raises GpuLimit when a limit of the adapter is lower, GpuFault when the request is rejected.
+        needs: WebGPU limit name -> the lowest sufficient value. wants: likewise, for another user of the device; where
+        the adapter offers less, the device has what it offers.
+        Raises GpuLimit when a limit of the adapter is lower than needed, GpuFault when the request is rejected.
         """
-        for limit, needed in needs.items():
-            offered = self.limit(limit)
-            if offered < needed:
-                raise GpuLimit(limit, needed, offered)
+        _require(self.handle, needs)
+        limits = dict(needs)
+        for limit, wanted in (wants or {}).items():
+            limits[limit] = max(limits.get(limit, 0), min(wanted, self.limit(limit)))
         features = [name for name in OPTIONAL_FEATURES if self.handle.features.has(name)]
-        descriptor = {"label": label, "requiredLimits": needs, "requiredFeatures": features}
+        descriptor = {"label": label, "requiredLimits": limits, "requiredFeatures": features}
         try:
             handle = await self.handle.requestDevice(js_object(descriptor))
             return Device(handle, self.info, Polling(handle) if await is_polled_rarely(handle) else None)
         except JsException as error:
             raise GpuFault("the device", str(error)) from error
+
+
+def _require(handle: Any, needs: Mapping[str, int]) -> None:
+    """Raise GpuLimit when a limit of a GPUAdapter or GPUDevice is lower than needed."""
+    for limit, needed in needs.items():
+        offered = int(getattr(handle.limits, limit))
+        if offered < needed:
+            raise GpuLimit(limit, needed, offered)
 
 
 class Device:
@@ -128,6 +139,10 @@ class Device:
     async def request(cls, needs: Mapping[str, int]) -> Device:
         """Request a device from the browser's fastest GPU. Raises what `Adapter.request` and `Adapter.device` raise."""
         return await (await Adapter.request()).device(needs)
+
+    def require(self, needs: Mapping[str, int]) -> None:
+        """Raise GpuLimit when a limit is lower than needed. needs: WebGPU limit name -> the lowest sufficient value."""
+        _require(self.handle, needs)
 
     def check(self) -> None:
         """Raise DeviceLost or GpuFault when the driver has reported one since the device was created."""
@@ -166,7 +181,8 @@ class Device:
             raise GpuFault(label, str(failure)) from failure
 
     def close(self) -> None:
-        """Destroy the device and free its memory."""
+        """Destroy the device and free its memory. `check` raises DeviceLost from then on."""
+        self._fault = self._fault or DeviceLost("it was closed")
         self.handle.removeEventListener("uncapturederror", self._on_error)
         self._on_error.destroy()
         self._loss.cancel()

@@ -32,12 +32,13 @@ class Dispatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Copy:
-    """A buffer-to-buffer copy after the pass, from the start of `source`."""
+    """A buffer-to-buffer copy before or after the pass."""
 
     source: Buffer
     target: Buffer
     offset: int  # bytes into the target
     n_bytes: int
+    source_offset: int = 0  # bytes into the source
 
 
 @dataclass(frozen=True)
@@ -160,22 +161,35 @@ class Queue:
         self._label = js_object({"label": label})
         self._commands = Array.of(None)
 
-    def submit(self, dispatches: Sequence[Dispatch], copies: Sequence[Copy] = (), timed: Any = None) -> None:
-        """Start the dispatches in order, then the copies, and return at once.
+    def submit(
+        self,
+        dispatches: Sequence[Dispatch],
+        copies: Sequence[Copy] = (),
+        timed: Any = None,
+        *,
+        first: Sequence[Copy] = (),
+    ) -> None:
+        """Start the copies in `first`, the dispatches in order, then the other copies, and return at once.
 
         timed: a GPUComputePassDescriptor to use instead of the default one, with timestampWrites.
         """
         encoder = self._device.handle.createCommandEncoder(self._label)
+        self._encode_copies(encoder, first)
         compute = self._begin(encoder, timed or self._label)
         if isinstance(dispatches, CommandList) and dispatches.recorded is not None:
             replay(compute, dispatches.recorded)
         else:
             _encode(compute, dispatches)
         self._end(compute)
-        for copy in copies:
-            self._copy(encoder, copy.source.handle, 0, copy.target.handle, copy.offset, copy.n_bytes)
+        self._encode_copies(encoder, copies)
         self._commands[0] = self._finish(encoder)
         self._submit(self._commands)
+
+    def _encode_copies(self, encoder: Any, copies: Sequence[Copy]) -> None:
+        for copy in copies:
+            source, target = copy.source, copy.target
+            source_offset, offset = source.offset + copy.source_offset, target.offset + copy.offset
+            self._copy(encoder, source.handle, source_offset, target.handle, offset, copy.n_bytes)
 
     async def read(self, buffer: Buffer) -> NDArray[np.uint8]:
         """Return the bytes of a buffer after the submitted work: uint8 (n_bytes,). Raises DeviceLost or GpuFault.

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tympan.arrays import Float32, Int32
+from tympan.codes import CodeReader, Codes
 from tympan.config import LMConfig
 from tympan.lm.decoding import Candidate
 from tympan.lm.terms import NO_TERMS, TermTrie
@@ -23,6 +24,7 @@ class Step:
     others: tuple[Candidate, ...] = ()  # the next most likely tokens, best first
     logits: Float32 | None = None  # (V,), only when requested
     extra_heads: Float32 | None = None  # (n_extra_heads, width): softmax of each; None without heads
+    codes: Int32 | None = None  # (K,), which it read; None at step 0
 
 
 @dataclass(frozen=True)
@@ -57,23 +59,28 @@ class Backend(Protocol):
     def config(self) -> LMConfig: ...
 
     @property
+    def code_reader(self) -> CodeReader | None:
+        """How it reads codes on its GPU; None if it reads them only in Python's memory."""
+
+    @property
     def max_steps(self) -> int:
         """How many steps `steps` may start at once; 1 for a backend that has only `step`."""
 
     def new_state(self, *, terms: TermTrie = NO_TERMS) -> Any:
         """A new stream, a `BackendState`: empty KV caches and the initial text token. terms: raised in this stream."""
 
-    def step(self, state: Any, codes: Int32 | None, *, want_logits: bool = False) -> Awaitable[Step]:
+    def step(self, state: Any, codes: Codes | None, *, want_logits: bool = False) -> Awaitable[Step]:
         """Start one step and return at once; await the result.
 
         The text token is fed back without leaving the backend, so the next step may start before this result is
         awaited.
 
-        state: from `new_state`; updated in place. codes: int32 (K,), the Mimi codes of the next frame, or None at
-        step 0, which reads the initial tokens. want_logits: whether the result has logits.
+        state: from `new_state`; updated in place. codes: int32 (K,), the Mimi codes of the next frame, in a form that
+        `codes.readable` returns for `code_reader`; None at step 0, which reads the initial tokens. want_logits: whether
+        the result has logits.
         """
 
-    def steps(self, state: Any, codes: Int32) -> Sequence[Awaitable[Step]]:
+    def steps(self, state: Any, codes: Codes) -> Sequence[Awaitable[Step]]:
         """Start one step for each frame, int32 (n, K), at once: the same results as `step` for each.
 
         n is at most `max_steps`.
@@ -90,15 +97,16 @@ class ReplayableBackend(Backend, Protocol):
         """See `Backend.new_state`. position: of the first step; above 0 to replay the end of a longer stream."""
 
     def step(
-        self, state: Any, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False
+        self, state: Any, codes: Codes | None, *, text: int | None = None, want_logits: bool = False
     ) -> Awaitable[Step]:
         """See `Backend.step`. text: the text token to read instead of the previous step's result."""
 
 
-def step_codes(config: LMConfig, codes: Int32 | None) -> Int32:
+def step_codes(config: LMConfig, codes: Codes | None) -> Int32:
     """The codes that a step reads: int32 (K,). codes: those of a frame, or None for the initial tokens."""
     if codes is None:
         return np.full(config.n_codebooks, config.card, np.int32)
+    assert isinstance(codes, np.ndarray), "`codes.readable` was not called"
     check_codes(config, codes[None])
     return codes
 

@@ -2,7 +2,7 @@
 
 The codes and tokens of the last `context` steps are kept, which is as many as a KV cache holds. A stream that is no
 longer than that is rebuilt exactly. A longer one continues as if it had started `context` steps ago, with the text
-tokens that were already returned.
+tokens that were already returned. Codes that were still on the lost GPU are awaited: Mimi computes them again.
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
 
-import numpy as np
-
-from tympan.arrays import Int32
+from tympan.codes import CodeReader, Codes, PendingCodes
 from tympan.config import LMConfig
 from tympan.errors import DeviceLost, GpuError, GpuFault
 from tympan.lm.backend import ReplayableBackend, Step
@@ -31,9 +29,9 @@ N_REPLAYED_AHEAD = 4  # steps of a replay that are pending at the same time
 
 @dataclass
 class ReplayStep:
-    """The input of one step and, once it has been awaited, its text token."""
+    """The input of one step and, once it has been awaited, its codes and its text token."""
 
-    codes: Int32 | None
+    codes: Codes | None
     want_logits: bool
     pending: Awaitable[Step] | None = None  # result on the current backend
     token: int | None = None
@@ -85,6 +83,22 @@ class RecoveringBackend:
         return self._opened.current.config
 
     @property
+    def code_reader(self) -> CodeReader | None:
+        return self._opened.current.code_reader
+
+    async def open_code_reader(self) -> CodeReader | None:
+        """Return `code_reader`, after a lost backend has been opened again. Raises the GpuError of the last kind."""
+        while reader := self.code_reader:
+            generation = self._opened.generation
+            try:
+                reader.device.check()
+            except (DeviceLost, GpuFault) as error:
+                await self._opened.reopen(generation, error)
+            else:
+                return reader
+        return None
+
+    @property
     def max_steps(self) -> int:
         return self._opened.current.max_steps
 
@@ -92,16 +106,27 @@ class RecoveringBackend:
         """See `Backend.new_state`."""
         return RecoveringState(0, self._opened.current.new_state(terms=terms), self._opened.generation, terms)
 
-    def step(self, state: RecoveringState, codes: Int32 | None, *, want_logits: bool = False) -> Awaitable[Step]:
+    def step(self, state: RecoveringState, codes: Codes | None, *, want_logits: bool = False) -> Awaitable[Step]:
         """See `Backend.step`. Awaiting raises the last GpuError when no kind of backend is left."""
-        [pending] = self._start(state, [ReplayStep(codes, want_logits)])
+
+        def start() -> Sequence[Awaitable[Step]]:
+            return [self._opened.current.step(state.inner, codes, want_logits=want_logits)]
+
+        [pending] = self._start(state, [ReplayStep(codes, want_logits)], start)
         return pending
 
-    def steps(self, state: RecoveringState, codes: Int32) -> Sequence[Awaitable[Step]]:
+    def steps(self, state: RecoveringState, codes: Codes) -> Sequence[Awaitable[Step]]:
         """See `Backend.steps`. Awaiting raises the last GpuError when no kind of backend is left."""
-        return self._start(state, [ReplayStep(frame, want_logits=False) for frame in codes])
 
-    def _start(self, state: RecoveringState, steps: Sequence[ReplayStep]) -> Sequence[Awaitable[Step]]:
+        def start() -> Sequence[Awaitable[Step]]:
+            return self._opened.current.steps(state.inner, codes)
+
+        return self._start(state, [ReplayStep(frame, want_logits=False) for frame in codes], start)
+
+    def _start(
+        self, state: RecoveringState, steps: Sequence[ReplayStep], start: Callable[[], Sequence[Awaitable[Step]]]
+    ) -> Sequence[Awaitable[Step]]:
+        """Record steps, and start them on the backend."""
         state.steps.extend(steps)
         state.position += len(steps)
         if state.generation == self._opened.generation:  # otherwise a replay will start this step
@@ -109,17 +134,9 @@ class RecoveringBackend:
             while len(state.steps) > n_kept and state.steps[n_kept].token is not None:
                 state.steps.popleft()
             with suppress(DeviceLost, GpuFault):  # awaiting the result raises it again
-                for step, pending in zip(steps, self._started(state.inner, steps), strict=True):
+                for step, pending in zip(steps, start(), strict=True):
                     step.pending = pending
         return [_RecoverablePendingStep(self, state, step) for step in steps]
-
-    def _started(self, inner: Any, steps: Sequence[ReplayStep]) -> Sequence[Awaitable[Step]]:
-        """Start steps on the backend, several at once if there are several."""
-        if len(steps) > 1:
-            codes = np.stack([step.codes for step in steps if step.codes is not None])
-            return self._opened.current.steps(inner, codes)
-        [step] = steps
-        return [self._opened.current.step(inner, step.codes, want_logits=step.want_logits)]
 
     def close(self) -> None:
         self._opened.current.close()
@@ -140,7 +157,7 @@ class RecoveringBackend:
                 await self._opened.reopen(generation, error)
             else:
                 self._opened.note_result()
-                step.token, step.pending = result.token, None
+                step.token, step.codes, step.pending = result.token, result.codes, None
                 return result
 
     async def _replay(self, state: RecoveringState) -> None:
@@ -156,6 +173,8 @@ class RecoveringBackend:
         i = first
         while i < len(state.steps):  # more steps may be added meanwhile
             step, text = state.steps[i], state.steps[i - 1].token if i else None
+            if isinstance(step.codes, PendingCodes):
+                step.codes = await step.codes
             while len(replayed) >= (N_REPLAYED_AHEAD if step.token is not None else 1):
                 await replayed.popleft()
             pending = backend.step(inner, step.codes, text=text, want_logits=step.want_logits)

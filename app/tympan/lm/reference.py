@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tympan.arrays import Float32, Int32, linear, softmax
+from tympan.arrays import Float32, linear, softmax
+from tympan.codes import CodeReader, Codes
 from tympan.config import LMConfig
 from tympan.lm.backend import CompletedStep, Step, cache_place, step_codes
 from tympan.lm.decoding import candidates_of, decode, initial
@@ -67,6 +68,7 @@ class Reference:
 
     name = "numpy"
     runs_on = "CPU"
+    code_reader: CodeReader | None = None
     max_steps = 1
 
     def __init__(self, config: LMConfig, weights: LMWeights) -> None:
@@ -85,13 +87,14 @@ class Reference:
         """Do nothing: the memory is freed with the object."""
 
     def step(
-        self, state: ReferenceState, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False
+        self, state: ReferenceState, codes: Codes | None, *, text: int | None = None, want_logits: bool = False
     ) -> CompletedStep:
         """See `ReplayableBackend.step`."""
         if text is not None:
             state.decoded["tokens"][0, 0] = text
         x = rows_of(self.text_embedding, [state.decoded["tokens"][0, 0]])[0]
-        for table, code in zip(self.embeddings, step_codes(self.config, codes), strict=True):
+        read = step_codes(self.config, codes)
+        for table, code in zip(self.embeddings, read, strict=True):
             x += rows_of(table, [code])[0]
         for i in range(self.config.transformer.n_layers):
             x = self._layer(state, i, x)
@@ -102,9 +105,12 @@ class Reference:
         decode(logits, state.decoded, state.terms)
         selected, others = candidates_of(state.decoded)
         heads = None if self.extra_heads is None else softmax(self.extra_heads @ y)
-        return CompletedStep(Step(selected.token, selected.probability, others, logits if want_logits else None, heads))
+        kept = logits if want_logits else None
+        return CompletedStep(
+            Step(selected.token, selected.probability, others, kept, heads, None if codes is None else read)
+        )
 
-    def steps(self, state: ReferenceState, codes: Int32) -> list[CompletedStep]:
+    def steps(self, state: ReferenceState, codes: Codes) -> list[CompletedStep]:
         """See `Backend.steps`."""
         return [self.step(state, frame) for frame in codes]
 

@@ -41,7 +41,8 @@ class Encoder(Protocol):
     def start(self, state: Any, frames: Float32) -> Awaitable[Int32]:
         """Start to encode the next frames of a stream, float32 (T, 1920); await the codes, int32 (T, K).
 
-        T is at most `max_frames`. The codes do not depend on how the frames are divided into calls.
+        T is at most `max_frames`. The codes do not depend on how the frames are divided into calls. Where the result is
+        `PendingCodes`, a transformer on the same GPU can read them there instead.
         """
 
     def close(self) -> None:

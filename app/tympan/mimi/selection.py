@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tympan.arrays import Int32
+from tympan.codes import CodeReader
 from tympan.config import FRAME_SAMPLES, MimiConfig
 from tympan.errors import GpuError
 from tympan.gpu.device import AdapterInfo
@@ -25,12 +26,15 @@ CHOICES = ("auto", "webgpu", "cpu")
 
 
 async def open_mimi(
-    requested: str, config: MimiConfig, tensors: Mapping[str, NDArray[Any]], adapter: AdapterInfo | None
+    requested: str,
+    config: MimiConfig,
+    tensors: Mapping[str, NDArray[Any]],
+    open_reader: Callable[[], Awaitable[CodeReader | None]],
 ) -> tuple[Encoder, Reason | GpuError]:
     """Load the encoder where it is fastest; also why it was selected.
 
-    requested: one of CHOICES. adapter: the GPU that the transformer runs on, None for the CPU; `auto` uses no other
-    and no software GPU.
+    requested: one of CHOICES. open_reader: returns how the transformer reads codes on its GPU, None on the CPU; called
+    each time the encoder is opened on a GPU, which then is the same. `auto` uses no other and no software GPU.
     Raises BadModel; GpuError if the GPU was requested and cannot be used.
     """
 
@@ -40,13 +44,13 @@ async def open_mimi(
     async def open_gpu() -> Encoder:
         from tympan.mimi.webgpu.encoder import MimiGpu  # not at the top: a page without a GPU does not need it
 
-        return await MimiGpu.create(config, tensors)
+        return await MimiGpu.create(config, tensors, reader=await open_reader())
 
-    cpu = await open_cpu()
+    cpu, reader = await open_cpu(), await open_reader()
     if requested == "cpu":
         return cpu, Reason("asked")
-    if requested == "auto" and (adapter is None or adapter.is_software):
-        return cpu, Reason("no_gpu" if adapter else "with_transformer")
+    if requested == "auto" and (reader is None or reader.device.info.is_software):
+        return cpu, Reason("no_gpu" if reader else "with_transformer")
     try:
         gpu = await _checked(await open_gpu(), cpu)
     except GpuError as error:
@@ -61,6 +65,14 @@ async def open_mimi(
             return cpu, Reason("mimi_on_cpu", fields)
         reason = Reason("mimi_on_gpu", fields)
     return RecoveringEncoder([open_gpu, open_cpu], gpu), reason
+
+
+def limits_on_gpu(config: MimiConfig, tensors: Mapping[str, NDArray[Any]], adapter: AdapterInfo) -> dict[str, int]:
+    """Return the WebGPU limits, by name, that the encoder needs of a device of this adapter. Raises BadModel."""
+    from tympan.mimi.webgpu.encoder import gpu_limits
+    from tympan.mimi.webgpu.kernels import Tuning
+
+    return gpu_limits(config, tensors, Tuning.for_adapter(adapter))
 
 
 async def _checked(gpu: Any, cpu: Mimi) -> Encoder:

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from tympan.arrays import Int32, softmax
+from tympan.codes import CodeReader, Codes
 from tympan.config import LMConfig
 from tympan.lm.backend import CompletedStep, Step, cache_place, step_codes
 from tympan.lm.decoding import candidates_of
@@ -45,6 +46,7 @@ class SimdBackend:
     """
 
     name = "simd"
+    code_reader: CodeReader | None = None
     max_steps = 1
 
     def __init__(self, config: LMConfig, kernels: SimdKernels, model: Model) -> None:
@@ -62,13 +64,14 @@ class SimdBackend:
         return SimdState(self._kernels, self._model, position, terms)
 
     def step(
-        self, state: SimdState, codes: Int32 | None, *, text: int | None = None, want_logits: bool = False
+        self, state: SimdState, codes: Codes | None, *, text: int | None = None, want_logits: bool = False
     ) -> CompletedStep:
         """See `Backend.step`."""
         config, decoded = self.config, state.outputs.decoded
         if text is not None:
             decoded["tokens"][0, 0] = text
-        self._write_inputs(state, step_codes(config, codes), int(decoded["tokens"][0, 0]))
+        read = step_codes(config, codes)
+        self._write_inputs(state, read, int(decoded["tokens"][0, 0]))
         for call in state.calls:
             call()
         state.position += 1
@@ -77,9 +80,11 @@ class SimdBackend:
         selected, others = candidates_of(decoded)
         heads = softmax(head_logits.reshape(config.n_extra_heads, -1)) if config.n_extra_heads else None
         kept = logits.copy() if want_logits else None
-        return CompletedStep(Step(selected.token, selected.probability, others, kept, heads))
+        return CompletedStep(
+            Step(selected.token, selected.probability, others, kept, heads, None if codes is None else read)
+        )
 
-    def steps(self, state: SimdState, codes: Int32) -> list[CompletedStep]:
+    def steps(self, state: SimdState, codes: Codes) -> list[CompletedStep]:
         """See `Backend.steps`."""
         return [self.step(state, frame) for frame in codes]
 

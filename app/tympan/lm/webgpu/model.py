@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tympan.arrays import Float32, Int32
+from tympan.codes import CodeLayout
 from tympan.config import LMConfig
-from tympan.gpu.buffers import WORD_BYTES, Buffer, Usage, align, upload, upload_stream
+from tympan.gpu.buffers import BINDING_ALIGNMENT_BYTES, WORD_BYTES, Buffer, Usage, align, upload, upload_stream
 from tympan.gpu.device import Device
 from tympan.gpu.kernel import Dispatch, Kernel
 from tympan.lm.webgpu import kernels
@@ -51,21 +52,21 @@ class Tables:
     matrix: DeviceMatrix
     codebooks: Int32  # whose tables these are
     first_rows: Int32  # of the table of each codebook, in the stack
+    columns: range  # of the rows that a step reads, among those of all groups; can be bound alone
 
     @classmethod
     async def load(cls, device: Device, kernel_library: WebGPUKernels, weights: LMWeights) -> tuple[Tables, ...]:
         """Upload the tables, one `Tables` per format."""
         groups: list[Tables] = []
+        first_column = 0
         for group in weights.table_groups:
             label, n_codebooks = f"lm.embeddings_{group.format}", len(group.codebooks)
             matrix = DeviceMatrix.upload(device, label, *group.tables)
             kernel = await kernel_library.embed(matrix.format, n_codebooks, group.text_row, accumulate=bool(groups))
-            groups.append(cls(label, kernel, matrix, np.array(group.codebooks, np.int32), group.first_rows))
+            columns = range(first_column, first_column + max(n_codebooks, 1))
+            groups.append(cls(label, kernel, matrix, np.array(group.codebooks, np.int32), group.first_rows, columns))
+            first_column = align(columns.stop, BINDING_ALIGNMENT_BYTES // WORD_BYTES)
         return tuple(groups)
-
-    def rows(self, codes: Int32) -> Int32:
-        """Return the rows for the codes (n, K) of n frames: int32 (n, n_codebooks of this group)."""
-        return self.first_rows + codes[:, self.codebooks]
 
 
 @dataclass(frozen=True)
@@ -194,6 +195,15 @@ class Model:
             decode=await kernel_library.decode(config.text_card),
             vectors=Vectors.new(device, config, weights.hidden, kernel_library.n_splits),
         )
+
+    def code_layout(self, config: LMConfig) -> CodeLayout:
+        """Return the layout of the rows of all tables that a step reads."""
+        columns, offsets = np.zeros((2, config.n_codebooks), np.int32)
+        for group in self.tables:
+            columns[group.codebooks] = group.columns.start + np.arange(len(group.codebooks))
+            offsets[group.codebooks] = group.first_rows
+        n_words = align(self.tables[-1].columns.stop, BINDING_ALIGNMENT_BYTES // WORD_BYTES)
+        return CodeLayout(n_words, columns, offsets)
 
     def forward(
         self,

@@ -1,15 +1,19 @@
-"""The encoder on WebGPU: one write of samples, one pass and one submit per call; the codes are read when awaited."""
+"""The encoder on WebGPU: one write of samples, one pass and one submit per call.
+
+The codes of a call are read back at once, or, where the transformer reads them on the same device, only if awaited.
+"""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Awaitable, Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tympan.arrays import Float32, Int32
+from tympan.codes import CodeLayout, CodeReader, GpuCodes, PendingCodes
 from tympan.config import FRAME_SAMPLES, MimiConfig
 from tympan.gpu.buffers import WORD_BYTES, Buffer, InputBlock, Readback, Usage
 from tympan.gpu.device import Adapter, Device
@@ -22,7 +26,8 @@ from tympan.rope import Rotation
 from tympan.weights.tensors import Tensors
 
 MAX_FRAMES = 32  # of a call
-N_IN_FLIGHT = 4  # calls of one stream that may be pending
+N_IN_FLIGHT = 4  # calls of one stream whose codes are being read back
+_HIDDEN = "encoder_transformer.transformer.layers.0.linear1.weight"  # has as many rows as the feed-forward is wide
 _N_HEADER = 4  # words of a call before its rotations
 _N_PARTS = MAX_FRAMES // PART_FRAMES  # of a call, in SEANet
 
@@ -36,7 +41,7 @@ class MimiGpuState:
         self.position = self.first = position  # of the next call and of the first one, at 25 Hz
         self.samples = np.zeros(config.kernel_size - 1, np.float32)  # the last ones of the call before
         self.stream = model.new_stream()
-        n_bytes = WORD_BYTES * MAX_FRAMES * config.n_codebooks
+        n_bytes = MAX_FRAMES * model.layout.row_bytes
         self.codes = Buffer.new(device, "mimi.codes", n_bytes, Usage.STORAGE | Usage.COPY_SRC)
         self.readback = Readback(device, "mimi.result", n_bytes, N_IN_FLIGHT)
         self.steps: Sequence[Step] = tuple(
@@ -59,8 +64,12 @@ class MimiGpu:
     name = "webgpu"
     max_frames = MAX_FRAMES
 
-    def __init__(self, config: MimiConfig, device: Device, model: Model, tuning: Tuning) -> None:
+    def __init__(
+        self, config: MimiConfig, device: Device, model: Model, tuning: Tuning, *, is_shared: bool = False
+    ) -> None:
+        """is_shared: whether the device belongs to the transformer, which reads the codes there."""
         self.config, self.device, self.model, self.tuning = config, device, model, tuning
+        self._is_shared = is_shared
         self.runs_on = device.info.summary
         self.queue = Queue(device, "mimi.call")
         n_angles = MAX_FRAMES * POSITIONS_PER_FRAME * config.transformer.head_width
@@ -82,52 +91,92 @@ class MimiGpu:
 
     @classmethod
     async def create(
-        cls, config: MimiConfig, tensors: Mapping[str, NDArray[Any]], *, tuning: Tuning | None = None
+        cls,
+        config: MimiConfig,
+        tensors: Mapping[str, NDArray[Any]],
+        *,
+        tuning: Tuning | None = None,
+        reader: CodeReader | None = None,
     ) -> MimiGpu:
         """Upload an encoder to the GPU.
 
         tensors: official name -> array; uploaded as stored if float32, float16 or int8. tuning: the kernel parameters;
-        by default those for the adapter.
+        by default those for the adapter. reader: the transformer, if it reads codes on its GPU; the encoder then uses
+        the same device.
         Raises BadModel; NoWebGPU; GpuLimit if the GPU is too small for the model; GpuFault if the driver rejects a
-        shader or buffer.
+        shader or buffer; DeviceLost.
         """
-        adapter, named = await Adapter.request(), Tensors(tensors)
-        tuning = tuning or Tuning.for_adapter(adapter.info)
-        hidden = named.n_rows("encoder_transformer.transformer.layers.0.linear1.weight")
-        n_slots = config.transformer.context + MAX_FRAMES * POSITIONS_PER_FRAME
-        device = await adapter.device(needed_limits(config, hidden, tuning, MAX_FRAMES, n_slots), "tympan.mimi")
+        named, layout = Tensors(tensors), reader.layout if reader else CodeLayout.plain(config.n_codebooks)
+        if reader:
+            device = reader.device
+            tuning = tuning or Tuning.for_adapter(device.info)
+            device.require(gpu_limits(config, tensors, tuning))
+        else:
+            adapter = await Adapter.request()
+            tuning = tuning or Tuning.for_adapter(adapter.info)
+            device = await adapter.device(gpu_limits(config, tensors, tuning), "tympan.mimi")
+        n_slots = _n_slots(config)
+        loader = Loader(device, MimiGpuKernels(Compiler(device), tuning, config, n_slots), config, named)
         try:
             async with device.error_scope("the Mimi encoder"):
-                library = MimiGpuKernels(Compiler(device), tuning, config, n_slots)
-                model = await Loader(device, library, config, named).load(MAX_FRAMES, n_slots, hidden)
-                return cls(config, device, model, tuning)
+                model = await loader.load(MAX_FRAMES, n_slots, named.n_rows(_HIDDEN), layout)
+                return cls(config, device, model, tuning, is_shared=reader is not None)
         except BaseException:
-            device.close()
+            for buffer in loader.buffers:
+                buffer.destroy()
+            if reader is None:
+                device.close()
             raise
 
     def new_state(self, position: int = 0) -> MimiGpuState:
         """Return a new stream. Its GPU memory is freed with the last reference to it."""
         return MimiGpuState(self, position)
 
-    def start(self, state: MimiGpuState, frames: Float32) -> Awaitable[Int32]:
+    def start(self, state: MimiGpuState, frames: Float32) -> PendingCodes:
         """See `Encoder.start`. At most N_IN_FLIGHT calls of a stream may be pending.
 
+        On a shared device, codes can be awaited only before the next call of the stream.
         Raises DeviceLost or GpuFault, here or when awaited.
         """
         n_frames = len(frames)
         assert frames.shape == (n_frames, FRAME_SAMPLES) and 0 < n_frames <= MAX_FRAMES, frames.shape
         self.device.check()
-        slot, n_bytes = state.readback.acquire(), WORD_BYTES * n_frames * self.config.n_codebooks
+        layout, n_bytes = self.model.layout, n_frames * self.model.layout.row_bytes
+        slot = None if self._is_shared else state.readback.acquire()
         self.write_inputs(state, frames)
-        self.queue.submit(state.dispatches(self.tuning, n_frames), [Copy(state.codes, slot, 0, n_bytes)])
-        state.n_calls += 1
+        copies = [Copy(state.codes, slot, 0, n_bytes)] if slot else []
+        self.queue.submit(state.dispatches(self.tuning, n_frames), copies)
+        reading = state.readback.read(slot, n_bytes) if slot else None
         state.n_parts += -(-n_frames // PART_FRAMES)
         state.position += n_frames * POSITIONS_PER_FRAME
-        return PendingCodes(self.config.n_codebooks, state.readback.read(slot, n_bytes))
+        state.n_calls = n_calls = state.n_calls + 1
+
+        def is_current() -> bool:
+            return state.n_calls == n_calls
+
+        async def read() -> Int32:
+            if reading is not None:
+                return layout.read(await reading)
+            self.device.check()
+            assert is_current(), "the codes of this call have been overwritten"
+            return layout.read(await self._content(state, n_bytes))
+
+        on_gpu = GpuCodes(self.device, state.codes, layout, 0, n_frames, is_current)
+        return PendingCodes(n_frames, read, on_gpu)
 
     def close(self) -> None:
-        """Release the GPU and free all its memory."""
-        self.device.close()
+        """Free the memory on the GPU, and the device unless it is shared."""
+        self.inputs.destroy()
+        for buffer in self.model.buffers:
+            buffer.destroy()
+        if not self._is_shared:
+            self.device.close()
+
+    async def _content(self, state: MimiGpuState, n_bytes: int) -> NDArray[np.uint8]:
+        """Read back the codes of the last call."""
+        slot = state.readback.acquire()
+        self.queue.submit([], [Copy(state.codes, slot, 0, n_bytes)])
+        return await state.readback.read(slot, n_bytes)
 
     def write_inputs(self, state: MimiGpuState, frames: Float32) -> None:
         """Write the inputs of one call: its place in the KV cache, its rotations, and its samples."""
@@ -147,15 +196,14 @@ class MimiGpu:
         self.inputs.write(n_before + frames.size)
 
 
-class PendingCodes:
-    """Codes that are being read back."""
+def gpu_limits(config: MimiConfig, tensors: Mapping[str, NDArray[Any]], tuning: Tuning) -> dict[str, int]:
+    """Return the WebGPU limits, by name, that a device needs for an encoder. Raises BadModel."""
+    return needed_limits(config, Tensors(tensors).n_rows(_HIDDEN), tuning, MAX_FRAMES, _n_slots(config))
 
-    def __init__(self, n_codebooks: int, reading: Awaitable[NDArray[np.uint8]]) -> None:
-        self._n_codebooks, self._reading = n_codebooks, reading
 
-    def __await__(self) -> Generator[Any, None, Int32]:
-        words = yield from self._reading.__await__()
-        return words.view(np.int32).reshape(-1, self._n_codebooks)
+def _n_slots(config: MimiConfig) -> int:
+    """The slots of a KV cache: the context and the positions of a call."""
+    return config.transformer.context + MAX_FRAMES * POSITIONS_PER_FRAME
 
 
 def _destroy(buffers: Sequence[Buffer], readback: Readback) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tympan.codes import CodeLayout
 from tympan.config import FRAME_SAMPLES, MimiConfig
 from tympan.errors import GpuFault
 from tympan.gpu.buffers import BINDING_ALIGNMENT_BYTES, WORD_BYTES, Buffer, Usage, upload, upload_stream
@@ -24,16 +25,17 @@ _FORMATS: dict[str, WeightFormat] = {"float16": "f16", "int8": "i8"}  # all othe
 
 
 class Loader:
-    """Uploads the tensors of a checkpoint and compiles their kernels."""
+    """Uploads the tensors of a checkpoint and compiles their kernels. `buffers` are those created so far."""
 
     def __init__(self, device: Device, library: MimiGpuKernels, config: MimiConfig, tensors: Tensors) -> None:
         self._device, self._library, self._config, self._tensors = device, library, config, tensors
         self._n_bytes = 0
+        self.buffers: list[Buffer] = []
 
-    async def load(self, max_frames: int, n_slots: int, hidden: int) -> Model:
+    async def load(self, max_frames: int, n_slots: int, hidden: int, layout: CodeLayout) -> Model:
         """Upload everything. Raises BadModel or GpuFault.
 
-        max_frames: of a call. n_slots: of a KV cache. hidden: rows of the transformer's `linear1`.
+        max_frames: of a call. n_slots: of a KV cache. hidden: rows of the transformer's `linear1`. layout: of codes.
         """
         _check_sizes(self._config, hidden)
         config, library, d = self._config, self._library, self._config.transformer.d
@@ -42,7 +44,7 @@ class Loader:
         downsample = self._conv(
             "downsample.conv.conv.conv", d, d, DOWNSAMPLE_SIZE, POSITIONS_PER_FRAME, DOWNSAMPLE_STRIDE, bias=False
         )
-        codebook_format, codebooks = self._codebooks()
+        codebook_format, codebooks = self._codebooks(layout)
         return Model(
             device=self._device,
             config=config,
@@ -57,11 +59,13 @@ class Loader:
             attention=await library.attention(POSITIONS_PER_FRAME),
             downsample=await self._matrix(downsample, replicates=True),
             project=await self._matrix(self._projection()),
-            quantize=await library.quantize(codebook_format, config.n_codebooks, max_frames),
+            quantize=await library.quantize(codebook_format, layout.n_words, max_frames),
             codebook_format=codebook_format,
             codebooks=codebooks,
+            layout=layout,
             levels=self._levels(),
             scratch=self._scratch(max_frames, hidden),
+            buffers=tuple(self.buffers),
             n_bytes=self._n_bytes,
         )
 
@@ -105,12 +109,14 @@ class Loader:
         n_floats |= {"hidden": POSITIONS_PER_FRAME * hidden, "latent": d, "projected": 2 * config.quantizer_width}
         n_floats |= {"residuals": 2 * config.quantizer_width, "candidates": 2 * 2 * MAX_SPLITS}
         usage = Usage.STORAGE | Usage.COPY_SRC
-        return {
+        scratch = {
             name: Buffer.new(
                 self._device, f"mimi.{name}", WORD_BYTES * (PART_FRAMES if name in "ab" else max_frames) * n, usage
             )
             for name, n in n_floats.items()
         }
+        self.buffers += scratch.values()
+        return scratch
 
     async def _layer(self, i: int, hidden: int) -> Layer:
         await self._device.wait_until_done()  # pending uploads take memory of the page
@@ -204,7 +210,7 @@ class Loader:
             vector=vector,
         )
 
-    def _codebooks(self) -> tuple[WeightFormat, tuple[Buffer, Buffer, Buffer]]:
+    def _codebooks(self, layout: CodeLayout) -> tuple[WeightFormat, tuple[Buffer, Buffer, Buffer]]:
         """The sums of each centroid, transposed, then (usage, |centroid|^2 / 2), then where codes are written."""
         config = self._config
         n_bins, width, n = config.n_bins, config.quantizer_width, config.n_codebooks
@@ -231,7 +237,8 @@ class Loader:
         n_bytes = n * n_bins * width * np.dtype(dtype).itemsize
         self._n_bytes += n_bytes
         sums = upload_stream(self._device, "mimi.codebooks", transposed(), n_bytes)
-        offsets = np.stack([np.arange(n), np.zeros(n)], axis=1).astype(np.uint32)
+        self.buffers.append(sums)
+        offsets = np.stack([layout.columns, layout.offsets], axis=1).astype(np.uint32)
         return weight_format, (sums, self._upload("mimi.norms", norms), self._upload("mimi.offsets", offsets))
 
     def _levels(self) -> Buffer:
@@ -242,7 +249,8 @@ class Loader:
 
     def _upload(self, label: str, array: NDArray[Any]) -> Buffer:
         self._n_bytes += array.nbytes
-        return upload(self._device, label, [array])
+        self.buffers.append(upload(self._device, label, [array]))
+        return self.buffers[-1]
 
 
 class _StoredMatrix(NamedTuple):

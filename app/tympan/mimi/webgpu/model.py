@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tympan.codes import CodeLayout
 from tympan.config import FRAME_SAMPLES, MimiConfig
 from tympan.gpu.buffers import BINDING_ALIGNMENT_BYTES, WORD_BYTES, Buffer, Usage, align
 from tympan.gpu.device import Device
@@ -116,7 +117,9 @@ class Model:
     codebook_format: WeightFormat
     codebooks: tuple[Buffer, Buffer, Buffer]  # sums, (usage, half norms), offsets
     levels: Buffer  # the number of each level of the quantizer, BINDING_ALIGNMENT_BYTES apart
+    layout: CodeLayout
     scratch: Mapping[str, Buffer]
+    buffers: tuple[Buffer, ...]  # all of these
     n_bytes: int  # of all weights
 
     def new_stream(self) -> Stream:
@@ -140,7 +143,7 @@ class Model:
     def forward(self, call: Buffer, parts: Sequence[PartInputs], stream: Stream, codes: Buffer) -> Iterator[Step]:
         """Return the dispatches of a call, in order.
 
-        call: of all frames. parts: of the frames 0 to PART_FRAMES - 1, and so on. codes: u32 (T, K), the result.
+        call: of all frames. parts: of the frames 0 to PART_FRAMES - 1, and so on. codes: the result, rows of `layout`.
         """
         s, histories = self.scratch, stream.histories
         for i, part in enumerate(parts):
