@@ -10,11 +10,14 @@ import random
 import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 from .config import SAMPLE_RATE
 
 _FADE = 120  # samples over which a piece fades in and out
 _ROOM = SAMPLE_RATE // 4  # longest impulse response, samples
+_FFT = 1024  # of the formant shift
+_ENVELOPE = 21  # bins over which its envelope is smoothed
 _STROKE_HOP = SAMPLE_RATE // 200
 # Content of clips without speech: (silence, noise, keystrokes, music, hum, all of these as under speech).
 _SILENT_KINDS = 6
@@ -118,6 +121,34 @@ def music(x: Tensor, hum: Tensor, voices: int = 3, notes: int = 40) -> Tensor:
     return _unit((out * decay).flatten(1)[:, :length])
 
 
+def swell(x: Tensor) -> Tensor:
+    """Return levels (B, L): 1, or in two of five clips random ones, up to 40 dB apart, that change every 0.1 s."""
+    levels = _decibel(-40 * torch.rand(len(x), 1, 10 * x.shape[1] // SAMPLE_RATE + 1, device=x.device))
+    levels = F.interpolate(levels, x.shape[1], mode="linear", align_corners=True)[:, 0]
+    return torch.where(_chance(x, 0.4), levels, 1.0)
+
+
+def formants(x: Tensor) -> Tensor:
+    """Shift the formants of x (B, L) by up to a fifth in frequency, and leave the pitch.
+
+    Every frame's spectrum is multiplied by the ratio of its warped to its own envelope. The envelope is the log
+    magnitude, smoothed over 500 Hz.
+    """
+    window = torch.hann_window(_FFT, device=x.device)
+    spectrum = torch.stft(x, _FFT, _FFT // 4, window=window, return_complex=True)
+    level = (spectrum.abs() + 1e-5).log().transpose(1, 2)  # (B, frames, bins)
+    kernel = torch.hann_window(_ENVELOPE + 2, periodic=False, device=x.device)[1:-1]
+    padded = F.pad(level.flatten(0, 1)[:, None], (_ENVELOPE // 2, _ENVELOPE // 2), mode="replicate")
+    envelope = F.conv1d(padded, (kernel / kernel.sum())[None, None]).unflatten(0, level.shape[:2])[:, :, 0]
+    bins = torch.arange(level.shape[2], device=x.device)
+    position = (bins / torch.exp(_uniform(x, -0.18, 0.18))).clamp(max=len(bins) - 1.001)
+    low = position.long()
+    index = low[:, None].expand_as(envelope)
+    warped = torch.lerp(envelope.gather(2, index), envelope.gather(2, index + 1), (position - low)[:, None])
+    gain = (warped - envelope).clamp(-2.0, 2.0).exp().transpose(1, 2)
+    return torch.istft(spectrum * gain, _FFT, _FFT // 4, window=window, length=x.shape[1])
+
+
 def mu_law(x: Tensor) -> Tensor:
     """Encode x with a telephone's 8-bit mu-law and decode it."""
     law = torch.sign(x) * torch.round(torch.log1p(255 * x.abs()) / math.log(256) * 127) / 127
@@ -174,14 +205,20 @@ class Augment:
         self.freq = torch.linspace(0, SAMPLE_RATE / 2, self.size // 2 + 1, device=device)
 
     def noise(self, x: Tensor) -> Tensor:
-        """Return noise of the shape of x (B, L) and unit power, which falls with a random power of the frequency."""
+        """Return noise of the shape of x (B, L) and unit power, which falls with a random power of the frequency.
+
+        In two of five clips its level varies.
+        """
         white = torch.randn(len(x), len(self.freq), 2, device=x.device)
         coloured = white * (self.freq + 40).pow(-_uniform(x, 0, 1.2))[..., None]
-        return _unit(1e4 * torch.fft.irfft(torch.view_as_complex(coloured), self.size)[:, : x.shape[1]])
+        steady = torch.fft.irfft(torch.view_as_complex(coloured), self.size)[:, : x.shape[1]]
+        return _unit(1e4 * steady * swell(x))
 
     @torch.no_grad()
     def __call__(self, x: Tensor, silent: Tensor) -> Tensor:
         """Distort speech: (B, L) float32, silent (B,) bool -> (B, L)."""
+        rows, wanted = _some(_chance(x, 0.5), 0.5)
+        x = x.index_copy(0, rows, torch.where(wanted, formants(x[rows]), x[rows]))
         spectrum = torch.fft.rfft(x, self.size) * torch.fft.rfft(room(x), self.size)
         heard = torch.fft.irfft(spectrum * response(x, self.freq), self.size)[:, : x.shape[1]]
         return mix(heard.contiguous(), self.noise(x), silent[:, None])

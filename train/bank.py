@@ -61,7 +61,7 @@ class Bank:
         if not utterances:
             return
         source = source_of(utterances[0].voice)
-        people, ring = source.startswith("human"), source.partition(":")[0] in KEPT
+        ring = source.partition(":")[0] in KEPT
         low, high = self.rings[ring]
         pcm = torch.cat([torch.from_numpy(u.pcm.copy()) for u in utterances])
         if ring and self.heads[ring] + len(pcm) > high:
@@ -73,7 +73,7 @@ class Bank:
         offsets = itertools.accumulate((len(u.pcm) for u in utterances), initial=begin)
         items = [
             Item(
-                offset, len(u.pcm), u.label, u.starts, cut_points(u.pcm, u.starts) if people else (),
+                offset, len(u.pcm), u.label, u.starts, cut_points(u.pcm, u.starts),
                 [self.pieces.encode(w) for w in u.label.split()], u.voice,
             )
             for offset, u in zip(offsets, utterances, strict=False)

@@ -2,11 +2,12 @@
 
 A plan holds numbers only and is small; `data.py` turns it into audio on the GPU.
 
-Clips of people are of three kinds: whole utterances, random phrases cut out of them, and new sentences of the text
-corpus spliced from single words. With whole utterances alone the transformer memorizes the few sentences that 20 hours
-of people hold.
+Clips are of three kinds: whole utterances, random phrases cut out of those of people, and new sentences of the text
+corpus spliced from single words. With whole utterances alone the transformer memorizes the few sentences that people
+and synthesizers say.
 """
 
+import itertools
 import math
 import multiprocessing
 import queue
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .config import FRAME, SAMPLE_RATE
-from .items import PEOPLE_SHARES, Item, Update
+from .items import PEOPLE_SHARES, Item, Update, source_of
 from .text import LABEL_CHARS, sentences
 from .tokens import text_stream
 
@@ -27,10 +28,12 @@ CLASS = {c: i + 1 for i, c in enumerate(LABEL_CHARS)}  # of CTC; 0 is the blank
 SLOTS = 40  # pieces of utterances in a clip, at most
 
 PEOPLE_SHARE = 0.68  # of the clips are spoken by people, the others by synthesizers
-SILENT_SHARE = 0.10  # of the clips hold no speech
+SILENT_SHARE = 0.12  # of the clips hold no speech
 ENGINE_SHARES = {"kokoro": 0.40, "hibari": 0.28, "piper": 0.06, "flite": 0.14, "espeak": 0.12}
 WHOLE_SHARE, PHRASE_SHARE = 0.48, 0.32  # of the clips of people; the others are spliced from words
+SPLICED_SHARE = 0.30  # of the synthetic clips are spliced from words
 _FULL_SHARE = 2000  # utterances; a source with fewer gets less than its share
+_MAX_PIECES = 60  # of a word that are kept for splicing, of each synthesizer
 _ONE_VOICE = 0.5  # of the whole and phrase clips of people are by one speaker
 
 
@@ -75,8 +78,10 @@ class Planner:
         self.length = int(seconds * SAMPLE_RATE) // FRAME * FRAME
         self.steps = self.length // FRAME + 1
         self.sources: dict[str, list[Item]] = {}
+        self.voices: dict[str, tuple[list[str], list[float]]] = {}  # of a source of people: names, cumulative weights
         self.by_voice: dict[str, list[Item]] = {}  # of people
-        self.by_word: dict[str, list[Piece]] = {}  # of people
+        self.by_word: dict[str, dict[str, list[Piece]]] = {}  # of "human" and of each synthesizer
+        self.alive: dict[int, Item] = {}  # by offset; pieces of other items have been overwritten
         self.by_voice_word: dict[tuple[str, str], list[Piece]] = {}
         self.corpus = sentences(corpus, seed, grammar_share=0.15) if corpus else None
 
@@ -84,21 +89,38 @@ class Planner:
         """Add items and drop those that are being overwritten."""
         if update.end:
             for source, items in self.sources.items():
-                if any(update.begin <= i.offset < update.end for i in items):
+                overwritten = [i for i in items if update.begin <= i.offset < update.end]
+                if overwritten:
                     self.sources[source] = [i for i in items if not update.begin <= i.offset < update.end]
+                for item in overwritten:
+                    del self.alive[item.offset]
         if not update.items:
             return
         self.sources.setdefault(update.source, []).extend(update.items)
-        if update.source.startswith("human"):
+        self.alive.update((item.offset, item) for item in update.items)
+        people = update.source.startswith("human")
+        by_word = self.by_word.setdefault("human" if people else update.source, {})
+        for item in update.items:
+            for index, word in enumerate(item.label.split()):
+                piece, pieces = Piece(item, index, index + 1), by_word.setdefault(word, [])
+                if people or len(pieces) < _MAX_PIECES:
+                    pieces.append(piece)
+                else:
+                    pieces[self.rng.randrange(_MAX_PIECES)] = piece
+                if people:
+                    self.by_voice_word.setdefault((item.voice, word), []).append(piece)
+        if people:
             for item in update.items:
                 self.by_voice.setdefault(item.voice, []).append(item)
-                for index, word in enumerate(item.label.split()):
-                    piece = Piece(item, index, index + 1)
-                    self.by_word.setdefault(word, []).append(piece)
-                    self.by_voice_word.setdefault((item.voice, word), []).append(piece)
+            names = sorted({item.voice for item in self.sources[update.source]})
+            weights = (math.sqrt(len(self.by_voice[name])) for name in names)
+            self.voices[update.source] = names, list(itertools.accumulate(weights))
 
     def draw(self, people: bool, voice: str | None = None) -> Item:
-        """Draw an utterance of `voice`, or of a source drawn by its share."""
+        """Draw an utterance of `voice`, or of a source drawn by its share.
+
+        A speaker's weight in a source of people is the square root of the number of their utterances.
+        """
         rng = self.rng
         if voice is not None:
             return rng.choice(self.by_voice[voice])
@@ -107,16 +129,21 @@ class Planner:
             return self.draw(not people)
         shares = [PEOPLE_SHARES.get(s[6:], 0.05) if people else ENGINE_SHARES.get(s, 0.1) for s in names]
         shares = [share * min(1, len(self.sources[s]) / _FULL_SHARE) for share, s in zip(shares, names, strict=True)]
-        return rng.choice(self.sources[rng.choices(names, shares)[0]])
+        source = rng.choices(names, shares)[0]
+        if not people:
+            return rng.choice(self.sources[source])
+        speakers, weights = self.voices[source]
+        return rng.choice(self.by_voice[rng.choices(speakers, cum_weights=weights)[0]])
 
     def groups(self) -> Iterator[list[Piece]]:
         """Yield groups of pieces for one clip without end. The pieces of a group follow each other without a pause."""
         rng = self.rng
         people = rng.random() < PEOPLE_SHARE and bool(self.by_voice)
         kind = rng.random()
-        if people and kind > WHOLE_SHARE + PHRASE_SHARE and self.corpus is not None:
+        whole_and_phrases = WHOLE_SHARE + PHRASE_SHARE if people else 1 - SPLICED_SHARE
+        if kind > whole_and_phrases and self.corpus is not None:
             while True:
-                yield self.spliced()
+                yield self.spliced(people)
         phrases = people and kind > WHOLE_SHARE
         voice = None
         while True:
@@ -130,16 +157,32 @@ class Planner:
             else:
                 yield [Piece(item, 0, count)]
 
-    def spliced(self) -> list[Piece]:
-        """Splice a sentence of the corpus from words of people, as many as possible by one speaker."""
+    def spliced(self, people: bool) -> list[Piece]:
+        """Splice a sentence of the corpus from words of one engine, or of people: most of them by one speaker."""
         assert self.corpus is not None
-        rng = self.rng
-        voice = self.draw(True).voice
+        item = self.draw(people)
+        engine = source_of(item.voice)
+        by_word = self.by_word["human" if engine.startswith("human") else engine]
         for _ in range(30):
             words = next(self.corpus)[1].split()
-            if len(words) <= 12 and all(w in self.by_word for w in words):
-                return [rng.choice(self.by_voice_word.get((voice, w)) or self.by_word[w]) for w in words]
-        return [rng.choice(rng.choice(list(self.by_word.values())))]
+            if len(words) > 12 or not all(by_word.get(w) for w in words):
+                continue
+            found = [self.pick(self.by_voice_word.get((item.voice, w)) or by_word[w]) for w in words]
+            pieces = [piece for piece in found if piece is not None]
+            if len(pieces) == len(words):
+                return pieces
+        return [Piece(item, 0, len(item.starts))]
+
+    def pick(self, pieces: list[Piece]) -> Piece | None:
+        """Draw a piece whose audio has not been overwritten, and forget those drawn whose audio has."""
+        while pieces:
+            index = self.rng.randrange(len(pieces))
+            piece = pieces[index]
+            if self.alive.get(piece.item.offset) is piece.item:
+                return piece
+            pieces[index] = pieces[-1]
+            pieces.pop()
+        return None
 
     def clip(self, plan: Plan, row: int) -> str:
         """Fill one row of `plan` and return its text."""

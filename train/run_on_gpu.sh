@@ -9,7 +9,7 @@
 #   people SHARD...   decode aligned recordings of people to where the trainer finds them
 #   kept SHARD...     synthetic speech made before
 #   stash FILE...     keep pieces of a checkpoint, of the compiler's cache, or of kokoro.onnx
-#   kokoro N          start N processes of Kokoro on the CPU
+#   kokoro N          start N processes of Kokoro on each GPU; `touch data/kept/stop` ends them
 #   fit [ARGUMENT...] start the trainer, again from its last checkpoint if it runs already
 #   wait SECONDS      watch; then leave checkpoint and log in $OUT
 #   evaluate          test the finished checkpoint; leave metrics.json in $OUT
@@ -80,7 +80,10 @@ kept) cp "$@" "$base/data/kept/" ;;
 stash) cp -r "$@" "$base/stash/" ;;
 kokoro)
     cat "$base"/stash/kokoro-* >"$base/assets/kokoro.onnx"
-    synthesize kokoro-cpu "$1" kept 0
+    for gpu in $(seq 0 $(($(nvidia-smi -L | wc -l) - 1))); do
+        daemon "kokoro$gpu" env OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES="$gpu" "$python" -m train.synthesize kokoro \
+            "$base/assets" "$base/data/kept" --processes "$1" --first $((100 * gpu))
+    done
     ;;
 fit)
     if [ -e "$base/fit.pid" ] && training; then kill "$(cat "$base/fit.pid")"; fi

@@ -169,10 +169,10 @@ def main() -> None:
     examples, definitions = wordnet_sentences(a.wordnet)
     sections = [
         (0.40, sorted({s for p in a.sentences for s in written_sentences(p)})),
-        (0.28, sorted({s for p in a.prose for s in prose_sentences(p)})),
-        (0.20, examples),
-        (0.08, definitions),
-        (0.04, sorted({s for p in a.jargon for s in prose_sentences(p)})),
+        (0.38, sorted({s for p in a.prose for s in prose_sentences(p)})),
+        (0.14, examples),
+        (0.05, definitions),
+        (0.03, sorted({s for p in a.jargon for s in prose_sentences(p)})),
     ]
     for weight, lines in sections:
         print(f"{weight}: {len(lines)} sentences")

@@ -90,6 +90,27 @@ def test_overwritten_utterances_are_planned_no_more(planner: Planner) -> None:
     assert all(p.item.voice.startswith("human") for _ in range(50) for p in next(planner.groups()))
 
 
+def test_a_synthesizer_says_new_sentences_spliced_from_words_that_still_exist(
+    planner: Planner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "PEOPLE_SHARE", 0.0)
+    monkeypatch.setattr(planning, "SPLICED_SHARE", 1.0)
+    later = item(2 * 10**8, WORDS, "hibari")
+    planner.update(Update("hibari", [later], 0, 0))
+    planner.update(Update("hibari", [], 10**8 - 5, 10**8 + 5))
+    for _ in range(30):
+        pieces = next(planner.groups())
+        assert all(p.item is later and p.last == p.first + 1 for p in pieces)
+        assert " ".join(WORDS[p.first] for p in pieces) in ("five two six", "six one four two", "three three five")
+
+
+def test_a_speaker_weighs_the_square_root_of_the_utterances(planner: Planner) -> None:
+    planner.update(Update("human:so", [item(10**9 + 10**6 * i, WORDS, "human:so_a") for i in range(100)], 0, 0))
+    planner.update(Update("human:so", [item(2 * 10**9, WORDS, "human:so_b")], 0, 0))
+    drawn = [i.voice for i in (planner.draw(True) for _ in range(40_000)) if i.voice.startswith("human:so")]
+    assert drawn.count("human:so_b") / len(drawn) == pytest.approx(1 / 11, rel=0.2)
+
+
 def test_words_are_cut_where_it_is_quietest() -> None:
     pcm = np.full(SAMPLE_RATE, 5000, np.int16)
     pcm[int(0.42 * SAMPLE_RATE) : int(0.44 * SAMPLE_RATE)] = 3
