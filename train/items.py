@@ -10,7 +10,7 @@ KEPT = ("kokoro", "piper", "human")  # loaded once; the other engines stream
 # Share of each source among the clips of people, by the first letters of the voice. Sources with few speakers get less
 # than their hours.
 PEOPLE_SHARES = {
-    "cv": 0.58, "ls": 0.11, "so": 0.14, "vctk": 0.05, "pv": 0.03, "lj": 0.04, "cathy": 0.03, "sc": 0.02
+    "cv": 0.44, "ls": 0.26, "so": 0.12, "asp": 0.05, "vctk": 0.03, "ar": 0.03, "lj": 0.03, "cathy": 0.02, "sc": 0.02
 }  # fmt: skip
 
 
