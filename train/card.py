@@ -63,8 +63,8 @@ Words wrong, greedy and streaming, with weights as trained (the page's figures f
 
 Word starts are within 0.16 s of the synthesizers' own in {near:.0%} of words.
 
-Good for: trying the page, tests, digits, short clear English close to the microphone. Not good for: people in general.
-It gets about half of the words of a person's sentences wrong, knows only English, and writes words even when it
+Good for: trying the page, tests, digits, clear English close to the microphone. Not good for: people in general. It
+gets a quarter to a half of the words of a person's sentences wrong, knows only English, and writes words even when it
 understood nothing. Do not rely on what it writes.
 
 ## Licence
