@@ -12,13 +12,14 @@ from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 from tests.engines.chromium import Chromium
 from tests.engines.engine import Engine
 from tests.engines.firefox import Firefox
 from tests.engines.lacks import lacks
 from tests.engines.webkit import WebKit
+from tests.page.tympan_page import BOOT_MS
 from tympan.cli.server import serving
 
 if TYPE_CHECKING:
@@ -31,18 +32,22 @@ BROWSER_FIXTURES = ("engine", "tympan_chromium")
 LONGEST_FILES = (  # those of a minute or more on two busy cores; the other files follow, browser tests first
     "page/test_mimi_webgpu.py",
     "app/test_lm_webgpu.py",
-    "app/test_lm_webgpu_steps.py",
-    "page/test_models.py",
     "page/test_errors.py",
-    "shaders/test_attention.py",
+    "page/test_device_loss.py",
+    "page/test_offline.py",
+    "app/test_mimi_webgpu.py",
+    "page/test_models.py",
     "page/test_listening.py",
-    "page/test_speech_recognition.py",
     "page/test_author_pages.py",
     "page/test_transcribe.py",
-    "app/test_mimi_webgpu.py",
-    "page/test_backends.py",
-    "page/test_reading.py",
     "cli/test_golden.py",
+    "page/test_phones.py",
+    "page/test_speech_recognition.py",
+    "page/test_reading.py",
+    "shaders/test_attention.py",
+    "page/test_backends.py",
+    "app/test_lm_webgpu_steps.py",
+    "app/test_lm_selfcheck.py",
     "cli/test_main.py",
     "release/test_npm.py",
     "release/test_release.py",
@@ -155,6 +160,37 @@ def site(tympan_site: Path) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def context(request: pytest.FixtureRequest, engine: Engine, browser: Browser) -> Iterator[BrowserContext]:
+    """A context in which no site has stored data, without service workers. Its pages are closed after the test.
+
+    Where pages share compiled code, it is that of `pyodide_page`, so that a page starts in half the time.
+    """
+    yield from _empty_context(request, engine, browser)
+
+
+@pytest.fixture(scope="module")
+def module_context(request: pytest.FixtureRequest, engine: Engine, browser: Browser) -> Iterator[BrowserContext]:
+    """The same for all tests of a module, which then cannot use `context`."""
+    yield from _empty_context(request, engine, browser)
+
+
+def _empty_context(request: pytest.FixtureRequest, engine: Engine, browser: Browser) -> Iterator[BrowserContext]:
+    if not engine.shares_code:
+        context = browser.new_context(service_workers="block")
+        yield context
+        context.close()
+        return
+    kept: Page = request.getfixturevalue("pyodide_page").page
+    yield kept.context
+    for page in kept.context.pages:
+        if page != kept:
+            page.close()
+    kept.context.unroute_all()
+    kept.context.clear_permissions()
+    engine.clear_site_data(kept)
+
+
 @dataclass(frozen=True)
 class PyodidePage:
     """A page that runs Python in Pyodide."""
@@ -177,8 +213,9 @@ class PyodidePage:
 @pytest.fixture(scope="session")
 def pyodide_page(browser: Browser, site: str) -> Iterator[PyodidePage]:
     """A page with Pyodide, numpy and the package `tympan`, shared by the whole session."""
-    page = browser.new_page()
+    context = browser.new_context(service_workers="block")
+    page = context.new_page()
     page.goto(f"{site}/harness/harness.html")
-    page.wait_for_function("window.call !== undefined")
+    page.wait_for_function("window.call !== undefined", timeout=BOOT_MS)
     yield PyodidePage(page)
     page.close()

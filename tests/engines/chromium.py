@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,16 @@ QUIET_FLAGS = (
     "--disable-sync",
     "--disable-quic",
     chromium.DISABLE_FEATURES,
+    "--process-per-site",  # pages of a context share the code that one has compiled
     f"--host-resolver-rules=MAP {PLAIN_HOST} 127.0.0.1",
 )
+CLEAR_MS = 30_000  # workers of closed pages hold their files for a moment
 NO_SITE_DATA = {"profile": {"default_content_setting_values": {"cookies": 2}}}
 
 
 class Chromium(Engine):
     name = "chromium"
+    shares_code = True
 
     def launch(self, *, webgpu: bool = True, microphone: Path | None = None) -> Browser:
         return self._playwright.chromium.launch(**_options(webgpu, microphone))
@@ -36,6 +40,18 @@ class Chromium(Engine):
         (folder / "Default").mkdir()
         (folder / "Default" / "Preferences").write_text(json.dumps(NO_SITE_DATA))
         return self._playwright.chromium.launch_persistent_context(folder, **_options())
+
+    def clear_site_data(self, page: Page) -> None:
+        session = page.context.new_cdp_session(page)
+        deadline = time.monotonic() + CLEAR_MS / 1000
+        while True:
+            session.send("Storage.clearDataForOrigin", {"origin": page.evaluate("origin"), "storageTypes": "all"})
+            n_bytes = page.evaluate("navigator.storage.estimate().then(({ usage }) => usage)")
+            if not n_bytes:
+                break
+            assert time.monotonic() < deadline, f"{n_bytes} bytes remain"
+            page.wait_for_timeout(50)
+        session.detach()
 
     def download(self, page: Page, start: Callable[[], None]) -> Path:
         with page.expect_download() as download:

@@ -17,6 +17,7 @@ class Engine(ABC):
 
     name: ClassVar[str]
     simd: ClassVar[str] = "relaxed"  # the fastest level of Mimi's kernels
+    shares_code: ClassVar[bool] = False  # whether pages of a context share the WebAssembly that one has compiled
 
     def __init__(self, playwright: Playwright) -> None:
         self._playwright = playwright
@@ -38,6 +39,9 @@ class Engine(ABC):
     @abstractmethod
     def download(self, page: Page, start: Callable[[], None]) -> Path:
         """Return the file that the page saves when `start` is called, under its own name."""
+
+    def clear_site_data(self, page: Page) -> None:  # noqa: B027 - only where pages share code
+        """Delete all that sites have stored in the context of a page; its other pages are closed."""
 
     def close(self) -> None:  # noqa: B027 - most engines keep nothing
         """Remove what the engine keeps on disk."""

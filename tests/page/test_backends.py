@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from playwright.sync_api import BrowserContext
 
 from tests.engines.engine import Engine
 from tests.page.test_transcribe import MAX_WORD_ERROR_RATE, SAID, SPEECH
@@ -22,14 +23,17 @@ WEBGPU = pytest.mark.needs("webgpu")
     ],
 )
 def test_page_shows_the_backend_and_the_reason(
-    engine: Engine, site: str, webgpu: bool, query: str, backend: str, why: str
+    engine: Engine, context: BrowserContext, site: str, webgpu: bool, query: str, backend: str, why: str
 ) -> None:
-    browser = engine.launch(webgpu=webgpu)
-    tympan = TympanPage.open(browser, f"{site}/{query}")
+    if not webgpu:
+        context = engine.launch(webgpu=False).new_context(service_workers="block")
+    tympan = TympanPage.open(context, f"{site}/{query}")
     assert tympan.error == ""
     loaded = tympan.page.evaluate("tympan.ready")
     assert (loaded["backend"], loaded["why"]["message"]) == (backend, why)
     assert f"{backend} on {loaded['runs_on']} ({why})" in tympan.page.inner_text("#model")
     tympan.choose("speech.wav", SPEECH.read_bytes())
     assert word_error_rate(SAID, tympan.transcript) <= MAX_WORD_ERROR_RATE, tympan.transcript
-    browser.close()
+    if not webgpu:
+        assert context.browser is not None
+        context.browser.close()

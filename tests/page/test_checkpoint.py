@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import BrowserContext, expect
 
 from tests.app.golden import GOLDEN, golden
 from tests.page.rough_server import Fault, RoughServer, rough_server
@@ -46,19 +46,17 @@ def host() -> Iterator[RoughServer]:
 
 
 @pytest.fixture
-def context(browser: Browser, host: RoughServer) -> Iterator[BrowserContext]:
-    """A fresh profile with the checkpoint in its catalogue."""
+def context(context: BrowserContext, host: RoughServer) -> BrowserContext:
+    """A context with the checkpoint in its catalogue."""
     entry = {
         "id": "own", "title": "From its own files", "languages": ["en"], "licence": "CC-BY 4.0",
         "attribution": "Kyutai", "notes": "Takes a minute.", "bytes": 3_000_000,
         "checkpoint": {"download_bytes": 5_000_000, "kept_bytes": {"q4": 3_000_000, "q8": 4_000_000}},
         "hub": {"host": host.url, "repository": "kyutai/stt", "revision": REVISION},
     }  # fmt: skip
-    context = browser.new_context(service_workers="block")
     catalogue = json.dumps({"models": [entry]})
     context.route("**/models/catalogue.json", lambda route: route.fulfill(body=catalogue))
-    yield context
-    context.close()
+    return context
 
 
 def test_checkpoint_is_quantized_and_stored_as_on_the_command_line(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, BrowserContext, expect
 
 from tests.page.author import author_site
 from tests.page.test_transcribe import SPEECH
@@ -47,8 +47,8 @@ loading.is_gpu_too_slow = is_gpu_too_slow
 """
 
 
-def test_lost_gpu_loses_and_repeats_no_word(browser: Browser, site: str) -> None:
-    tympan = TympanPage.open(browser, f"{site}/?trace=1&backend=webgpu")
+def test_lost_gpu_loses_and_repeats_no_word(context: BrowserContext, site: str) -> None:
+    tympan = TympanPage.open(context, f"{site}/?trace=1&backend=webgpu")
     [worker] = [worker for worker in tympan.page.workers if worker.evaluate("'GPUDevice' in globalThis")]
     worker.evaluate(LOSE, NEVER)
     undisturbed = tympan.transcribe(SPEECH.read_bytes())
@@ -61,11 +61,9 @@ def test_lost_gpu_loses_and_repeats_no_word(browser: Browser, site: str) -> None
     assert worker.evaluate("submits") > 1.4 * n_submits, "the recording was replayed on it"
     for key in ("text", "words", "tokens", "codes", "frames"):
         assert disturbed[key] == undisturbed[key], key
-    tympan.close()
 
 
-def test_cpu_replaces_a_gpu_that_cannot_be_reopened(browser: Browser, site: str) -> None:
-    context = browser.new_context(service_workers="block")
+def test_cpu_replaces_a_gpu_that_cannot_be_reopened(context: BrowserContext, site: str) -> None:
     change_engine(context, after=PREFER_WEBGPU)
     tympan = TympanPage(context.new_page())
     tympan.page.goto(f"{site}/")
@@ -81,7 +79,6 @@ def test_cpu_replaces_a_gpu_that_cannot_be_reopened(browser: Browser, site: str)
     expect(tympan.page.locator("#model")).to_contain_text("(the GPU was lost during the recording)")
     tympan.page.click("#panel summary")
     assert tympan.page.locator("#figures dt", has_text="Transformer backend").locator("+ dd").inner_text() == "simd"
-    tympan.close()
 
 
 def test_embedded_page_continues_and_reports_the_backend(browser: Browser, site: str, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import wave
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Error, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Error, Route, expect
 
 from tests.engines.engine import PLAIN_HOST, Engine
 from tests.page.test_transcribe import SPEECH
@@ -74,13 +74,12 @@ def follow_link(tympan: TympanPage) -> None:
     assert "meeting" in tympan.transcript
 
 
-def test_unknown_model(browser: Browser, site: str) -> None:
-    tympan = TympanPage.open(browser, f"{site}/?model=babel&backend=numpy")
+def test_unknown_model(context: BrowserContext, site: str) -> None:
+    tympan = TympanPage.open(context, f"{site}/?model=babel&backend=numpy")
     message = failed_to_load(tympan)
     assert "“babel”" in message
     assert "demo" in message
     follow_link(tympan)
-    tympan.close()
 
 
 def flip_one_byte(route: Route) -> None:
@@ -99,9 +98,8 @@ def abort(route: Route) -> None:
     route.abort()
 
 
-def test_damaged_model(browser: Browser, site: str) -> None:
+def test_damaged_model(context: BrowserContext, site: str) -> None:
     """Each retry meets another damage; after a reload the file is complete."""
-    context = browser.new_context(service_workers="block")
     tympan = TympanPage(context.new_page())
     damages = {flip_one_byte: "sha256", cut_short: "bytes", abort: "Could not download"}
     for damage, message in damages.items():
@@ -116,45 +114,41 @@ def test_damaged_model(browser: Browser, site: str) -> None:
     context.unroute_all()
     tympan.page.reload()
     tympan.wait_for("ready", timeout_ms=BOOT_MS)
-    tympan.close()
 
 
 @pytest.mark.parametrize(
     ("query", "message"),
     [("backend=abacus", "auto, webgpu, simd, numpy"), ("model=ftp://x", "ftp://x")],
 )
-def test_invalid_query_parameter(browser: Browser, site: str, query: str, message: str) -> None:
-    tympan = TympanPage.open(browser, f"{site}/?{query}")
+def test_invalid_query_parameter(context: BrowserContext, site: str, query: str, message: str) -> None:
+    tympan = TympanPage.open(context, f"{site}/?{query}")
     assert message in failed_to_load(tympan)
-    tympan.close()
 
 
 def test_no_webgpu(engine: Engine, site: str) -> None:
     """With backend=webgpu, a browser without WebGPU shows an error with a link to the CPU."""
     browser = engine.launch(webgpu=False)
-    tympan = TympanPage.open(browser, f"{site}/?backend=webgpu")
+    tympan = TympanPage.open(browser.new_context(service_workers="block"), f"{site}/?backend=webgpu")
     assert "WebGPU is not available" in failed_to_load(tympan)
     follow_link(tympan)
     browser.close()
 
 
-def test_microphone_permission_denied(browser: Browser, site: str) -> None:
+def test_microphone_permission_denied(context: BrowserContext, site: str) -> None:
     """Headless Chromium denies permissions that were not granted."""
-    tympan = TympanPage.open(browser, f"{site}/?backend=numpy")
+    tympan = TympanPage.open(context, f"{site}/?backend=numpy")
     tympan.page.click("#microphone")
     tympan.wait_for("error")
     assert "microphone cannot be used" in tympan.error
     tympan.choose("speech.wav", SPEECH.read_bytes())
     assert "meeting" in tympan.transcript
     assert tympan.page.is_hidden("#error")
-    tympan.close()
 
 
-def test_storage_apis_denied(browser: Browser, site: str) -> None:
-    context = browser.new_context(service_workers="block")
-    context.add_init_script(FORBID_IN_PAGE)
+def test_storage_apis_denied(context: BrowserContext, site: str) -> None:
     change_engine(context, before=FORBID_IN_WORKER)
     tympan = TympanPage(context.new_page())
+    tympan.page.add_init_script(FORBID_IN_PAGE)
     tympan.page.goto(f"{site}/?backend=numpy")
     tympan.wait_for("ready", timeout_ms=BOOT_MS)
     tympan.page.click("#language")
@@ -162,20 +156,17 @@ def test_storage_apis_denied(browser: Browser, site: str) -> None:
     tympan.choose("speech.wav", SPEECH.read_bytes())
     assert "meeting" in tympan.transcript
     expect(tympan.page.locator("#status")).to_have_text("Le navigateur n’a pas pu enregistrer cette session.")
-    tympan.close()
 
 
-def test_blocked_cookies_that_throw(browser: Browser, site: str) -> None:
+def test_blocked_cookies_that_throw(context: BrowserContext, site: str) -> None:
     """The page starts, reports that storage is refused, and transcribes."""
-    context = browser.new_context(service_workers="block")
-    context.add_init_script(BLOCK_COOKIES)
     tympan = TympanPage(context.new_page())
+    tympan.page.add_init_script(BLOCK_COOKIES)
     tympan.page.goto(f"{site}/?backend=numpy")
     expect(tympan.page.locator("#error")).to_contain_text("does not let this site store data", timeout=BOOT_MS)
     tympan.wait_for("ready", timeout_ms=BOOT_MS)
     tympan.choose("speech.wav", SPEECH.read_bytes())
     assert "meeting" in tympan.transcript
-    tympan.close()
 
 
 def test_all_site_data_blocked(engine: Engine, site: str, tmp_path: Path) -> None:
@@ -203,9 +194,9 @@ def test_plain_http(browser: Browser, site: str) -> None:
     context.close()
 
 
-def test_crash_of_the_engine_during_a_recording(browser: Browser, site: str, tmp_path: Path) -> None:
+def test_crash_of_the_engine_during_a_recording(context: BrowserContext, site: str, tmp_path: Path) -> None:
     """A fatal error of Pyodide rejects a promise that nothing awaits. The next recording starts another engine."""
-    tympan = TympanPage.open(browser, f"{site}/?backend=numpy")
+    tympan = TympanPage.open(context, f"{site}/?backend=numpy")
     tympan.wait_for("ready", timeout_ms=BOOT_MS)
     with wave.open(str(SPEECH)) as speech, wave.open(str(tmp_path / "long.wav"), "wb") as repeated:
         repeated.setparams(speech.getparams())
@@ -225,16 +216,13 @@ def test_crash_of_the_engine_during_a_recording(browser: Browser, site: str, tmp
     assert len(tympan.transcript.split()) >= 3
     tympan.choose("speech.wav", SPEECH.read_bytes())
     tympan.wait_for_text("week")
-    tympan.close()
 
 
-def test_callbacks_of_the_event_loop_free_the_stack(browser: Browser, site: str) -> None:
+def test_callbacks_of_the_event_loop_free_the_stack(context: BrowserContext, site: str) -> None:
     """Otherwise Python crashes after some hours of audio."""
-    context = browser.new_context(service_workers="block")
     change_engine(context, after=REPORT_STACK)
     page = context.new_page()
     page.goto(site)
     assert page.evaluate("'Suspending' in WebAssembly"), "this browser cannot show the error"
     leaked = page.evaluate("import('./bridge/page.js').then(({ captions }) => captions('[]', 'vtt'))")
     assert int(leaked) < 100
-    context.close()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, BrowserContext, expect
 
 from tests.page.test_reading import MAX_WORD_ERROR_RATE, SAID
 from tests.page.tympan_page import BOOT_MS, TRANSCRIBE_MS, TympanPage, change_engine
@@ -61,9 +61,8 @@ Mimi.encode = slow
 
 
 @pytest.fixture(scope="module")
-def tympan(browser: Browser, site: str) -> Iterator[TympanPage]:
-    context = browser.new_context(service_workers="block")
-    opened = TympanPage(context.new_page())
+def tympan(module_context: BrowserContext, site: str) -> Iterator[TympanPage]:
+    opened = TympanPage(module_context.new_page())
     opened.page.add_init_script(VOICE)
     opened.page.goto(f"{site}/?backend=numpy")
     opened.wait_for("ready", timeout_ms=BOOT_MS)

@@ -6,7 +6,7 @@ import wave
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import BrowserContext, expect
 
 from tests.page.test_device_loss import LOSE, LOSE_FOR_GOOD
 from tests.page.test_transcribe import SPEECH, wav
@@ -26,14 +26,16 @@ def speech() -> bytes:
         return wav(np.frombuffer(file.readframes(int(AUDIO_S * rate_hz)), "<i2") / 32768, rate_hz)
 
 
-def test_mimi_on_the_gpu_continues_on_the_cpu_when_the_gpu_is_lost(browser: Browser, site: str, speech: bytes) -> None:
-    on_cpu = TympanPage.open(browser, f"{site}/?trace=1&backend=simd")
+def test_mimi_on_the_gpu_continues_on_the_cpu_when_the_gpu_is_lost(
+    context: BrowserContext, site: str, speech: bytes
+) -> None:
+    on_cpu = TympanPage.open(context, f"{site}/?trace=1&backend=simd")
     expected = on_cpu.transcribe(speech)
     assert len(expected["words"]) > 3
     assert on_cpu.page.evaluate("tympan.ready")["mimi"] == "cpu"
     on_cpu.close()
 
-    tympan = TympanPage.open(browser, f"{site}/?trace=1&backend=simd&mimi=webgpu")
+    tympan = TympanPage.open(context, f"{site}/?trace=1&backend=simd&mimi=webgpu")
     info = tympan.page.evaluate("tympan.ready")
     assert (info["mimi"], info["mimi_why"]["kind"]) == ("webgpu", "asked")
     expect(tympan.page.locator("#model")).to_contain_text("Mimi on WebGPU")
@@ -53,4 +55,3 @@ def test_mimi_on_the_gpu_continues_on_the_cpu_when_the_gpu_is_lost(browser: Brow
     assert disturbed["text"] == undisturbed["text"]
     assert tympan.page.evaluate("tympan.ready")["mimi"] == "cpu"
     expect(tympan.page.locator("#model")).not_to_contain_text("Mimi on WebGPU")
-    tympan.close()

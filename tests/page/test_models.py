@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import BrowserContext, expect
 from safetensors.numpy import load_file, save
 
 from tests.app.test_weights_mimi_names import to_hf
@@ -96,13 +96,11 @@ def rough(published: dict[str, bytes]) -> Iterator[RoughServer]:
 
 
 @pytest.fixture
-def context(browser: Browser, rough: RoughServer) -> Iterator[BrowserContext]:
-    """A fresh profile with the rough server's model in its catalogue."""
-    context = browser.new_context(service_workers="block")
+def context(context: BrowserContext, rough: RoughServer) -> BrowserContext:
+    """A context with the rough server's model in its catalogue."""
     catalogue = rough.files["/catalogue.json"].decode().replace("HOST", rough.url)
     context.route("**/models/catalogue.json", lambda route: route.fulfill(body=catalogue))
-    yield context
-    context.close()
+    return context
 
 
 def opened(context: BrowserContext, url: str) -> TympanPage:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import BrowserContext, expect
 
 from tests.engines.engine import Engine
 from tests.page.tympan_page import BOOT_MS, TympanPage
@@ -20,8 +20,7 @@ KEEP_VIOLATIONS = """
 """
 
 
-def test_page_complies_and_violations_are_blocked(engine: Engine, browser: Browser, site: str) -> None:
-    context = browser.new_context(service_workers="block")
+def test_page_complies_and_violations_are_blocked(engine: Engine, context: BrowserContext, site: str) -> None:
     tympan = TympanPage(context.new_page())
     logged: list[str] = []
     tympan.page.on("console", lambda message: logged.append(message.text))
@@ -51,7 +50,6 @@ def test_page_complies_and_violations_are_blocked(engine: Engine, browser: Brows
         }"""
     ) == [False, ""]
     assert set(tympan.page.evaluate("violations")) == {"script-src-elem", "style-src-attr"}
-    context.close()
 
 
 def test_policy_is_strict_and_no_text_is_parsed_as_html() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.engines.engine import Engine
 from tests.page.tympan_page import BOOT_MS, TRANSCRIBE_MS, TympanPage
@@ -34,10 +34,10 @@ KEEP_SPOKEN = """
 
 
 @pytest.fixture(scope="module")
-def tympan(browser: Browser, site: str) -> Iterator[TympanPage]:
+def tympan(module_context: BrowserContext, site: str) -> Iterator[TympanPage]:
     """The page after it has transcribed the sample."""
-    context = browser.new_context(service_workers="block", permissions=["clipboard-read", "clipboard-write"])
-    opened = TympanPage(context.new_page())
+    module_context.grant_permissions(["clipboard-read", "clipboard-write"])
+    opened = TympanPage(module_context.new_page())
     opened.page.add_init_script(KEEP_SPOKEN)
     opened.page.goto(f"{site}/?backend=numpy")
     opened.wait_for("idle", "loading")

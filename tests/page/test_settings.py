@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from tests.page.tympan_page import BOOT_MS, TympanPage
 from tympan.cli.testing import OpenBrowser
 
 
 def test_settings_are_kept_and_reach_the_engine(tympan_browser: OpenBrowser, tympan_url: str) -> None:
-    browser: Browser = tympan_browser()
-    tympan = TympanPage.open(browser, f"{tympan_url}/?backend=simd&terms=Kyutai,Zachary:2")
+    context = tympan_browser().new_context(service_workers="block")
+    tympan = TympanPage.open(context, f"{tympan_url}/?backend=simd&terms=Kyutai,Zachary:2")
     page = tympan.page
     page.click("#more summary")
     page.fill("#terms", "Abernathy")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Error
+from playwright.sync_api import BrowserContext, Error
 
 from tests.page.tympan_page import TympanPage
 from tympan.cli.word_errors import word_error_rate
@@ -28,8 +28,8 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def tympan(browser: Browser, site: str, backend: str) -> Iterator[TympanPage]:
-    opened = TympanPage.open(browser, f"{site}/?trace=1&backend={backend}")
+def tympan(module_context: BrowserContext, site: str, backend: str) -> Iterator[TympanPage]:
+    opened = TympanPage.open(module_context, f"{site}/?trace=1&backend={backend}")
     yield opened
     opened.close()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, Request, Route
+from playwright.sync_api import BrowserContext, FilePayload, Page, Request, Route
 
 BOOT_MS = 400_000  # Pyodide starts slowly on a busy machine, and slowest in WebKit
 TRANSCRIBE_MS = 400_000
@@ -42,9 +42,9 @@ class TympanPage:
     requests: list[str] = field(default_factory=list)
 
     @classmethod
-    def open(cls, browser: Browser, url: str) -> TympanPage:
-        """Open a URL in a fresh profile and wait until a model is loaded or an error is shown."""
-        opened = cls(browser.new_context(service_workers="block").new_page())
+    def open(cls, context: BrowserContext, url: str) -> TympanPage:
+        """Open a URL and wait until a model is loaded or an error is shown."""
+        opened = cls(context.new_page())
         opened.page.on("request", lambda request: opened._record(request))
         opened.page.goto(url)
         opened.wait_for("ready", "error", timeout_ms=BOOT_MS)
@@ -116,4 +116,4 @@ class TympanPage:
         )
 
     def close(self) -> None:
-        self.page.context.close()
+        self.page.close()
