@@ -224,6 +224,21 @@ def sources(results: Results) -> str:
     return _table(["result", "commit", "date", "machine", "browser"], rows)
 
 
+def terms(results: Results) -> str:
+    """Errors on rare names and on other words by the size of the vocabulary."""
+    result = results["terms"]
+    counts = {"0": "none", "10": "10, the name among them", "100": "100", "1000": "1,000"}
+    rows = {title: result["terms"][count] for count, title in counts.items()}
+    rows["1,000, none of which is spoken"] = result["unspoken"]
+    return _table(
+        ["terms", "names wrong", "other words wrong"],
+        [
+            [title, _percent(rates["term_errors"], 1), _percent(rates["other_errors"], 1)]
+            for title, rates in rows.items()
+        ],
+    )
+
+
 TABLES: dict[str, Callable[[Results], str]] = {
     function.__name__: function
     for function in (
@@ -239,6 +254,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
         load,
         start,
         wer,
+        terms,
         sources,
     )
 }
