@@ -109,6 +109,7 @@ def test_damaged_model(context: BrowserContext, site: str) -> None:
             tympan.page.goto(f"{site}/?backend=numpy")
         else:
             tympan.page.click("#error button")
+            tympan.wait_for("loading")  # until then, the page shows the previous error
         expect(tympan.page.locator("#error")).to_contain_text(message, timeout=BOOT_MS)
         assert "lm-00001.safetensors" in failed_to_load(tympan)
     context.unroute_all()
