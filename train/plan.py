@@ -89,11 +89,10 @@ class Planner:
         """Add items and drop those that are being overwritten."""
         if update.end:
             for source, items in self.sources.items():
-                overwritten = [i for i in items if update.begin <= i.offset < update.end]
-                if overwritten:
-                    self.sources[source] = [i for i in items if not update.begin <= i.offset < update.end]
-                for item in overwritten:
-                    del self.alive[item.offset]
+                for item in items:
+                    if update.begin <= item.offset < update.end:
+                        del self.alive[item.offset]
+                self.sources[source] = [item for item in items if item.offset in self.alive]
         if not update.items:
             return
         self.sources.setdefault(update.source, []).extend(update.items)

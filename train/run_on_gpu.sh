@@ -36,9 +36,9 @@ daemon() { # name, command...
 
 training() { kill -0 "$(cat "$base/fit.pid")" 2>/dev/null; }
 
-synthesize() { # engine, processes, folder, first seed
+synthesize() { # engine, processes, folder, first seed, GPU if it uses one
     mkdir -p "$base/data/$3"
-    daemon "$1-$3" env OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES= "$python" -m train.synthesize "$1" "$base/assets" \
+    daemon "$1-$3-$4" env OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES="${5:-}" "$python" -m train.synthesize "$1" "$base/assets" \
         "$base/data/$3" --processes "$2" --first "$4"
 }
 
@@ -81,8 +81,7 @@ stash) cp -r "$@" "$base/stash/" ;;
 kokoro)
     cat "$base"/stash/kokoro-* >"$base/assets/kokoro.onnx"
     for gpu in $(seq 0 $(($(nvidia-smi -L | wc -l) - 1))); do
-        daemon "kokoro$gpu" env OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES="$gpu" "$python" -m train.synthesize kokoro \
-            "$base/assets" "$base/data/kept" --processes "$1" --first $((100 * gpu))
+        synthesize kokoro "$1" kept $((100 * gpu)) "$gpu"
     done
     ;;
 fit)

@@ -46,7 +46,7 @@ class Search:
     n_splits: int = MAX_SPLITS
 
     def splits_of(self, n_bins: int) -> int:
-        """Return the number of splits of a codebook, all of which have entries for every lane."""
+        """Return the number of splits: no more than give every invocation of a workgroup an entry to work on."""
         return min(self.n_splits, MAX_SPLITS, -(-n_bins * self.n_lanes // self.n_invocations))
 
 
