@@ -43,7 +43,7 @@ def measure(plan: Plan, browser: str, site: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "mimi.safetensors"
         checkpoint.write(path, np.float16 if plan.is_half else np.float32)
-        (Path(scratch) / "speech.f32").write_bytes(_speech(plan.n_frames).tobytes())
+        (Path(scratch) / "speech.f32").write_bytes(speech(plan.n_frames).tobytes())
         values = {
             "url": "/checkpoint/mimi.safetensors", "audio_url": "/checkpoint/speech.f32",
             "config_json": checkpoint.MIMI_JSON, "n_checked": min(N_CHECKED, plan.n_frames),
@@ -97,7 +97,7 @@ def _with_rates(groups: dict[str, Any], page: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _speech(n_frames: int) -> Float32:
+def speech(n_frames: int) -> Float32:
     """Frames of the sample recording, repeated: float32 (n_frames * 1920,)."""
     with wave.open(str(ROOT / "static" / "sample.wav")) as file:
         rate_hz, content = file.getframerate(), file.readframes(file.getnframes())

@@ -77,6 +77,12 @@ def _lm(options: argparse.Namespace) -> bool:
     return main(plan, options.browser, options.json)
 
 
+def _frame(options: argparse.Namespace) -> bool:
+    from bench.frame import main
+
+    return main(options.frames, options.browser, options.json)
+
+
 def _wer(options: argparse.Namespace) -> bool:
     from bench.wer import main
 
@@ -162,6 +168,14 @@ BENCHMARKS = {
             Option("--session", type=int, default=0, metavar="N", help=_SESSION),
             Option("--browser", default="", help=_BROWSER),
             Option("--layouts", action="store_true", help=_LAYOUTS),
+        ],
+    ),
+    "frame": Benchmark(
+        "a frame of live audio through both stages on a GPU, with and without a vocabulary",
+        _frame,
+        [
+            Option("--frames", type=int, default=100, help="per stream and round (default: %(default)s)"),
+            Option("--browser", default="", help=_BROWSER),
         ],
     ),
     "wer": Benchmark(
