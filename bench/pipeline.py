@@ -21,12 +21,12 @@ from tympan.cli.site import ROOT
 from tympan.cli.transcribe import Options, opened_page, transcribe_file
 from tympan.config import SAMPLE_RATE_HZ
 
-AUDIO_S = 75.0
+AUDIO_S = 75.0  # by default
 QUIET_S = 2.0  # in every 10 s, like pauses in speech
 SEED = 5
 
 
-def measure(size: str, backend: str) -> dict[str, Any]:
+def measure(size: str, backend: str, audio_s: float = AUDIO_S) -> dict[str, Any]:
     """Transcribe the audio twice and print a table. Returns the JSON object of the last line. Raises CommandError.
 
     The first run is not counted: during it the browser recompiles its WebAssembly with more optimization.
@@ -35,7 +35,7 @@ def measure(size: str, backend: str) -> dict[str, Any]:
         model, audio = Path(scratch) / "model", Path(scratch) / "audio.wav"
         if size == "1b":
             write_random(model)
-        _write_audio(audio)
+        _write_audio(audio, audio_s)
         chosen = str(model) if size == "1b" else str(ROOT / "static" / "models" / "demo")
         with opened_page(Options(model=chosen, backend=backend)) as page:
             loaded = page.evaluate("tympan.ready")
@@ -46,28 +46,29 @@ def measure(size: str, backend: str) -> dict[str, Any]:
         "size": size,
         "backend": loaded["backend"],
         "runs_on": loaded["runs_on"],
+        "mimi": loaded["mimi"],
         "rtf": timing["real_time_factor"],
         "mimi_ms": timing["mimi_ms"],
         "lm_ms": timing["lm_ms"],
-        "seconds": AUDIO_S,
+        "seconds": audio_s,
     }
     for name, value in pipeline.items():
         print(f"{name:10} {value}")
     return {"pipeline": pipeline, **provenance(version)}
 
 
-def _write_audio(path: Path) -> None:
+def _write_audio(path: Path, audio_s: float) -> None:
     """Noise with pauses."""
-    time_s = np.arange(int(AUDIO_S * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    time_s = np.arange(int(audio_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     noise = np.random.default_rng(SEED).uniform(-0.3, 0.3, len(time_s)) * (time_s % 10 > QUIET_S)
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, SAMPLE_RATE_HZ, 0, "NONE", ""))
         file.writeframes((noise * 32767).astype("<i2").tobytes())
 
 
-def main(size: str, backend: str, as_json: bool) -> bool:
+def main(size: str, backend: str, audio_s: float, as_json: bool) -> bool:
     """Measure and print a table, followed by one line of JSON if as_json is set."""
-    result = measure(size, backend)
+    result = measure(size, backend, audio_s)
     if as_json:
         print(json.dumps(result))
     return True

@@ -104,7 +104,7 @@ def _terms(options: argparse.Namespace) -> bool:
 def _pipeline(options: argparse.Namespace) -> bool:
     from bench.pipeline import main
 
-    return main(options.size, options.backend, options.json)
+    return main(options.size, options.backend, options.seconds, options.json)
 
 
 def _start(options: argparse.Namespace) -> bool:
@@ -197,7 +197,15 @@ BENCHMARKS = {
         _terms,
         [Option("--model", default="", help=_MODEL), _backend()],
     ),
-    "pipeline": Benchmark("Mimi and the transformer together, on a file", _pipeline, [_size(), _backend()]),
+    "pipeline": Benchmark(
+        "Mimi and the transformer together, on a file",
+        _pipeline,
+        [
+            _size(),
+            _backend(),
+            Option("--seconds", type=float, default=75, help="of audio (default: %(default)s)"),
+        ],
+    ),
     "start": Benchmark("the time from opening the page to its first use", _start),
     "engines": Benchmark("the CPU path in Chromium, Firefox and WebKit", _engines),
     "long": Benchmark(
