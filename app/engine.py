@@ -36,6 +36,7 @@ from tympan.weights.store_selection import open_store
 _module.jspiSupported = False
 
 UPDATE_INTERVAL_S = 0.1  # between two updates without new text
+FILE_TEXT_INTERVAL_S = 1 / 60  # between two updates with new text, for files: the page draws no more often
 
 
 class Engine:
@@ -178,7 +179,9 @@ class Recording:
         self.session = Session(transcriber, rate_hz, on_update=self._on_update, on_turn=self._on_turn, **options)
         self._on_frame = on_frame
         self._cues = LiveCues()
+        self._text_interval_s = 0.0 if options["live"] else FILE_TEXT_INTERVAL_S
         self._sequence, self._n_words = 0, 0  # numbers of posted events and words
+        self._words: list[Word] = []  # not posted yet
         self._posted: tuple[str, float] = ("", 0.0)  # partial word and time of the last update
         self._has_failed = False
 
@@ -195,29 +198,31 @@ class Recording:
     async def finish(self) -> dict[str, Any]:
         """Wait for the last words, post them, and return the transcript."""
         transcript = await self.session.finish()
-        words = transcript.words[self._n_words :]
-        self._cues.update(words, "", transcript.seconds)
+        self._words = list(transcript.words[self._n_words :])
+        self._cues.update(self._words, "", transcript.seconds)
         cues = self._cues.finish(transcript.words)
-        self._post_update(TranscriptUpdate(words, "", transcript.seconds, 0.0), cues)
+        self._post_update(TranscriptUpdate((), "", transcript.seconds, 0.0), cues)
         return transcript.to_json()
 
     def _on_update(self, update: TranscriptUpdate) -> None:
-        """Post an update if it has new text or UPDATE_INTERVAL_S has passed, to limit the load on the page."""
+        """Post an update if it is due, to limit the load on the page."""
         self._on_frame()
+        self._words += update.words
         partial, posted_s = self._posted
-        if update.words or update.partial != partial:
-            self._post_update(update, self._cues.update(update.words, update.partial, update.seconds))
-        elif perf_counter() - posted_s >= UPDATE_INTERVAL_S:
-            self._post_update(update, [])
+        has_text = bool(self._words) or update.partial != partial
+        if perf_counter() - posted_s >= (self._text_interval_s if has_text else UPDATE_INTERVAL_S):
+            cues = self._cues.update(self._words, update.partial, update.seconds) if has_text else []
+            self._post_update(update, cues)
 
     def _post_update(self, update: TranscriptUpdate, cues: list[dict[str, Any]]) -> None:
-        """cues: those that are new or have changed."""
+        """Post the words so far. cues: those that are new or have changed."""
+        words, self._words = self._words, []
         self._posted = update.partial, perf_counter()
-        self._n_words += len(update.words)
+        self._n_words += len(words)
         timing = self.session.timing
         self._post(
             "update",
-            words=[word.to_json() for word in update.words],
+            words=[word.to_json() for word in words],
             cues=cues,
             partial=update.partial,
             seconds=update.seconds,

@@ -4,6 +4,8 @@
 #   setup PACK...     unpack libraries and assets
 #   import MODEL      turn a model directory into the checkpoint start
 #   speak             start the fast synthesizers as daemons, for each GPU its own
+#   label ZIP...      transcribe recordings without text in the background, then align the results like those of `align`;
+#                     needs stash/whisper-*, the pieces of whisper-base's model.bin, and stash/vocabulary.json
 #   align ZIP...      align recordings of people in the background and decode them; after setup and import, as it needs
 #                     pocketsphinx, and leaves out the test sets' text
 #   people SHARD...   decode aligned recordings of people to where the trainer finds them
@@ -59,6 +61,16 @@ speak)
         synthesize flite "${FLITE:-1}" "stream$gpu" $((100 * gpu))
         synthesize espeak "${ESPEAK:-1}" "stream$gpu" $((100 * gpu))
     done
+    ;;
+label)
+    mkdir -p "$base/unlabelled"
+    cp "$@" "$base/unlabelled/"
+    cat "$base"/stash/whisper-* >"$base/whisper.bin"
+    {
+        echo "$python -m train.label whisper.bin stash/vocabulary.json labelled unlabelled/*.zip"
+        echo "cd $repository && bash train/run_on_gpu.sh align $base/labelled/*.zip"
+    } >"$base/label.sh"
+    daemon label bash -e "$base/label.sh"
     ;;
 align)
     cp "$@" "$base/stash/"

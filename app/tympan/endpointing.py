@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from math import ceil
+from math import ceil, log10
 
 import numpy as np
 
@@ -71,10 +71,10 @@ class EnergyVAD:
 
     def __call__(self, frame: Float32) -> bool:
         """Whether the next frame, float32 (1920,) in [-1, 1], contains voice."""
-        level_db = 10 * np.log10(np.square(frame).mean() + 1e-10)
+        level_db = 10 * log10(float(np.dot(frame, frame)) / len(frame) + 1e-10)
         floor_db = min(level_db, self._floor_db + FLOOR_RISE_DB, MAX_FLOOR_DB)
         self._floor_db = max(floor_db, MIN_FLOOR_DB)
-        return bool(level_db > max(self._floor_db + MARGIN_DB, MIN_VOICE_DB))
+        return level_db > max(self._floor_db + MARGIN_DB, MIN_VOICE_DB)
 
 
 class TurnDetector:

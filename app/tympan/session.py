@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from time import perf_counter
 
 from tympan.arrays import Float32
 from tympan.config import FRAME_SAMPLES, SAMPLE_RATE_HZ
@@ -26,7 +27,7 @@ from tympan.transcriber import Stream, Transcriber
 from tympan.transcript import Trace, Transcript
 
 FILE_STEPS_AHEAD = 8  # steps that the GPU has to do while the results of others are handled
-FILE_FRAMES_PER_YIELD = 8
+FILE_YIELD_S = 0.03  # a file lets the event loop handle the page's messages this often
 FILE_BACKLOG_S = 4.0  # `feed` waits while more than this is queued, so that a file is not held in memory twice
 MAX_BACKLOG_S = 60.0  # of a live recording, which cannot wait: `push` fails beyond this
 MAX_CONTEXT_S = 120.0  # the context is reset at the first pause after this
@@ -81,7 +82,7 @@ class Session:
         self._n_queued = 0  # samples, at rate_hz
         self._changed = asyncio.Event()  # set when the queue or the state has changed
         self._ended = self._is_abandoned = False
-        self._n_frames = 0  # transcribed
+        self._yielded_s = 0.0  # time of the last yield to the event loop
         self._worker = asyncio.ensure_future(self._run())
 
     @property
@@ -174,9 +175,9 @@ class Session:
             kinds += self._turns.push(result.frame, result.step)
             if self._stuck.push(result.step, self._turns.n_quiet) and not self._is_traced:
                 kinds.append(TurnKind.STUCK)
-            self._n_frames += 1
-            if self._is_live or self._n_frames % FILE_FRAMES_PER_YIELD == 0:
+            if self._is_live or perf_counter() - self._yielded_s > FILE_YIELD_S:
                 await asyncio.sleep(0)  # lets the event loop handle the page's messages
+                self._yielded_s = perf_counter()
             if self._is_abandoned:
                 raise _Abandoned
         if kinds and not self._is_traced:
