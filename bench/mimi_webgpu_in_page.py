@@ -22,7 +22,7 @@ from tympan.gpu.shaders import Shader
 from tympan.mimi.encoder import Mimi, MimiWeights
 from tympan.mimi.linear import Precision
 from tympan.mimi.webgpu.encoder import MAX_FRAMES, MimiGpu
-from tympan.mimi.webgpu.kernels import MimiGpuKernels, Search, Tile, Tuning
+from tympan.mimi.webgpu.kernels import NEVER, MimiGpuKernels, Search, Tile, Tuning
 from tympan.mimi.webgpu.model import Matrix, Model
 from tympan.wasm import module
 from tympan.weights.safetensors import SafetensorsFile
@@ -59,8 +59,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 # Other parameters, measured with --layouts. With n_tiles = 0 every product is in tiles, with a large one none.
 LAYOUTS = [
     Tuning(n_tiles=0),
-    Tuning(n_tiles=1 << 30),
-    Tuning(n_tiles=1 << 30, n_lane_loads=16),
+    Tuning(n_tiles=NEVER),
+    Tuning(n_tiles=NEVER, n_lane_loads=16),
     Tuning(tile=Tile(8, 4, 4), n_tiles=0),
     Tuning(search=Search(n_splits=16)),
     Tuning(search=Search(n_lanes=4, n_splits=32)),

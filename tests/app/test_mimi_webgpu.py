@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from tests.conftest import PyodidePage
 from tympan.arrays import Float32, Int32
 from tympan.mimi.encoder import POSITIONS_PER_FRAME
 from tympan.mimi.webgpu.encoder import MAX_FRAMES
-from tympan.mimi.webgpu.kernels import Search, Tile, Tuning
+from tympan.mimi.webgpu.kernels import NEVER, Search, Tile, Tuning
 
 LATENT_TOLERANCE = 5e-5
 
@@ -32,10 +33,13 @@ async def stream(frames, n_together):
     return np.concatenate(codes), np.concatenate(latents)
 """
 
-# Small workgroups, which software GPUs compile fast: tests/shaders runs every kernel with large ones too.
+# Small workgroups, which software GPUs compile fast: tests/shaders runs every kernel with large ones too. In the last
+# one, some products are always in tiles, some never, and some only in larger calls, with the kernels of the others.
+SMALL = Tuning(Tile(4, 4, 2), n_lane_loads=16, n_row_invocations=8, attention=32, search=Search(32, 4, 3))
 TUNINGS = {
-    "tiles": Tuning(tile=Tile(4, 4, 2), n_tiles=0, attention=32, search=Search(32, 4, 3)),
-    "lanes": Tuning(n_tiles=1 << 30, n_lane_loads=16, n_row_invocations=8, attention=32, search=Search(32, 4, 3)),
+    "tiles": replace(SMALL, n_tiles=0),
+    "lanes": replace(SMALL, n_tiles=NEVER),
+    "tiles by size": replace(SMALL, n_tiles=30),
 }
 
 

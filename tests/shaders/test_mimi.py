@@ -19,15 +19,15 @@ from tympan.mimi.kernels import Activation
 from tympan.mimi.linear import Linear
 from tympan.mimi.quantizer import ResidualQuantizer
 from tympan.mimi.transformer import attention, layer_norm
-from tympan.mimi.webgpu.kernels import Product, Search, Tile, Tuning, attention_invocations
+from tympan.mimi.webgpu.kernels import NEVER, Product, Search, Tile, Tuning, attention_invocations
 from tympan.rope import Rotation
 
 TUNINGS = {
-    "rows": Tuning(n_tiles=1 << 30, n_row_invocations=8, n_lane_loads=2),
+    "rows": Tuning(n_tiles=NEVER, n_row_invocations=8, n_lane_loads=2),
     "tiles": Tuning(tile=Tile(8, 4, 2), n_tiles=0),
     "large tiles": Tuning(tile=Tile(8, 8, 4), n_tiles=0),
     "one split": Tuning(tile=Tile(16, 16, 1), n_tiles=0),
-    "many lanes": Tuning(n_tiles=1 << 30, n_lane_loads=1, attention=64),
+    "many lanes": Tuning(n_tiles=NEVER, n_lane_loads=1, attention=64),
 }
 T = [1, 3, 64]
 PER_FRAME = 2  # rows of a product per frame

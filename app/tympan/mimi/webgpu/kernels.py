@@ -19,6 +19,7 @@ ROW_BLOCK = 4  # rows of the result that a workgroup of mimi_product_rows.wgsl c
 MAX_BINDINGS = 8
 MAX_LANES = 256  # of mimi_product_rows.wgsl
 MAX_SPLITS = 64  # of a codebook
+NEVER = 1 << 30  # tiles: more than any result has
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,19 @@ class Tuning:
 
     @classmethod
     def for_adapter(cls, adapter: AdapterInfo) -> Tuning:
-        """Return the parameters for an adapter. On a software GPU, every barrier costs time for each invocation."""
+        """Return the parameters for an adapter.
+
+        On a software GPU, every barrier costs time for each invocation, and tiles take twice as long to compile.
+        """
         if not adapter.is_software:
             return cls()
         return cls(
-            tile=Tile(4, 4, 1), n_tiles=1, n_lane_loads=64, n_row_invocations=8, attention=16, search=Search(16, 1, 1)
+            tile=Tile(4, 4, 1),
+            n_tiles=NEVER,
+            n_lane_loads=64,
+            n_row_invocations=8,
+            attention=16,
+            search=Search(16, 1, 1),
         )
 
 

@@ -29,7 +29,7 @@ class Loader:
 
     def __init__(self, device: Device, library: MimiGpuKernels, config: MimiConfig, tensors: Tensors) -> None:
         self._device, self._library, self._config, self._tensors = device, library, config, tensors
-        self._n_bytes = 0
+        self._n_bytes = self._max_frames = 0
         self.buffers: list[Buffer] = []
 
     async def load(self, max_frames: int, n_slots: int, hidden: int, layout: CodeLayout) -> Model:
@@ -38,6 +38,7 @@ class Loader:
         max_frames: of a call. n_slots: of a KV cache. hidden: rows of the transformer's `linear1`. layout: of codes.
         """
         _check_sizes(self._config, hidden)
+        self._max_frames = max_frames
         config, library, d = self._config, self._library, self._config.transformer.d
         channels, n = config.n_filters << len(config.ratios), 1 + 3 * len(config.ratios)
         last = self._conv(f"encoder.model.{n + 1}.conv.conv", d, channels, config.last_kernel_size, POSITIONS_PER_FRAME)
@@ -54,7 +55,7 @@ class Loader:
             ),
             first_weights=self._first_weights(),
             stages=tuple([await self._stage(i) for i in range(len(config.ratios))]),
-            last=await self._matrix(last, applies_elu=True),
+            last=await self._matrix(last, PART_FRAMES, applies_elu=True),
             layers=tuple([await self._layer(i, hidden) for i in range(config.transformer.n_layers)]),
             attention=await library.attention(POSITIONS_PER_FRAME),
             downsample=await self._matrix(downsample, replicates=True),
@@ -87,11 +88,17 @@ class Loader:
         narrow = self._conv(f"{block}.3.conv.conv", channels, inner, 1, n_rows)
         down = self._conv(f"encoder.model.{n + 2}.conv.conv", 2 * channels, channels, 2 * ratio, n_rows, ratio)
         return Stage(
-            wide=await self._matrix(wide, applies_elu=True, activation=Activation.ELU),
+            wide=await self._matrix(wide, PART_FRAMES, applies_elu=True, activation=Activation.ELU),
             narrow=await self._matrix(
-                narrow, input="plain", output="history", n_next=ratio, adds_out=True, activation=Activation.ELU
+                narrow,
+                PART_FRAMES,
+                input="plain",
+                output="history",
+                n_next=ratio,
+                adds_out=True,
+                activation=Activation.ELU,
             ),
-            down=await self._matrix(down, output="history", n_next=n_next),
+            down=await self._matrix(down, PART_FRAMES, output="history", n_next=n_next),
         )
 
     def _scratch(self, max_frames: int, hidden: int) -> dict[str, Buffer]:
@@ -153,7 +160,9 @@ class Loader:
             stored(f"{layer}.linear2.weight", d, hidden),
             f"{layer}.layer_scale_2.scale",
         )
-        following = {"output": "history", "n_next": DOWNSAMPLE_SIZE - DOWNSAMPLE_STRIDE} if is_last else {}
+        following: dict[str, Any] = (
+            {"output": "history", "n_next": DOWNSAMPLE_SIZE - DOWNSAMPLE_STRIDE} if is_last else {}
+        )
         return Layer(
             norm1=self._norm(f"{layer}.norm1", d),
             in_proj=await self._matrix(in_proj, input="norm", output="qkv"),
@@ -190,8 +199,11 @@ class Loader:
 
         return _StoredMatrix("mimi.project", 2 * width, d, 1, read)
 
-    async def _matrix(self, source: _StoredMatrix, **options: Any) -> Matrix:
-        """Upload a matrix in its stored format, and compile its kernels."""
+    async def _matrix(self, source: _StoredMatrix, max_frames: int = 0, **options: Any) -> Matrix:
+        """Upload a matrix in its stored format, and compile the kernels that calls of up to max_frames use.
+
+        max_frames: by default those of a call.
+        """
         matrix, weight_format = _in_format(source.read())
         fields = {**(source.convolved or {}), **options}
         if fields.get("input") == "plain":
@@ -202,10 +214,13 @@ class Loader:
             zeros = np.zeros(source.n, np.float32)
             values = self._tensors.dense(source.vector, source.n) if source.vector else zeros
             vector = self._upload(f"{source.label}.vector", values)
+        smallest_in_tiles, largest_in_tiles = (
+            product.uses_tiles(self._library.tuning, n) for n in (1, max_frames or self._max_frames)
+        )
         return Matrix(
             product=product,
-            in_rows=await self._library.product(product, in_tiles=False),
-            in_tiles=await self._library.product(product, in_tiles=True),
+            in_rows=None if smallest_in_tiles else await self._library.product(product, in_tiles=False),
+            in_tiles=await self._library.product(product, in_tiles=True) if largest_in_tiles else None,
             weights=self._upload(source.label, matrix),
             vector=vector,
         )

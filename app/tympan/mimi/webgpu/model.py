@@ -22,23 +22,23 @@ class Matrix:
     """A product with its kernels, its matrix, and the vector of its result."""
 
     product: Product
-    in_rows: Kernel
-    in_tiles: Kernel
+    in_rows: Kernel | None  # None where every call is in tiles
+    in_tiles: Kernel | None  # None where no call is large enough for tiles
     weights: Buffer
     vector: Buffer | None  # a bias or scale; None where the result is written to the KV cache
 
     def bind(self, x: Buffer, out: Buffer, call: Buffer, *others: Buffer | None) -> Step:
         """others: bindings 5, 6 and 7."""
         bound = self.weights, x, out, call, self.vector, *others
-        label = self.product.label
-        return Step(self.product, self.in_rows.bind(label, *bound), self.in_tiles.bind(label, *bound))
+        in_rows = self.in_rows.bind(self.product.label, *bound) if self.in_rows else None
+        return Step(self.product, in_rows, self.in_tiles.bind(self.product.label, *bound) if self.in_tiles else None)
 
 
 class Step(NamedTuple):
     """A dispatch of a call, for any number of frames."""
 
     product: Product | None  # None where the grid is a multiple of that of one frame
-    dispatch: Dispatch
+    dispatch: Dispatch | None  # None where every call is in tiles
     in_tiles: Dispatch | None = None
     part: int | None = None  # of the frames, for SEANet; None for a step that processes all frames
 
@@ -51,10 +51,11 @@ class Step(NamedTuple):
         n_frames = self.n_frames(n)
         if n_frames == 0:
             return None
-        if self.product is None or self.in_tiles is None:
-            return for_frames(self.dispatch, n_frames * self.dispatch.n_workgroups)
-        uses_tiles = self.product.uses_tiles(tuning, n_frames)
+        uses_tiles = self.product is not None and self.product.uses_tiles(tuning, n_frames)
         chosen = self.in_tiles if uses_tiles else self.dispatch
+        assert chosen is not None, "the loader compiles what a call of up to the largest size uses"
+        if self.product is None:
+            return for_frames(chosen, n_frames * chosen.n_workgroups)
         return for_frames(chosen, self.product.n_workgroups(tuning, n_frames, uses_tiles))
 
 
