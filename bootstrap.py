@@ -35,6 +35,7 @@ import urllib.request
 import venv
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from http.client import HTTPException
 from pathlib import Path
 from typing import TypeAlias
@@ -271,10 +272,20 @@ def _install_system_packages(packages: Sequence[str], reason: str, options: Sequ
     """Install Debian packages. Raises CommandError."""
     names = " ".join(packages)
     _report(f"installing system packages with apt-get: {names} ({reason})")
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    _run(["apt-get", "update", "-q"], "apt-get cannot update its lists", env=quiet)
+    _update_package_lists()
     install = ["apt-get", "install", "-q", "-y", *options, *packages]
-    _run(install, f"apt-get cannot install {names}", env=quiet)
+    _run(install, f"apt-get cannot install {names}", env=_quiet())
+
+
+@cache
+def _update_package_lists() -> None:
+    """Download the lists of packages, once. Raises CommandError."""
+    _run(["apt-get", "update", "-q"], "apt-get cannot update its lists", env=_quiet())
+
+
+def _quiet() -> dict[str, str]:
+    """The environment in which apt-get asks nothing."""
+    return {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
 
 
 def distribution_address(pyodide_code: str, version: str) -> str:
