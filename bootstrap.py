@@ -3,7 +3,7 @@
     requirements.lock   ->  .venv            the command line and its tools; the project itself, editable
     package-lock.json   ->  node_modules     Pyodide, PyScript and MicroPython; with --tools, TypeScript and Vite
     pyodide-lock.json   ->  .cache/pyodide   the wheels that Pyodide loads in the page
-    pyodide             ->  .cache/snapshot  the content of its memory after the start of Python, compressed
+    pyodide, numpy      ->  .cache/start     Pyodide's memory with numpy imported, and numpy's libraries, compressed
 
 Each folder records what it was made from, so a second run does nothing.
 
@@ -163,17 +163,22 @@ def install_wheels(root: Path) -> None:
 
 
 def save_snapshot(root: Path) -> None:
-    """Write Pyodide's memory after the start of Python, compressed, to `.cache/snapshot/snapshot.bin`."""
-    folder, script = root / ".cache" / "snapshot", ROOT / "tools" / "pyodide_snapshot.mjs"
+    """Write what the engine starts from to `.cache/start`: a snapshot of Pyodide's memory, and numpy's libraries."""
+    folder, script = root / ".cache" / "start", ROOT / "tools" / "pyodide_snapshot.mjs"
     pyodide = root / "node_modules" / "pyodide"
-    stamp = _digest(script, pyodide / "package.json")
+    (numpy,) = (root / ".cache" / "pyodide").glob("numpy-*.whl")
+    stamp = _digest(script, pyodide / "package.json", numpy)
     if _is_made_from(folder, stamp):
         return
     _report("starting Pyodide to save a snapshot of its memory")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "snapshot.bin"
-    _run(["node", str(script), str(pyodide), str(path)], "Pyodide does not start in Node.js")
-    path.write_bytes(gzip.compress(path.read_bytes(), mtime=0))
+    shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=root / ".cache") as packages:
+        with zipfile.ZipFile(numpy) as archive:
+            archive.extractall(packages)
+        command = ["node", str(script), str(pyodide), packages, str(folder)]
+        _run(command, "Pyodide does not start in Node.js")
+    for path in folder.glob("*.bin"):
+        path.write_bytes(gzip.compress(path.read_bytes(), mtime=0))
     (folder / STAMP).write_text(stamp)
 
 

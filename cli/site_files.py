@@ -5,7 +5,8 @@ bridge/protocol.js     the messages and constants of app/tympan/protocol.py, for
 pyscript.toml          PyScript configuration for authors' pages
 tympan-*.whl           the package `tympan` with its shaders, for the engine worker and for authors' pages
 app/                   main.py and engine.py, and the modules of the package that MicroPython imports in the page
-vendor/pyodide/        the runtime, the wheels with the lock file that names them, and the snapshot of bootstrap.py
+vendor/pyodide/        the runtime, the wheels with the lock file that names them, and what the engine starts from:
+                       a snapshot of the runtime's memory, and numpy's libraries
 vendor/pyscript/       PyScript modules
 vendor/micropython/    the interpreter of the page thread
 sbom.cdx.json          what the site contains of others, with licences
@@ -31,6 +32,7 @@ Files: TypeAlias = dict[str, Path | bytes]  # path in the site -> source file or
 PYODIDE_FILES = ("pyodide.mjs", "pyodide.asm.js", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json")
 MICROPYTHON_FILES = ("micropython.mjs", "micropython.wasm")
 PYSCRIPT_SUFFIXES = (".js", ".css")
+START_SUFFIXES = (".bin", ".json")
 SHARED_MODULES = ("errors.py", "protocol.py", "text/cues.py")  # modules of the package that both interpreters import
 
 SERVICE_WORKER, SITE_LIST = "service-worker.js", "files.js"
@@ -69,7 +71,9 @@ def vendored_files(root: Path) -> dict[str, Path]:
         files[f"vendor/pyodide/{path.name}"] = _installed(path)
     for path in sorted(_installed(wheels).glob("*.whl")):
         files[f"vendor/pyodide/{path.name}"] = path
-    files["vendor/pyodide/snapshot.bin"] = _installed(root / ".cache" / "snapshot" / "snapshot.bin")
+    for path in sorted(_installed(root / ".cache" / "start").iterdir()):
+        if path.suffix in START_SUFFIXES:
+            files[f"vendor/pyodide/{path.name}"] = path
     for path in sorted(_installed(modules / "@pyscript" / "core" / "dist").iterdir()):
         if path.suffix in PYSCRIPT_SUFFIXES:
             files[f"vendor/pyscript/{path.name}"] = path

@@ -73,3 +73,16 @@ def test_the_page_fetches_every_module_of_its_thread() -> None:
     named = (ROOT / "static" / "page.toml").read_text("utf-8")
     for path in sorted((ROOT / "app" / "tympan" / "browser").glob("*.py")):
         assert f'"./app/tympan/browser/{path.name}" = ' in named or path.name == "__init__.py", path.name
+
+
+def test_the_library_uses_only_the_part_of_numpy_that_is_imported_with_it() -> None:
+    """The engine worker has what the snapshot has imported, `numpy` and `numpy.typing`, and no files of the rest."""
+    rest = {"char", "ctypeslib", "f2py", "fft", "ma", "polynomial", "random", "rec", "testing"}
+    for path in modules("app"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "np":
+                assert node.attr not in rest, f"{path.relative_to(ROOT)}: np.{node.attr}"
+            if isinstance(node, ast.Import):
+                assert all(a.name == "numpy" for a in node.names if a.name.startswith("numpy")), path
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("numpy"):
+                assert node.module == "numpy.typing", path

@@ -1,8 +1,8 @@
 // Starts the engine in a worker: loads Pyodide, the library and app/engine.py, which then handles all messages.
-import { loadPyodide } from "../vendor/pyodide/pyodide.mjs";
 import { read } from "./decoder.js";
 import { failure } from "./errors.js";
 import { LIBRARY } from "./protocol.js";
+import { startPyodide } from "./pyodide.js";
 import { replay } from "./replay.js";
 
 const home = new URL("..", import.meta.url).href;
@@ -10,23 +10,11 @@ const file = async (path) => (await read(home + path)).arrayBuffer();
 const started = start();
 
 async function start() {
-  const [pyodide, library, engine] = await Promise.all([
-    loadPyodide({
-      indexURL: `${home}vendor/pyodide/`, packages: ["numpy"], stdout: () => {}, _loadSnapshot: snapshot(),
-    }),
-    file(LIBRARY),
-    file("app/engine.py"),
-  ]);
+  const [pyodide, library, engine] = await Promise.all([startPyodide(), file(LIBRARY), file("app/engine.py")]);
   pyodide.registerJsModule("tympan_replay", { replay });
   pyodide.unpackArchive(library, "zip");
   pyodide.FS.writeFile("engine.py", new Uint8Array(engine));
   return pyodide.pyimport("engine").Engine();
-}
-
-// Returns the snapshot of Pyodide's memory after Python's start. Loading it is faster than starting Python.
-async function snapshot() {
-  const packed = await read(`${home}vendor/pyodide/snapshot.bin`);
-  return new Response(packed.stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
 }
 
 addEventListener("unhandledrejection", ({ reason }) => {

@@ -27,6 +27,8 @@ VENDORED = (
     "vendor/pyodide/pyodide-lock.json",
     "vendor/pyodide/python_stdlib.zip",
     "vendor/pyodide/snapshot.bin",
+    "vendor/pyodide/libraries.json",
+    "vendor/pyodide/_multiarray_umath.bin",
     "vendor/pyscript/core.js",
 )
 

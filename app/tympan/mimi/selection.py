@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from tympan.arrays import Int32
 from tympan.codes import CodeReader
-from tympan.config import FRAME_SAMPLES, MimiConfig
+from tympan.config import MimiConfig
 from tympan.errors import GpuError
 from tympan.gpu.device import AdapterInfo
 from tympan.latency import frame_ms
 from tympan.mimi.backend import Encoder
 from tympan.mimi.encoder import Mimi, MimiWeights
+from tympan.mimi.noise import noise
 from tympan.mimi.recovery import RecoveringEncoder
 from tympan.reasons import Reason
 
@@ -90,9 +90,9 @@ async def _checked(gpu: Any, cpu: Mimi) -> Encoder:
 
 async def _frame_ms(encoder: Encoder) -> float:
     """The time of a frame of noise."""
-    rng, state = np.random.default_rng(0), encoder.new_state()
+    frame, state = noise(1, peak=0.1), encoder.new_state()
 
     def start() -> Awaitable[Int32]:
-        return encoder.start(state, rng.uniform(-0.1, 0.1, (1, FRAME_SAMPLES)).astype(np.float32))
+        return encoder.start(state, frame)
 
     return await frame_ms(start)
