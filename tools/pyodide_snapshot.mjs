@@ -22,10 +22,6 @@ const MODULES = [
   "tokenize", "traceback", "typing", "urllib.parse", "zipfile", "numpy", "numpy.typing",
 ];
 
-// The first place of the libraries in the table of functions. Pyodide fills fewer places, how many depends on the
-// browser.
-const TABLE_BASE = 12288;
-
 // Fixed, so that every run writes the same bytes. As a result, the module `random` draws the same numbers in every page
 // until it is seeded; `os.urandom`, `uuid` and numpy's generators do not.
 Date.now = () => 0;
@@ -35,7 +31,7 @@ const env = { HOME: "/home/pyodide", PYTHONHASHSEED: "0" };
 const pyodide = await loadPyodide({ env, _makeSnapshot: true });
 const module = pyodide._module;
 copyPackages();
-module.wasmTable.grow(TABLE_BASE - module.wasmTable.length);
+module.wasmTable.grow(1); // for the function that Pyodide adds in browsers with garbage collection of WebAssembly
 pyodide.runPython(["import gc", ...MODULES.map((name) => `import ${name}`), "gc.collect()"].join("\n"));
 clearFreeMemory();
 const libraries = loadedLibraries();
@@ -79,6 +75,7 @@ function loadedLibraries() {
       file: `${basename(name).split(".")[0]}.bin`,
       memoryBase: module.HEAPU32[(Number(handle) >>> 2) + 3],
       tableBase: module.HEAPU32[(Number(handle) >>> 2) + 5],
+      tableSize: module.HEAPU32[(Number(handle) >>> 2) + 6],
     }))
     .sort((a, b) => a.tableBase - b.tableBase);
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import BrowserContext
+from playwright.sync_api import BrowserContext, Route
 
 from tests.engines.engine import Engine
 from tests.page.test_transcribe import MAX_WORD_ERROR_RATE, SAID, SPEECH
@@ -37,3 +37,22 @@ def test_page_shows_the_backend_and_the_reason(
     if not webgpu:
         assert context.browser is not None
         context.browser.close()
+
+
+@pytest.mark.needs("playwright")
+def test_engine_starts_without_the_snapshot_where_it_does_not_fit(context: BrowserContext, site: str) -> None:
+    fetched = []
+
+    def move(route: Route) -> None:
+        libraries = route.fetch().json()
+        libraries[0]["tableBase"] += 2
+        route.fulfill(json=libraries)
+
+    def note(route: Route) -> None:
+        fetched.append(route.request.url)
+        route.continue_()
+
+    context.route("**/vendor/pyodide/libraries.json", move)
+    context.route("**/numpy-*.whl", note)
+    tympan = TympanPage.open(context, site)
+    assert (tympan.state, tympan.error, len(fetched)) == ("ready", "", 1)

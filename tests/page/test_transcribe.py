@@ -44,7 +44,7 @@ def wav(samples: np.ndarray, rate_hz: int) -> bytes:
 
 
 def test_the_page_loads_the_demo_model(tympan: TympanPage, backend: str) -> None:
-    assert tympan.state == "ready"
+    assert tympan.state == "ready", tympan.error
     assert tympan.page.evaluate("tympan.ready")["backend"] == backend
     assert tympan.page.is_hidden("#error")
     assert tympan.page.is_hidden("#progress")
