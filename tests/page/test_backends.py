@@ -1,46 +1,91 @@
-"""The page chooses what the transformer runs on, says why, and works without WebGPU."""
+"""The page shows what Mimi and the transformer run on, and why, and works without WebGPU."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import BrowserContext, Route
 
 from tests.engines.engine import Engine
+from tests.page.test_errors import failed_to_load, follow_link
 from tests.page.test_transcribe import MAX_WORD_ERROR_RATE, SAID, SPEECH
 from tests.page.tympan_page import TympanPage
 from tympan.cli.word_errors import word_error_rate
 
-WEBGPU = pytest.mark.needs("webgpu")
+SOFTWARE = "WebGPU is emulated in software here"
+BACKENDS = {  # and the reason, by the query of the page
+    "": ("simd", SOFTWARE),
+    "?simd=simd": ("simd", SOFTWARE),
+    "?simd=numpy": ("numpy", SOFTWARE),
+    "?backend=webgpu": ("webgpu", "selected in the address of the page"),
+}
+SIMD_LEVELS = {"relaxed": "relaxed SIMD", "simd": "SIMD", "numpy": "NumPy"}  # and how the page shows them
 
 
-@pytest.mark.parametrize(
-    ("webgpu", "query", "backend", "why"),
-    [
-        (False, "", "simd", "this browser does not offer WebGPU"),
-        pytest.param(True, "", "simd", "WebGPU is emulated in software here", marks=WEBGPU),
-        pytest.param(True, "?backend=webgpu", "webgpu", "selected in the address of the page", marks=WEBGPU),
-        pytest.param(True, "?simd=numpy", "numpy", "WebGPU is emulated in software here", marks=WEBGPU),
-    ],
-)
-def test_page_shows_the_backend_and_the_reason(
-    engine: Engine, context: BrowserContext, site: str, webgpu: bool, query: str, backend: str, why: str
-) -> None:
-    if not webgpu:
-        context = engine.launch(webgpu=False).new_context(service_workers="block")
-    tympan = TympanPage.open(context, f"{site}/{query}")
+@pytest.fixture(scope="module", params=BACKENDS)
+def query(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def tympan(module_context: BrowserContext, site: str, query: str) -> Iterator[TympanPage]:
+    opened = TympanPage.open(module_context, f"{site}/{query}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def without_webgpu(engine: Engine) -> Iterator[BrowserContext]:
+    """A context of a browser without WebGPU."""
+    browser = engine.launch(webgpu=False)
+    yield browser.new_context(service_workers="block")
+    browser.close()
+
+
+def check_backend(tympan: TympanPage, backend: str, why: str) -> None:
+    """The page shows the backend and the reason, and transcribes."""
     assert tympan.error == ""
     loaded = tympan.page.evaluate("tympan.ready")
     assert (loaded["backend"], loaded["why"]["message"]) == (backend, why)
     assert f"{backend} on {loaded['runs_on']} ({why})" in tympan.page.inner_text("#model")
     tympan.choose("speech.wav", SPEECH.read_bytes())
     assert word_error_rate(SAID, tympan.transcript) <= MAX_WORD_ERROR_RATE, tympan.transcript
-    if not webgpu:
-        assert context.browser is not None
-        context.browser.close()
+
+
+@pytest.mark.needs("webgpu")
+def test_page_shows_the_backend_and_the_reason(tympan: TympanPage, query: str) -> None:
+    check_backend(tympan, *BACKENDS[query])
+
+
+def test_page_shows_the_simd_level_of_mimi(engine: Engine, tympan: TympanPage, query: str) -> None:
+    level = query.removeprefix("?simd=") if query.startswith("?simd=") else engine.simd
+    assert tympan.page.evaluate("tympan.ready")["simd"] == level
+    assert f"Mimi on {SIMD_LEVELS[level]}" in tympan.page.inner_text("#model")
+
+
+def test_unknown_simd_level_is_rejected(module_context: BrowserContext, site: str) -> None:
+    tympan = TympanPage.open(module_context, f"{site}/?simd=sse2")
+    assert tympan.state == "error"
+    assert "auto, relaxed, simd, numpy" in tympan.error
+    tympan.close()
+
+
+def test_cpu_is_selected_without_webgpu(without_webgpu: BrowserContext, site: str) -> None:
+    tympan = TympanPage.open(without_webgpu, site)
+    check_backend(tympan, "simd", "this browser does not offer WebGPU")
+    tympan.close()
 
 
 @pytest.mark.needs("playwright")
-def test_engine_starts_without_the_snapshot_where_it_does_not_fit(context: BrowserContext, site: str) -> None:
+def test_request_for_a_missing_webgpu_shows_a_link_to_the_cpu(without_webgpu: BrowserContext, site: str) -> None:
+    tympan = TympanPage.open(without_webgpu, f"{site}/?backend=webgpu")
+    assert "WebGPU is not available" in failed_to_load(tympan)
+    follow_link(tympan)
+
+
+@pytest.mark.needs("playwright")
+def test_engine_starts_without_the_snapshot_where_it_does_not_fit(module_context: BrowserContext, site: str) -> None:
     fetched = []
 
     def move(route: Route) -> None:
@@ -52,7 +97,9 @@ def test_engine_starts_without_the_snapshot_where_it_does_not_fit(context: Brows
         fetched.append(route.request.url)
         route.continue_()
 
-    context.route("**/vendor/pyodide/libraries.json", move)
-    context.route("**/numpy-*.whl", note)
-    tympan = TympanPage.open(context, site)
+    module_context.route("**/vendor/pyodide/libraries.json", move)
+    module_context.route("**/numpy-*.whl", note)
+    tympan = TympanPage.open(module_context, site)
     assert (tympan.state, tympan.error, len(fetched)) == ("ready", "", 1)
+    tympan.close()
+    module_context.unroute_all()

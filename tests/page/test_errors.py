@@ -75,7 +75,7 @@ def follow_link(tympan: TympanPage) -> None:
 
 
 def test_unknown_model(context: BrowserContext, site: str) -> None:
-    tympan = TympanPage.open(context, f"{site}/?model=babel&backend=numpy")
+    tympan = TympanPage.open(context, f"{site}/?model=babel&backend=simd")
     message = failed_to_load(tympan)
     assert "“babel”" in message
     assert "demo" in message
@@ -106,7 +106,7 @@ def test_damaged_model(context: BrowserContext, site: str) -> None:
         context.unroute_all()
         context.route("**/lm-00001.safetensors", damage)
         if damage is flip_one_byte:
-            tympan.page.goto(f"{site}/?backend=numpy")
+            tympan.page.goto(f"{site}/?backend=simd")
         else:
             tympan.page.click("#error button")
             tympan.wait_for("loading")  # until then, the page shows the previous error
@@ -126,31 +126,11 @@ def test_invalid_query_parameter(context: BrowserContext, site: str, query: str,
     assert message in failed_to_load(tympan)
 
 
-def test_no_webgpu(engine: Engine, site: str) -> None:
-    """With backend=webgpu, a browser without WebGPU shows an error with a link to the CPU."""
-    browser = engine.launch(webgpu=False)
-    tympan = TympanPage.open(browser.new_context(service_workers="block"), f"{site}/?backend=webgpu")
-    assert "WebGPU is not available" in failed_to_load(tympan)
-    follow_link(tympan)
-    browser.close()
-
-
-def test_microphone_permission_denied(context: BrowserContext, site: str) -> None:
-    """Headless Chromium denies permissions that were not granted."""
-    tympan = TympanPage.open(context, f"{site}/?backend=numpy")
-    tympan.page.click("#microphone")
-    tympan.wait_for("error")
-    assert "microphone cannot be used" in tympan.error
-    tympan.choose("speech.wav", SPEECH.read_bytes())
-    assert "meeting" in tympan.transcript
-    assert tympan.page.is_hidden("#error")
-
-
 def test_storage_apis_denied(context: BrowserContext, site: str) -> None:
     change_engine(context, before=FORBID_IN_WORKER)
     tympan = TympanPage(context.new_page())
     tympan.page.add_init_script(FORBID_IN_PAGE)
-    tympan.page.goto(f"{site}/?backend=numpy")
+    tympan.page.goto(f"{site}/?backend=simd")
     tympan.wait_for("ready", timeout_ms=BOOT_MS)
     tympan.page.click("#language")
     expect(tympan.page.locator("#microphone")).to_have_text("Écouter")
@@ -163,7 +143,7 @@ def test_blocked_cookies_that_throw(context: BrowserContext, site: str) -> None:
     """The page starts, reports that storage is refused, and transcribes."""
     tympan = TympanPage(context.new_page())
     tympan.page.add_init_script(BLOCK_COOKIES)
-    tympan.page.goto(f"{site}/?backend=numpy")
+    tympan.page.goto(f"{site}/?backend=simd")
     expect(tympan.page.locator("#error")).to_contain_text("does not let this site store data", timeout=BOOT_MS)
     tympan.wait_for("ready", timeout_ms=BOOT_MS)
     tympan.choose("speech.wav", SPEECH.read_bytes())
@@ -184,7 +164,7 @@ def test_plain_http(browser: Browser, site: str) -> None:
     """A page that is no secure context has no storage and no microphone. It transcribes files, and says the rest."""
     context = browser.new_context()
     tympan = TympanPage(context.new_page())
-    tympan.page.goto(f"{site.replace('localhost', PLAIN_HOST)}/?backend=numpy")
+    tympan.page.goto(f"{site.replace('localhost', PLAIN_HOST)}/?backend=simd")
     tympan.wait_for("ready", timeout_ms=BOOT_MS)
     assert not tympan.page.evaluate("isSecureContext")
     tympan.choose("speech.wav", SPEECH.read_bytes())
@@ -197,7 +177,7 @@ def test_plain_http(browser: Browser, site: str) -> None:
 
 def test_crash_of_the_engine_during_a_recording(context: BrowserContext, site: str, tmp_path: Path) -> None:
     """A fatal error of Pyodide rejects a promise that nothing awaits. The next recording starts another engine."""
-    tympan = TympanPage.open(context, f"{site}/?backend=numpy")
+    tympan = TympanPage.open(context, f"{site}/?backend=simd")
     tympan.wait_for("ready", timeout_ms=BOOT_MS)
     with wave.open(str(SPEECH)) as speech, wave.open(str(tmp_path / "long.wav"), "wb") as repeated:
         repeated.setparams(speech.getparams())

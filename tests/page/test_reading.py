@@ -273,6 +273,16 @@ def test_recording_from_a_url(tympan: TympanPage, site: str) -> None:
     expect(page.locator("#error")).to_contain_text("404")
 
 
+def test_denied_microphone_is_reported_and_files_are_transcribed(tympan: TympanPage) -> None:
+    """Headless Chromium denies permissions that were not granted."""
+    tympan.page.click("#microphone")
+    tympan.wait_for("error")
+    assert "microphone cannot be used" in tympan.error
+    tympan.choose("sample.wav", SAMPLE.read_bytes())
+    assert "meeting" in tympan.transcript
+    assert tympan.page.is_hidden("#error")
+
+
 STORE_LONG_SPEECH = """
 () => new Promise((resolve) => {
     const words = Array.from({ length: 1000 }, (_, n) => ({ text: `word${n}`, start: n / 4, end: (n + 1) / 4 }));
