@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
 
 from tests.page.author import author_site
-from tests.page.test_transcribe import SPEECH
+from tests.page.test_transcribe import start_of_speech
 from tests.page.tympan_page import BOOT_MS, TympanPage, change_engine
 
 pytestmark = pytest.mark.needs("playwright")
@@ -32,6 +32,7 @@ LOSE = """
 }
 """
 
+AUDIO_S = 4.0  # a software GPU takes as long
 NEVER = 0  # submits are counted from 1
 LOSE_FOR_GOOD = "() => { GPUAdapter.prototype.requestDevice = async () => { throw new Error('it is gone'); }; }"
 PREFER_WEBGPU = """
@@ -51,11 +52,12 @@ def test_lost_gpu_loses_and_repeats_no_word(context: BrowserContext, site: str) 
     tympan = TympanPage.open(context, f"{site}/?trace=1&backend=webgpu")
     [worker] = [worker for worker in tympan.page.workers if worker.evaluate("'GPUDevice' in globalThis")]
     worker.evaluate(LOSE, NEVER)
-    undisturbed = tympan.transcribe(SPEECH.read_bytes())
+    undisturbed = tympan.transcribe(start_of_speech(AUDIO_S))
+    assert len(undisturbed["words"]) > 3
     n_submits = worker.evaluate("submits")
     worker.evaluate(LOSE, n_submits // 2)
 
-    disturbed = tympan.transcribe(SPEECH.read_bytes())
+    disturbed = tympan.transcribe(start_of_speech(AUDIO_S))
 
     assert worker.evaluate("devices") == 1, "the model was loaded on a new device"
     assert worker.evaluate("submits") > 1.4 * n_submits, "the recording was replayed on it"
@@ -68,12 +70,13 @@ def test_cpu_replaces_a_gpu_that_cannot_be_reopened(context: BrowserContext, sit
     tympan = TympanPage(context.new_page())
     tympan.page.goto(f"{site}/")
     tympan.wait_for("ready", timeout_ms=BOOT_MS)
-    undisturbed = tympan.transcribe(SPEECH.read_bytes())
+    undisturbed = tympan.transcribe(start_of_speech(AUDIO_S))
+    assert len(undisturbed["words"]) > 3
     [worker] = [worker for worker in tympan.page.workers if worker.evaluate("'GPUDevice' in globalThis")]
     worker.evaluate(LOSE, 5)
     worker.evaluate(LOSE_FOR_GOOD)
 
-    disturbed = tympan.transcribe(SPEECH.read_bytes())
+    disturbed = tympan.transcribe(start_of_speech(AUDIO_S))
 
     assert disturbed["text"] == undisturbed["text"]
     expect(tympan.page.locator("#model")).to_contain_text("(the GPU was lost during the recording)")

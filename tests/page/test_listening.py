@@ -64,7 +64,7 @@ Mimi.encode = slow
 def tympan(module_context: BrowserContext, site: str) -> Iterator[TympanPage]:
     opened = TympanPage(module_context.new_page())
     opened.page.add_init_script(VOICE)
-    opened.page.goto(f"{site}/?backend=numpy")
+    opened.page.goto(f"{site}/?backend=simd")
     opened.wait_for("ready", timeout_ms=BOOT_MS)
     yield opened
     opened.close()

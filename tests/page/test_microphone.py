@@ -33,7 +33,7 @@ def test_microphone_is_transcribed_live_and_stop_flushes_the_last_word(
 ) -> None:
     page = tympan_browser(SPEECH).new_page(service_workers="block")
     page.add_init_script(script)
-    page.goto(f"{site}/?backend=numpy")
+    page.goto(f"{site}/?backend=simd")
     tympan = TympanPage(page)
     tympan.wait_for("ready")
     page.click("#microphone")

@@ -44,7 +44,7 @@ def test_second_visit_works_offline_and_third_installs_the_new_version(browser: 
     tympan = TympanPage(context.new_page())
     page = tympan.page
     with serving(dist) as url:
-        page.goto(f"{url}/?backend=numpy")
+        page.goto(f"{url}/?backend=simd")
         tympan.wait_for("ready", timeout_ms=BOOT_MS)
         assert page.evaluate(INSTALLED)
         files = {path.relative_to(dist).as_posix() for path in dist.rglob("*") if path.is_file()}
@@ -63,11 +63,11 @@ def test_second_visit_works_offline_and_third_installs_the_new_version(browser: 
     new = original.replace("--ground: #f7f6f3", "--ground: #f0f0f0")
     build_edited(dist, new)
     with serving(dist, port) as url:
-        page.goto(f"{url}/?backend=numpy")
+        page.goto(f"{url}/?backend=simd")
         expect(page.locator("#new-version")).to_be_visible(timeout=BOOT_MS)
         expect(page.locator("body")).to_have_css("background-color", OLD)  # the version that began goes on
         other = context.new_page()
-        other.goto(f"{url}/?backend=numpy")
+        other.goto(f"{url}/?backend=simd")
         expect(other.locator("#new-version")).to_be_visible(timeout=BOOT_MS)
         with page.expect_event("load", timeout=BOOT_MS):
             page.click("#new-version button")
@@ -89,7 +89,7 @@ def test_modules_keep_their_query_on_a_second_visit(tympan_browser: OpenBrowser,
     context = tympan_browser(SPEECH).new_context()
     tympan = TympanPage(context.new_page())
     page = tympan.page
-    page.goto(f"{site}/?backend=numpy")
+    page.goto(f"{site}/?backend=simd")
     tympan.wait_for("ready", timeout_ms=BOOT_MS)
     assert page.evaluate(INSTALLED)
 

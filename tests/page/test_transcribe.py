@@ -43,6 +43,13 @@ def wav(samples: np.ndarray, rate_hz: int) -> bytes:
     return target.getvalue()
 
 
+def start_of_speech(n_s: float) -> bytes:
+    """The first seconds of the recording, as a WAV file."""
+    with wave.open(str(SPEECH)) as file:
+        rate_hz = file.getframerate()
+        return wav(np.frombuffer(file.readframes(int(n_s * rate_hz)), "<i2") / 32768, rate_hz)
+
+
 def test_the_page_loads_the_demo_model(tympan: TympanPage, backend: str) -> None:
     assert tympan.state == "ready", tympan.error
     assert tympan.page.evaluate("tympan.ready")["backend"] == backend
