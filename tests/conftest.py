@@ -29,29 +29,36 @@ pytest_plugins = ["tympan.cli.testing"]
 
 # Every test that starts a browser depends on one of them: on the first if it runs in the engine of --engine.
 BROWSER_FIXTURES = ("engine", "tympan_chromium")
-LONGEST_FILES = (  # those of a minute or more on two busy cores; the other files follow, browser tests first
-    "page/test_mimi_webgpu.py",
-    "app/test_lm_webgpu.py",
+LONGEST_FILES = (  # those of 20 s or more on two busy cores; the other files follow, browser tests first
     "page/test_errors.py",
-    "page/test_device_loss.py",
-    "page/test_offline.py",
-    "app/test_mimi_webgpu.py",
+    "app/test_lm_webgpu.py",
     "page/test_models.py",
+    "page/test_offline.py",
+    "page/test_device_loss.py",
+    "page/test_backends.py",
+    "app/test_lm_webgpu_steps.py",
     "page/test_listening.py",
+    "app/test_lm_selfcheck.py",
+    "app/test_mimi_webgpu.py",
     "page/test_author_pages.py",
     "page/test_transcribe.py",
     "cli/test_golden.py",
     "page/test_phones.py",
-    "page/test_speech_recognition.py",
     "page/test_reading.py",
+    "page/test_mimi_webgpu.py",
+    "page/test_speech_recognition.py",
     "shaders/test_attention.py",
-    "page/test_backends.py",
-    "app/test_lm_webgpu_steps.py",
-    "app/test_lm_selfcheck.py",
-    "cli/test_main.py",
+    "page/test_microphone.py",
+    "shaders/test_mimi.py",
     "release/test_npm.py",
-    "release/test_release.py",
+    "cli/test_verify.py",
+    "cli/test_main.py",
+    "release/test_pyodide.py",
+    "wasm/test_levels.py",
+    "shaders/test_matrices.py",
     "release/test_wheel.py",
+    "app/test_cost_per_frame.py",
+    "release/test_release.py",
 )
 EXPECT_MS = 30_000  # the default of 5 s is too short on a busy machine
 HARNESS = Path(__file__).parent / "page"
@@ -82,8 +89,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     engine = config.getoption("--engine")
     if config.getoption("--no-browser"):
         _keep(config, items, lambda item: not needs_browser(item))
-        return
-    if engine:
+    elif engine:
         _keep(config, items, lambda item: _runs_in(item, engine))
     browser_files = {item.path for item in items if needs_browser(item)}
     items.sort(key=lambda item: (_rank(item.path), item.path not in browser_files))  # stable: keeps the order in a file
