@@ -35,6 +35,7 @@ import urllib.request
 import venv
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from http.client import HTTPException
 from pathlib import Path
@@ -85,8 +86,10 @@ def main() -> int:
     try:
         check_python(sys.version_info[:2])
         check_node()
-        install_python_parts(ROOT)
-        install_npm_parts(ROOT, arguments.tools)
+        with ThreadPoolExecutor() as pool:  # pip and npm do not need each other
+            python_parts = pool.submit(install_python_parts, ROOT)
+            install_npm_parts(ROOT, arguments.tools)
+            python_parts.result()
         install_wheels(ROOT)
         save_snapshot(ROOT)
         if arguments.browser:
