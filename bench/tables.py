@@ -96,6 +96,25 @@ def mimi_gpu(results: Results) -> str:
     return _table(["Mimi, 1B size, on an H200", "median", "notes"], rows)
 
 
+def frame(results: Results) -> str:
+    """A frame of live audio through both stages on a large GPU."""
+    frame = results["frame-h200"]["frame"]
+    titles = {
+        "one_device": "both stages on one device",
+        "one_device_terms": f"the same, with {frame['terms']:,} terms",
+        "two_devices": "a device for each stage, codes through Python",
+    }
+    rows = [
+        [title, _ms(frame[name]["median_ms"]), _ms(frame[name]["p95_ms"]), _ms(frame[name]["start_ms"])]
+        for name, title in titles.items()
+    ]
+    if official := frame["official"]:
+        total_ms = official["mimi_ms"] + official["lm_ms"]
+        title = f"PyTorch, official: Mimi {_ms(official['mimi_ms'])}, transformer {_ms(official['lm_ms'])}"
+        rows.append([title, _ms(total_ms), "", ""])
+    return _table(["a live frame, 1B size, on an H200", "median", "95th percentile", "Python"], rows)
+
+
 def page(results: Results) -> str:
     """Files in the whole page on a large GPU."""
     rows = [
@@ -245,6 +264,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
         summary,
         mimi,
         mimi_gpu,
+        frame,
         page,
         memory,
         lm,
