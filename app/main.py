@@ -69,10 +69,16 @@ class App:
             bridge.engine.addEventListener(event, lambda event, show=show: show(event.detail))
         window.tympan.connect(
             bridge.engine,
-            lambda source, options: promise_of(self.transcribe(source, name_of(source), options)),
-            lambda options: promise_of(self.ask_for_audio(bridge.open_microphone(), "microphone_name", options)),
+            bridge.promising(self.transcribe_for_script),
+            bridge.promising(self.listen_for_script),
             self.stop,
         )
+
+    def transcribe_for_script(self, resolve, source, options):
+        give(resolve, self.transcribe(source, name_of(source), options))
+
+    def listen_for_script(self, resolve, options):
+        give(resolve, self.ask_for_audio(bridge.open_microphone(), "microphone_name", options))
 
     async def open(self):
         """Load the model that the address asks for."""
@@ -281,16 +287,13 @@ class App:
         self.error_banner.show(error)
 
 
-def promise_of(coroutine):
-    """A JavaScript promise of the result of a coroutine, which runs as a task: only tasks can wait for a lock."""
+def give(resolve, coroutine):
+    """Call a function with the result of a coroutine, which runs as a task: only tasks can wait for a lock."""
 
-    def settle(resolve, reject):
-        async def run():
-            resolve(await coroutine)
+    async def run():
+        resolve(await coroutine)
 
-        asyncio.create_task(run())
-
-    return window.Promise.new(settle)
+    asyncio.create_task(run())
 
 
 async def start():

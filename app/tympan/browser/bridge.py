@@ -12,6 +12,7 @@ from tympan.protocol import REASONS
 
 engine = bridge.engine
 open_microphone, open_tab = bridge.openMicrophone, bridge.openTab
+promising = bridge.promising
 read, transcribe, listen, stop, captions = bridge.read, bridge.transcribe, bridge.listen, bridge.stop, bridge.captions
 
 

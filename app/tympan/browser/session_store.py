@@ -8,7 +8,7 @@ import json
 from pyscript import window
 from pyscript.ffi import to_js
 
-from tympan.browser.promises import settled
+from tympan.browser.promises import called, settled
 
 DATABASE = "tympan"
 VERSION = 1
@@ -56,19 +56,15 @@ class SessionStore:
 
     async def _store(self, name, mode):
         if self._database is None:
-            self._database = await settled(_open_database())
+            self._database = await _open_database()
         return self._database.transaction(name, mode).objectStore(name)
 
 
-def _open_database():
-    """A promise of the database. With cookies blocked, Firefox throws from `open`, which rejects the promise."""
-
-    def prepare(request):
-        request.onupgradeneeded = _make_stores
-        return _promised(request)
-
-    open_version = window.indexedDB.open.bind(window.indexedDB, DATABASE)
-    return window.Promise.resolve(VERSION).then(open_version).then(prepare)
+async def _open_database():
+    """Open the database. Raises JsError; with cookies blocked, Firefox throws from `open`."""
+    request = await called(window.indexedDB.open.bind(window.indexedDB, DATABASE), VERSION)
+    request.onupgradeneeded = _make_stores
+    return await _done(request)
 
 
 def _make_stores(event):
