@@ -36,7 +36,7 @@ last training run:
 | LibriSpeech (train and dev-clean), 1.0 h of it transcribed by Whisper | 9.7 | 286 | CC BY 4.0 |
 | speechocean762, official training half | 2.4 | 125 | free for commercial and other use; Apache-2.0 (authors' card) |
 | Flight of the Amazon Queen, a game, transcribed by Whisper | 1.4 | 73 roles | its own, free by Debian's guidelines |
-| Beneath a Steel Sky, likewise, in part of the last run at most | up to 0.7 | not named | its own, free by Debian's guidelines |
+| Beneath a Steel Sky, likewise, in part of the run | up to 0.7 | not named | its own, free by Debian's guidelines |
 | African Storybook | 1.0 | 29 stories | CC BY |
 | LJ Speech, and a second reader of its texts | 0.6 | 2 | public domain; Apache-2.0 |
 | VCTK | 0.5 | 79 | CC BY 4.0 |
