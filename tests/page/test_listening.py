@@ -26,12 +26,14 @@ VOICE = """
         const target = context.createMediaStreamDestination();
         player.connect(target);
         window.played = new Promise((resolve) => { player.onended = resolve; });
-        player.start();
+        window.play = () => player.start();
         const { stream } = target;
         document.createElement("canvas").captureStream().getTracks().forEach((track) => stream.addTrack(track));
         tracks.push(...stream.getTracks());
         return stream;
     };
+    const supported = navigator.mediaDevices.getSupportedConstraints();
+    navigator.mediaDevices.getSupportedConstraints = () => ({ ...supported, suppressLocalAudioPlayback: true });
     navigator.wakeLock.request = async (kind) => {
         const lock = { kind, isHeld: true, release: async () => { lock.isHeld = false; } };
         locks.push(lock);
@@ -71,8 +73,10 @@ def tympan(module_context: BrowserContext, site: str) -> Iterator[TympanPage]:
 
 
 def listen_to_the_sample(tympan: TympanPage) -> None:
+    """Start listening; then the tab plays the sample."""
     tympan.page.click("#tab")
     tympan.wait_for("listening")
+    tympan.page.evaluate("play()")
 
 
 def stop_after_it(tympan: TympanPage) -> None:

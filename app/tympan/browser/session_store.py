@@ -8,7 +8,7 @@ import json
 from pyscript import window
 from pyscript.ffi import to_js
 
-from tympan.browser.promises import called, settled
+from tympan.browser.promises import settled
 
 DATABASE = "tympan"
 VERSION = 1
@@ -56,15 +56,25 @@ class SessionStore:
 
     async def _store(self, name, mode):
         if self._database is None:
-            self._database = await _open_database()
+            self._database = await settled(_open_database())
         return self._database.transaction(name, mode).objectStore(name)
 
 
-async def _open_database():
-    """Open the database. Raises JsError; with cookies blocked, Firefox throws from `open`."""
-    request = await called(window.indexedDB.open.bind(window.indexedDB, DATABASE), VERSION)
-    request.onupgradeneeded = _make_stores
-    return await _done(request)
+def _open_database():
+    """A promise of the database. With cookies blocked, Firefox throws from `open`, which rejects the promise.
+
+    `prepare` returns nothing, as MicroPython 1.27 may free what it returns to JavaScript.
+    """
+
+    def settle(resolve, reject):
+        def prepare(request):
+            request.onupgradeneeded = _make_stores
+            _settle(request, resolve, reject)
+
+        window.Promise.resolve(VERSION).then(open_version).then(prepare, reject)
+
+    open_version = window.indexedDB.open.bind(window.indexedDB, DATABASE)
+    return window.Promise.new(settle)
 
 
 def _make_stores(event):
@@ -75,12 +85,13 @@ def _make_stores(event):
 
 def _promised(request):
     """A promise of the result of an IDBRequest."""
+    return window.Promise.new(lambda resolve, reject: _settle(request, resolve, reject))
 
-    def settle(resolve, reject):
-        request.onsuccess = lambda event: resolve(request.result)
-        request.onerror = lambda event: reject(request.error)
 
-    return window.Promise.new(settle)
+def _settle(request, resolve, reject):
+    """Settle a promise when an IDBRequest is done."""
+    request.onsuccess = lambda event: resolve(request.result)
+    request.onerror = lambda event: reject(request.error)
 
 
 async def _done(request):
