@@ -154,8 +154,10 @@ class Context:
             return
         self._is_closed = True
         assert self._program.stdin is not None
+        assert self._program.stdout is not None
         self._program.stdin.close()
         self._program.wait()
+        self._program.stdout.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -185,9 +187,15 @@ class Page:
         self._command("page_script", page=self._number, source=script)
 
     def evaluate(self, source: str, argument: Any = None) -> Any:
+        """Return the value of a function or an expression; None of statements."""
         value = f"({source})({json.dumps(argument)})" if FUNCTION.match(source) else f"({source})"
         body = f"const value_ = await {value}; return JSON.stringify(value_) ?? 'null';"
-        return json.loads(self._command("evaluate", page=self._number, body=body))
+        try:
+            return json.loads(self._command("evaluate", page=self._number, body=body))
+        except Error as error:
+            if not error.message.startswith("SyntaxError"):
+                raise
+        return json.loads(self._command("evaluate", page=self._number, body=f"{source}\nreturn 'null';"))
 
     def wait_for_function(self, source: str, timeout: float = DEFAULT_MS) -> None:
         _until(lambda: self.evaluate(source), timeout, source)

@@ -23,7 +23,10 @@ BACKENDS = {  # and the reason, by the query of the page
 SIMD_LEVELS = {"relaxed": "relaxed SIMD", "simd": "SIMD", "numpy": "NumPy"}  # and how the page shows them
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
+ON_GPU = pytest.param("?backend=webgpu", marks=pytest.mark.needs("webgpu"))
+
+
+@pytest.fixture(scope="module", params=[*(query for query, (name, _) in BACKENDS.items() if name != "webgpu"), ON_GPU])
 def query(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
