@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.page.tympan_page import BOOT_MS, TympanPage
 from tympan.cli.testing import OpenBrowser
+
+pytestmark = pytest.mark.needs("playwright")
 
 
 def test_settings_are_kept_and_reach_the_engine(tympan_browser: OpenBrowser, tympan_url: str) -> None:
