@@ -75,10 +75,10 @@ class App:
         )
 
     def transcribe_for_script(self, resolve, source, options):
-        give(resolve, self.transcribe(source, name_of(source), options))
+        resolve_with(resolve, self.transcribe(source, name_of(source), options))
 
     def listen_for_script(self, resolve, options):
-        give(resolve, self.ask_for_audio(bridge.open_microphone(), "microphone_name", options))
+        resolve_with(resolve, self.ask_for_audio(bridge.open_microphone(), "microphone_name", options))
 
     async def open(self):
         """Load the model that the address asks for."""
@@ -287,7 +287,7 @@ class App:
         self.error_banner.show(error)
 
 
-def give(resolve, coroutine):
+def resolve_with(resolve, coroutine):
     """Call a function with the result of a coroutine, which runs as a task: only tasks can wait for a lock."""
 
     async def run():

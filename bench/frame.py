@@ -21,18 +21,18 @@ import numpy as np
 
 from bench import checkpoint
 from bench.alone import measure_alone
-from bench.mimi_webgpu import speech
+from bench.lm import config_json_of, spread
+from bench.mimi_webgpu import rounded, speech
 from bench.provenance import provenance
 from bench.random_lm import hidden_width
 from tympan.arrays import Float32
-from tympan.cli.site import DIST, ROOT, prepare
+from tympan.cli.site import DIST, prepare
 from tympan.config import FRAME_SAMPLES
 
 MODULES = ("random_lm", "lm_webgpu_in_page", "mimi_webgpu_in_page", "frame_in_page")
 N_TERMS = 1000
 N_WARM = 20  # frames of the official implementation that are not counted
 TIMEOUT_S = 540.0
-_RELEASED = "stt-1b-en_fr"  # in the catalogue
 
 
 def measure(n_frames: int, browser: str, site: Path) -> dict[str, Any]:
@@ -40,8 +40,7 @@ def measure(n_frames: int, browser: str, site: Path) -> dict[str, Any]:
 
     n_frames: per stream and round. browser, site: as in `measure_alone`.
     """
-    catalogue = json.loads((ROOT / "static" / "models" / "catalogue.json").read_text("utf-8"))
-    config_json = next(model["config"] for model in catalogue["models"] if model["id"] == _RELEASED)
+    config_json = config_json_of("1b")
     samples = speech(n_frames)
     with tempfile.TemporaryDirectory() as scratch:
         checkpoint.write(Path(scratch) / "mimi.safetensors")
@@ -58,9 +57,9 @@ def measure(n_frames: int, browser: str, site: Path) -> dict[str, Any]:
     page = measured.value
     result = {
         "runs_on": page["runs_on"],
-        **{name: _spread(times_ms) | {"start_ms": _rounded(np.median(page["start_ms"][name]))}
+        **{name: spread(times_ms) | {"start_ms": rounded(np.median(page["start_ms"][name]))}
            for name, times_ms in page["frame_ms"].items()},
-        "kernels_ms": {name: _rounded(np.median(times_ms), 4) for name, times_ms in page["kernels_ms"].items()},
+        "kernels_ms": {name: rounded(np.median(times_ms), 4) for name, times_ms in page["kernels_ms"].items()},
         "terms": N_TERMS,
         "nodes": page["n_nodes"],
         "official": _official_ms(config_json, samples),
@@ -69,10 +68,6 @@ def measure(n_frames: int, browser: str, site: Path) -> dict[str, Any]:
     for name, value in result.items():
         print(f"{name:18} {value}")
     return {"frame": result, **provenance(measured.browser)}
-
-
-def _spread(times_ms: list[float]) -> dict[str, float]:
-    return {"median_ms": _rounded(np.median(times_ms)), "p95_ms": _rounded(np.percentile(times_ms, 95))}
 
 
 def _official_ms(config_json: dict[str, Any], samples: Float32) -> dict[str, float] | None:
@@ -102,11 +97,7 @@ def _official_ms(config_json: dict[str, Any], samples: Float32) -> dict[str, flo
                 torch.cuda.synchronize()
                 times_ms["mimi"].append((encoded_s - started_s) * 1000)
                 times_ms["lm"].append((perf_counter() - encoded_s) * 1000)
-    return {f"{name}_ms": _rounded(np.median(times[N_WARM:])) for name, times in times_ms.items()}
-
-
-def _rounded(value: Any, n_digits: int = 3) -> float:
-    return round(float(value), n_digits)
+    return {f"{name}_ms": rounded(np.median(times[N_WARM:])) for name, times in times_ms.items()}
 
 
 def main(n_frames: int, browser: str, as_json: bool) -> bool:

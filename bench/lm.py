@@ -52,7 +52,7 @@ def measure(plan: Plan, browser: str, site: Path) -> dict[str, Any]:
 
     browser, site: as in `measure_alone`.
     """
-    config_json = _config_json(plan.size)
+    config_json = config_json_of(plan.size)
     context, hidden = int(config_json["context"]), hidden_width(config_json)
     values = {
         "config_json": config_json,
@@ -69,7 +69,7 @@ def measure(plan: Plan, browser: str, site: Path) -> dict[str, Any]:
     config = LMConfig.from_json(config_json)
     weights = random_lm(config, hidden)
     error, same_tokens = _compare(config, weights, page["results"])
-    frame_ms = {fill: _spread(times_ms) for fill, times_ms in page["frame_ms"].items()}
+    frame_ms = {fill: spread(times_ms) for fill, times_ms in page["frame_ms"].items()}
     lm = {
         "backend": plan.backend,
         "size": plan.size,
@@ -89,7 +89,8 @@ def measure(plan: Plan, browser: str, site: Path) -> dict[str, Any]:
     return {"lm": lm, **provenance(measured.browser)}
 
 
-def _config_json(size: str) -> dict[str, Any]:
+def config_json_of(size: str) -> dict[str, Any]:
+    """Return the config of a size, as in a manifest. size: "1b" or "demo"."""
     if size == "demo":
         manifest: dict[str, Any] = json.loads((_MODELS / "demo" / "model.json").read_text("utf-8"))
     else:
@@ -121,7 +122,8 @@ def _compare(
     return float(max(errors)), same_tokens
 
 
-def _spread(times_ms: Sequence[float]) -> dict[str, float]:
+def spread(times_ms: Sequence[float]) -> dict[str, float]:
+    """Return the median and the 95th percentile of times in ms."""
     return {
         "median_ms": round(float(np.median(times_ms)), 3),
         "p95_ms": round(float(np.percentile(times_ms, 95)), 3),

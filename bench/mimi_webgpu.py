@@ -59,11 +59,11 @@ def measure(plan: Plan, browser: str, site: Path) -> dict[str, Any]:
         "backend": "webgpu",
         "weights": "float16" if plan.is_half else "float32",
         "checked": _is_exact(page),
-        "median_ms": _rounded(np.median(live)),
-        "p95_ms": _rounded(np.percentile(live, 95)),
-        "start_ms": _rounded(np.median(start)),
-        "cpu_median_ms": _rounded(np.median(page.pop("cpu_live_ms"))),
-        "memory_over_weights": _rounded((page["weight_bytes"] + page["scratch_bytes"]) / page["weight_bytes"]),
+        "median_ms": rounded(np.median(live)),
+        "p95_ms": rounded(np.percentile(live, 95)),
+        "start_ms": rounded(np.median(start)),
+        "cpu_median_ms": rounded(np.median(page.pop("cpu_live_ms"))),
+        "memory_over_weights": rounded((page["weight_bytes"] + page["scratch_bytes"]) / page["weight_bytes"]),
         **page,
         "kernels": {n: _with_rates(groups, page) for n, groups in page["kernels"].items()},
         "frames": plan.n_frames,
@@ -88,17 +88,17 @@ def _with_rates(groups: dict[str, Any], page: dict[str, Any]) -> dict[str, Any]:
     """Each group with the share of the bandwidth and of the float32 rate that it reaches."""
     return {
         group: {
-            "ms": _rounded(of["ms"], 4),
+            "ms": rounded(of["ms"], 4),
             "dispatches": of["dispatches"],
-            "bandwidth_share": _rounded(of["weight_bytes"] / of["ms"] / 1e6 / page["read_gb_s"]),
-            "fma_share": _rounded(2 * of["macs"] / of["ms"] / 1e6 / page["fma_gflops"]),
+            "bandwidth_share": rounded(of["weight_bytes"] / of["ms"] / 1e6 / page["read_gb_s"]),
+            "fma_share": rounded(2 * of["macs"] / of["ms"] / 1e6 / page["fma_gflops"]),
         }
         for group, of in groups.items()
     }
 
 
 def speech(n_frames: int) -> Float32:
-    """Frames of the sample recording, repeated: float32 (n_frames * 1920,)."""
+    """Return frames of the sample recording, repeated: float32 (n_frames * 1920,)."""
     with wave.open(str(ROOT / "static" / "sample.wav")) as file:
         rate_hz, content = file.getframerate(), file.readframes(file.getnframes())
     samples = np.frombuffer(content, "<i2").astype(np.float32) / np.float32(32768)
@@ -107,7 +107,8 @@ def speech(n_frames: int) -> Float32:
     return np.resize(samples, n_frames * FRAME_SAMPLES)
 
 
-def _rounded(value: Any, n_digits: int = 3) -> float:
+def rounded(value: Any, n_digits: int = 3) -> float:
+    """Return a number of numpy as a rounded float."""
     return round(float(value), n_digits)
 
 
