@@ -157,7 +157,7 @@ def test_gguf_equals_safetensors_and_downloads_need_confirmation(
 
     assert "MB of storage on your device" in tympan.page.inner_text("#stored")
     tympan.page.click("#delete-models")
-    expect(tympan.page.locator("#stored")).to_contain_text("uses 0 MB")
+    expect(tympan.page.locator("#stored")).to_contain_text(re.compile("uses [01] MB"))  # Firefox counts its databases
     tympan.page.reload()
     expect(tympan.page.locator("#download")).to_be_visible(timeout=BOOT_MS)
 
