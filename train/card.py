@@ -15,7 +15,7 @@ _SETS = {
     "people_commonvoice": "people of many accents at their own microphones (Common Voice, 40 speakers)",
 }
 
-_PEOPLE_HOURS, _PEOPLE_SHARE = 30.0, 0.68
+_PEOPLE_HOURS, _PEOPLE_SHARE = 31.2, 0.68
 
 _CARD = """# Tympan demo, English
 
@@ -32,11 +32,14 @@ last training run:
 | source | hours | speakers | licence |
 | --- | --- | --- | --- |
 | Mozilla Common Voice, English, with its own transcripts | 6.8 | 501 known, 3,700 clips unknown | CC0 |
-| Mozilla Common Voice, English, transcribed by Whisper | 6.5 | unknown | CC0 |
-| LibriSpeech (train and dev-clean), 1.0 h of it transcribed by Whisper | 9.7 | 286 | CC BY 4.0 |
+| Mozilla Common Voice, English, transcribed by Whisper | 5.0 | 426 and unknown | CC0 |
+| LibriSpeech (train, dev-clean, and demo pages of papers), 1.2 h of it transcribed by Whisper | 9.5 | 288 | CC BY 4.0 |
 | speechocean762, official training half | 2.4 | 125 | free for commercial and other use; Apache-2.0 (authors' card) |
 | Flight of the Amazon Queen, a game, transcribed by Whisper | 1.4 | 73 roles | its own, free by Debian's guidelines |
-| Beneath a Steel Sky, likewise, in part of the run | up to 0.7 | not named | its own, free by Debian's guidelines |
+| Beneath a Steel Sky, likewise | 1.4 | 7 roles | its own, free by Debian's guidelines |
+| Drascula, likewise | 0.6 | 12 roles | its own, free by Debian's guidelines |
+| Picovoice's speech-to-intent benchmark, transcribed by Whisper | 0.6 | unknown | Apache-2.0 |
+| GCompris' voices; Warzone 2100, both transcribed by Whisper | 0.3 | 15 roles | GPL-3.0; GPL-2.0 or later |
 | African Storybook | 1.0 | 29 stories | CC BY |
 | LJ Speech, and a second reader of its texts | 0.6 | 2 | public domain; Apache-2.0 |
 | VCTK | 0.5 | 79 | CC BY 4.0 |
@@ -45,7 +48,6 @@ last training run:
 | VoxForge | 0.04 | 2 | GPL-3.0 |
 | rhasspy's Cathy | 0.3 | 1 | CC0 |
 
-Earlier runs, from which this one continues, also had 0.4 hours of Picovoice's speech-to-intent benchmark (Apache-2.0).
 Transcripts by whisper-base or whisper-tiny.en are kept where the model is sure and the text can be aligned with the
 sound. The encoder of whisper-base (MIT) is also a teacher: Mimi's encoder learns to predict its features.
 

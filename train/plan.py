@@ -233,9 +233,11 @@ class Planner:
 
 
 def _work(planner_args: tuple, size: int, inbox: Any, outbox: Any) -> None:
-    """Run a planning process: read updates when there are any, and write plans without end."""
+    """Run a planning process: read updates when there are any, and write plans until the trainer ends."""
     planner = Planner(*planner_args)
-    while True:
+    trainer = multiprocessing.parent_process()
+    assert trainer is not None
+    while trainer.is_alive():  # a trainer that crashes does not end its children
         try:
             while True:
                 planner.update(inbox.get(block=not planner.sources))

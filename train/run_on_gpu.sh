@@ -13,7 +13,7 @@
 #   stash FILE...     keep pieces of a checkpoint, of the compiler's cache, or of kokoro.onnx
 #   kokoro N          start N processes of Kokoro on each GPU; `touch data/kept/stop` ends them
 #   fit [ARGUMENT...] start the trainer, again from its last checkpoint if it runs already
-#   wait SECONDS      watch; then leave checkpoint and log in $OUT
+#   wait SECONDS      until then, until the trainer has finished, or until it has crashed; leave checkpoint and log in $OUT
 #   evaluate          test the finished checkpoint; leave metrics.json in $OUT
 #   cache             leave the compiler's cache in $OUT
 #
@@ -98,6 +98,7 @@ kokoro)
     ;;
 fit)
     if [ -e "$base/fit.pid" ] && training; then kill "$(cat "$base/fit.pid")"; fi
+    rm -f "$base"/data/stream*/*.shard  # what waited for a trainer that crashed; reading it would delay the first steps
     if [ -e "$base/stash/inductor.tar.xz" ] && [ ! -e "$base/inductor" ]; then
         "$python" -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])' "$base/stash/inductor.tar.xz" "$base"
     fi
@@ -109,7 +110,7 @@ wait)
     if [ -d "$base/work/checkpoint" ]; then cp "$base"/work/checkpoint/* "$OUT/" || { sleep 2 && cp "$base"/work/checkpoint/* "$OUT/"; }; fi
     cp "$base/work/log.jsonl" "$OUT/" 2>/dev/null || true
     grep -h wer "$base/work/log.jsonl" | tail -n 5 || true
-    tail -n 6 "$base/work/log.jsonl"
+    tail -n 6 "$base/work/log.jsonl" || true
     if [ -e "$base/work/done" ]; then echo DONE; elif ! training; then echo "TRAINER IS NOT RUNNING" && tail -n 30 "$base/fit.log"; fi
     ;;
 evaluate)
