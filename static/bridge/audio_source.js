@@ -106,11 +106,15 @@ class AudioSource {
 }
 
 // Returns an AudioContext that loads the worklet. `resume` is not awaited: without a click, or without an audio output,
-// it may never settle; the browser then starts the context on the next click.
+// it may never settle. WebKit then starts the context only if `resume` is called again during a click.
 function newContext(sampleRate) {
   const context = new AudioContext(sampleRate ? { sampleRate } : {});
   context.isReady = context.audioWorklet.addModule(WORKLET);
   context.isReady.catch(() => {}); // `connect` awaits it and reports the error
-  context.resume().catch(() => {});
+  const resume = () => { context.resume().catch(() => {}); };
+  const started = new AbortController();
+  for (const kind of ["click", "keydown"]) addEventListener(kind, resume, { capture: true, signal: started.signal });
+  context.addEventListener("statechange", () => { if (context.state !== "suspended") started.abort(); });
+  resume();
   return context;
 }

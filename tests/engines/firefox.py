@@ -17,6 +17,7 @@ from tympan.cli import firefox
 
 QUIET = {
     "app.normandy.enabled": False,
+    "browser.download.alwaysOpenPanel": False,  # which takes the focus from the page
     "browser.safebrowsing.update.enabled": False,
     "datareporting.policy.dataSubmissionEnabled": False,
     "extensions.update.enabled": False,
@@ -28,9 +29,8 @@ GRANTED = {
     "media.navigator.permission.disabled": True,  # the microphone, without a prompt
     "dom.events.testing.asyncClipboard": True,  # the clipboard, without a prompt
 }
+DENIED = {"permissions.default.microphone": 2}  # without a prompt, which nobody answers
 NO_SITE_DATA = {"network.cookie.cookieBehavior": 2}
-
-
 DOWNLOAD_S = 30
 LAUNCH_MS = 600_000  # on a busy machine
 
@@ -45,7 +45,7 @@ class Firefox(Engine):
     def launch(self, *, webgpu: bool = True, microphone: Path | None = None) -> Browser:
         # Without any audio device, Firefox's audio contexts do not start, so each browser has a sound server.
         pulse = Pulse(microphone)
-        preferences = GRANTED if microphone is not None else {}
+        preferences = GRANTED if microphone is not None else DENIED
         browser = self._playwright.firefox.launch(**self._options(pulse, webgpu, preferences))
         browser.on("disconnected", lambda _: pulse.stop())
         return browser
@@ -59,7 +59,7 @@ class Firefox(Engine):
         return context
 
     def download(self, page: Page, start: Callable[[], None]) -> Path:
-        """Over WebDriver BiDi, Playwright reports no downloads, so wait for the file."""
+        """Wait for the file: Playwright ignores Firefox's events of downloads, which have no `download` yet."""
         folder = Path(self._downloads.name)
         before = set(folder.iterdir())
         start()
@@ -77,12 +77,12 @@ class Firefox(Engine):
 
     def _options(self, pulse: Pulse, webgpu: bool, preferences: dict[str, Any]) -> dict[str, Any]:
         """The arguments of `BrowserType.launch`."""
-        downloads = {"browser.download.folderList": 2, "browser.download.dir": self._downloads.name}
         return {
             "channel": firefox.CHANNEL,
             "executable_path": firefox.find(),
             "headless": True,
             "timeout": LAUNCH_MS,
+            "downloads_path": self._downloads.name,
             "env": {**os.environ, **pulse.environment},
-            "firefox_user_prefs": {**firefox.preferences(webgpu=webgpu), **QUIET, **downloads, **preferences},
+            "firefox_user_prefs": {**firefox.preferences(webgpu=webgpu), **QUIET, **preferences},
         }

@@ -37,6 +37,15 @@ def _has_devtools(page: Page) -> bool:
     return True
 
 
+def _runs_scripts_in_workers(page: Page) -> bool:
+    with page.expect_worker() as started:
+        page.evaluate("() => { window.worker = new Worker(URL.createObjectURL(new Blob([]))); }")
+    try:
+        return bool(started.value.evaluate("true"))
+    except Error:
+        return False
+
+
 LACKS: Sequence[Lack] = (
     Lack(
         "firefox",
@@ -49,6 +58,12 @@ LACKS: Sequence[Lack] = (
         "quota override",
         "only Chromium's DevTools protocol can change the storage quota of an open page",
         _has_devtools,
+    ),
+    Lack(
+        "firefox",
+        "scripts in workers",
+        "over WebDriver BiDi, Playwright runs none, so the tests cannot take the GPU away",
+        _runs_scripts_in_workers,
     ),
     Lack(
         "webkit",

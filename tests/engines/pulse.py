@@ -61,6 +61,8 @@ class Pulse:
         for process in reversed(self._processes):
             process.terminate()
             process.wait()
+            if process.stdout:
+                process.stdout.close()
         self._folder.cleanup()
 
     def _play_on_opening(self, events: subprocess.Popen[str], microphone: Path) -> None:

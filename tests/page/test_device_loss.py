@@ -11,7 +11,7 @@ from tests.page.author import author_site
 from tests.page.test_transcribe import start_of_speech
 from tests.page.tympan_page import BOOT_MS, TympanPage, change_engine
 
-pytestmark = pytest.mark.needs("playwright")
+pytestmark = pytest.mark.needs("playwright", "scripts in workers")
 
 LOSE = """
 (submit) => {

@@ -21,7 +21,7 @@ from tympan.cli.server import serving
 from tympan.protocol import SAMPLE_RATE_HZ
 from tympan.quantize.convert import quantize
 
-pytestmark = pytest.mark.needs("playwright", "webgpu")
+pytestmark = pytest.mark.needs("playwright", "webgpu", "scripts in workers")
 
 AUDIO_S = 2.5
 MIN_EQUAL_CODES = 0.99  # on the CPU, the matrices of Mimi's transformer are rounded to 16 bits

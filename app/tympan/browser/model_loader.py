@@ -49,7 +49,7 @@ class ModelLoader:
                     self._ask(model, offer)
                     return
                 if offer["missing"] and agreed:
-                    await ask_to_persist()
+                    asyncio.create_task(ask_to_persist())  # which settles when the user answers Firefox
                 loaded = await result(bridge.engine.open(model))
             except Exception as error:
                 self._fail(model, agreed, error)
