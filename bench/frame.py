@@ -21,10 +21,11 @@ import numpy as np
 
 from bench import checkpoint
 from bench.alone import measure_alone
-from bench.lm import config_json_of, spread
-from bench.mimi_webgpu import rounded, speech
+from bench.lm import config_json_of
+from bench.mimi_webgpu import speech
 from bench.provenance import provenance
 from bench.random_lm import hidden_width
+from bench.summary import rounded, spread
 from tympan.arrays import Float32
 from tympan.cli.site import DIST, prepare
 from tympan.config import FRAME_SAMPLES

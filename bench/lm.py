@@ -20,6 +20,7 @@ import numpy as np
 from bench.alone import measure_alone
 from bench.provenance import provenance
 from bench.random_lm import hidden_width, random_codes, random_lm
+from bench.summary import spread
 from tympan.cli.site import DIST, ROOT, prepare
 from tympan.config import LMConfig
 from tympan.lm.backend_selection import n_multiplications
@@ -120,14 +121,6 @@ def _compare(
             before = step["token"]
             same_tokens &= before == wanted.token
     return float(max(errors)), same_tokens
-
-
-def spread(times_ms: Sequence[float]) -> dict[str, float]:
-    """Return the median and the 95th percentile of times in ms."""
-    return {
-        "median_ms": round(float(np.median(times_ms)), 3),
-        "p95_ms": round(float(np.percentile(times_ms, 95)), 3),
-    }
 
 
 def _rounded(values: Any) -> Any:

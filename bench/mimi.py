@@ -19,6 +19,7 @@ import numpy as np
 from bench import checkpoint
 from bench.page import BenchPage, bench_page
 from bench.provenance import provenance
+from bench.summary import rounded, spread
 from tympan.arrays import Float32
 from tympan.config import FRAME_SAMPLES
 
@@ -56,19 +57,18 @@ def _in_page(page: BenchPage, audio: Float32, n_stored_bytes: int) -> dict[str, 
     median_s = float(np.median(times_ms)) / 1000
     gflops = 2 * checkpoint.n_multiplications() / median_s / 1e9
     return {
-        "median_ms": _rounded(np.median(times_ms)),
-        "p95_ms": _rounded(np.percentile(times_ms, 95)),
-        "together_median_ms": _rounded(np.median(together["times_ms"][N_WARM // N_TOGETHER + 1 :])),
-        "float32_median_ms": _rounded(np.median(exact["times_ms"][N_WARM:])),
-        "numpy_median_ms": _rounded(np.median(numpy["times_ms"][1:])),
-        "gflops": _rounded(gflops),
-        "gemm_ceiling_gflops": _rounded(ceilings["gflops"]),
-        "gemm_share": _rounded(gflops / ceilings["gflops"]),
-        "memory_ceiling_gb_s": _rounded(ceilings["gb_s"]),
-        "memory_share": _rounded(checkpoint.n_bytes_a_frame() / median_s / 1e9 / ceilings["gb_s"]),
+        **spread(times_ms),
+        "together_median_ms": rounded(np.median(together["times_ms"][N_WARM // N_TOGETHER + 1 :])),
+        "float32_median_ms": rounded(np.median(exact["times_ms"][N_WARM:])),
+        "numpy_median_ms": rounded(np.median(numpy["times_ms"][1:])),
+        "gflops": rounded(gflops),
+        "gemm_ceiling_gflops": rounded(ceilings["gflops"]),
+        "gemm_share": rounded(gflops / ceilings["gflops"]),
+        "memory_ceiling_gb_s": rounded(ceilings["gb_s"]),
+        "memory_share": rounded(checkpoint.n_bytes_a_frame() / median_s / 1e9 / ceilings["gb_s"]),
         "level": loaded["level"],
-        "load_s": _rounded(loaded["load_s"]),
-        "heap_over_stored": _rounded(loaded["heap_bytes"] / n_stored_bytes),
+        "load_s": rounded(loaded["load_s"]),
+        "heap_over_stored": rounded(loaded["heap_bytes"] / n_stored_bytes),
         "codes_equal_float32": float((codes == exact_codes).mean()),
         "first_codes_equal_float32": float((codes == exact_codes)[:, 0].mean()),
         "together_equal": together["codes"] == stream["codes"],
@@ -99,16 +99,12 @@ def _pytorch_median_ms(audio: Float32) -> float:
                 started_s = perf_counter()
                 mimi.encode(frame[None, None])
                 times_ms.append((perf_counter() - started_s) * 1000)
-    return _rounded(np.median(times_ms[N_WARM:]))
+    return rounded(np.median(times_ms[N_WARM:]))
 
 
 def _print_table(result: dict[str, Any]) -> None:
     for name, value in result.items():
         print(f"{name:26} {value}")
-
-
-def _rounded(value: Any) -> float:
-    return round(float(value), 3)
 
 
 def main(as_json: bool) -> bool:

@@ -18,6 +18,7 @@ import numpy as np
 from bench import checkpoint
 from bench.alone import measure_alone
 from bench.provenance import provenance
+from bench.summary import rounded, spread
 from tympan.arrays import Float32
 from tympan.cli.site import DIST, ROOT, prepare
 from tympan.config import FRAME_SAMPLES, SAMPLE_RATE_HZ
@@ -54,14 +55,13 @@ def measure(plan: Plan, browser: str, site: Path) -> dict[str, Any]:
             mounts={"/checkpoint/": Path(scratch)},
         )  # fmt: skip
     page = measured.value
-    live, start = np.array(page.pop("live_ms")), np.array(page.pop("live_start_ms"))
+    live_ms, start_ms = page.pop("live_ms"), page.pop("live_start_ms")
     result = {
         "backend": "webgpu",
         "weights": "float16" if plan.is_half else "float32",
         "checked": _is_exact(page),
-        "median_ms": rounded(np.median(live)),
-        "p95_ms": rounded(np.percentile(live, 95)),
-        "start_ms": rounded(np.median(start)),
+        **spread(live_ms),
+        "start_ms": rounded(np.median(start_ms)),
         "cpu_median_ms": rounded(np.median(page.pop("cpu_live_ms"))),
         "memory_over_weights": rounded((page["weight_bytes"] + page["scratch_bytes"]) / page["weight_bytes"]),
         **page,
@@ -105,11 +105,6 @@ def speech(n_frames: int) -> Float32:
     if rate_hz != SAMPLE_RATE_HZ:
         samples = Resampler(rate_hz, SAMPLE_RATE_HZ)(samples)
     return np.resize(samples, n_frames * FRAME_SAMPLES)
-
-
-def rounded(value: Any, n_digits: int = 3) -> float:
-    """Return a number of numpy as a rounded float."""
-    return round(float(value), n_digits)
 
 
 def main(plan: Plan, browser: str, as_json: bool) -> bool:

@@ -8,6 +8,8 @@ the times exclude the network.
 from __future__ import annotations
 
 import json
+import tempfile
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -36,7 +38,11 @@ addEventListener("DOMContentLoaded", () => {
 
 def measure() -> dict[str, Any]:
     """Visit the page once cold and N_WARM times warm. Returns the result. Raises CommandError."""
-    with serving(prepare()) as url, opened(f"{url}/files.js", keeps_site=True) as page:
+    with (
+        tempfile.TemporaryDirectory() as profile,
+        serving(prepare()) as url,
+        opened(f"{url}/files.js", keeps_site=True, profile=Path(profile)) as page,
+    ):
         context = page.context
         context.add_init_script(RECORD_TIMES)
         cold = visit(context, url)

@@ -43,14 +43,14 @@ def summary(results: Results) -> str:
     pipelines = {
         "demo model, CPU": "pipeline-demo-simd",
         "1B size, random weights, CPU": "pipeline-1b-simd",
+        "1B size, random weights, GPU": "pipeline-1b-h200",
     }
     for title, name in pipelines.items():
         pipeline = results[name]["pipeline"]
         rows.append([f"Processing time / audio duration: {title}", str(pipeline["rtf"]), _machine(results[name])])
-    for title, name in {"CPU": "lm-simd-1b", "GPU": "lm-webgpu-1b-h100"}.items():
-        times = [fill["median_ms"] for fill in results[name]["lm"]["ring_fill"].values()]
-        low, high = _ms(min(times)), _ms(max(times))
-        rows.append([f"Transformer per 80 ms frame: 1B size, {title}", f"{low} to {high}", _machine(results[name])])
+    lm = results["lm-simd-1b"]
+    times = [fill["median_ms"] for fill in lm["lm"]["ring_fill"].values()]
+    rows.append(["Transformer per 80 ms frame: 1B size, CPU", f"{_ms(min(times))} to {_ms(max(times))}", _machine(lm)])
     mimi = results["mimi"]
     rows.append(["Mimi encoder per 80 ms frame, CPU, one thread", _ms(mimi["mimi"]["median_ms"]), _machine(mimi)])
     start = results["start"]
@@ -113,15 +113,6 @@ def frame(results: Results) -> str:
         title = f"PyTorch, official: Mimi {_ms(official['mimi_ms'])}, transformer {_ms(official['lm_ms'])}"
         rows.append([title, _ms(total_ms), "", ""])
     return _table(["a live frame, 1B size, on an H200", "median", "95th percentile", "Python"], rows)
-
-
-def page(results: Results) -> str:
-    """Files in the whole page on a large GPU."""
-    rows = [
-        [f"{run['model']}, {run['file_s']:.0f} s", str(run["rtf"]), _ms(run["mimi_ms"]), _ms(run["lm_ms"])]
-        for run in results["page-h200"]["page"]
-    ]
-    return _table(["model, file", "real-time factor", "Mimi", "transformer"], rows)
 
 
 def memory(results: Results) -> str:
@@ -199,13 +190,16 @@ def long(results: Results) -> str:
 
 
 def load(results: Results) -> str:
-    """Loading a model of the released size."""
-    load = results["load-1b-simd"]["load"]
-    rows = [
-        [title, f"{load[name]['seconds']:.1f} s", f"{load[name]['peak_over_weights']:.2f}"]
-        for title, name in {"model directory (safetensors)": "safetensors", "GGUF, Mimi in float16": "gguf"}.items()
-    ]
-    return _table([f"{load['weight_bytes'] / 1e6:,.0f} MB of weights", "click to ready", "peak memory / weights"], rows)
+    """Loading a model of the released size, for the CPU and on a GPU."""
+    rows = []
+    for name in (name for name in results if name.startswith("load-")):
+        load = results[name]["load"]
+        for title, key in {"model directory (safetensors)": "safetensors", "GGUF, Mimi in float16": "gguf"}.items():
+            model = load[key]
+            times = [f"{model[part]:.1f} s" for part in ("seconds", "stored_seconds")]
+            rows.append([title, _machine(results[name]), *times, f"{model['peak_over_weights']:.2f}"])
+    n_mb = f"{load['weight_bytes'] / 1e6:,.0f}"
+    return _table([f"{n_mb} MB of weights", "machine", "click to ready", "later visits", "peak memory / weights"], rows)
 
 
 def start(results: Results) -> str:
@@ -265,7 +259,6 @@ TABLES: dict[str, Callable[[Results], str]] = {
         mimi,
         mimi_gpu,
         frame,
-        page,
         memory,
         lm,
         h100,

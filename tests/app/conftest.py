@@ -30,12 +30,14 @@ def modules(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleN
     """The modules that use the browser, by name, imported with the fakes."""
     js, ffi = FakeModule("js"), FakeModule("pyodide.ffi")
     js.fetch, js.AbortController = server.fetch, AbortController  # type: ignore[attr-defined]
+    js.ArrayBuffer = js.Uint8Array = SimpleNamespace(new=lambda content: content)  # type: ignore[attr-defined]
     ffi.JsException = JsError  # type: ignore[attr-defined]
     ffi.to_js = lambda value, **options: value  # type: ignore[attr-defined]
     for module in (js, ModuleType("pyodide"), ffi, FakeModule("pyodide_js")):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     stores = ("blob_file", "store", "private_store", "cache_store", "store_selection")
-    names = ["tympan.javascript", *(f"tympan.weights.{name}" for name in (*stores, "download", "sources"))]
+    weights = (*stores, "body_reader", "download", "sources")
+    names = ["tympan.javascript", *(f"tympan.weights.{name}" for name in weights)]
     names += ["tympan.checkpoint.remote", "tympan.checkpoint.heads", "tympan.checkpoint.source"]
     for name in names:
         monkeypatch.delitem(sys.modules, name, raising=False)

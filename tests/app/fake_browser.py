@@ -56,7 +56,7 @@ class Answer:
             ok=status < 400,
             status=status,
             headers=SimpleNamespace(get=lambda name: content_range),
-            body=SimpleNamespace(getReader=lambda: Reader(pieces)),
+            body=SimpleNamespace(getReader=lambda options: Reader(pieces)),
             arrayBuffer=lambda: resolved(SimpleNamespace(to_bytes=lambda: self.content)),
         )
 
@@ -69,15 +69,15 @@ class Reader:
     def __init__(self, pieces: list[Any]) -> None:
         self.pieces = iter(pieces)
 
-    async def read(self) -> SimpleNamespace:
+    async def read(self, view: Any, options: Any) -> SimpleNamespace:
         piece = next(self.pieces, None)
         if isinstance(piece, Exception):
             raise piece
         if isinstance(piece, Never):
             await asyncio.Event().wait()
         if piece is None:
-            return SimpleNamespace(done=True)
-        return SimpleNamespace(done=False, value=SimpleNamespace(to_bytes=lambda: piece, length=len(piece)))
+            return SimpleNamespace(done=True, value=None)
+        return SimpleNamespace(done=False, value=SimpleNamespace(to_bytes=lambda: piece, length=len(piece), buffer=b""))
 
     async def cancel(self) -> None:
         raise JsError("already broken")

@@ -46,6 +46,15 @@ def _runs_scripts_in_workers(page: Page) -> bool:
         return False
 
 
+def _emulates_touch(page: Page) -> bool:
+    browser = page.context.browser
+    assert browser is not None
+    context = browser.new_context(has_touch=True)
+    n_points = context.new_page().evaluate("navigator.maxTouchPoints")
+    context.close()
+    return bool(n_points)
+
+
 LACKS: Sequence[Lack] = (
     Lack(
         "firefox",
@@ -64,6 +73,12 @@ LACKS: Sequence[Lack] = (
         "scripts in workers",
         "over WebDriver BiDi, Playwright runs none, so the tests cannot take the GPU away",
         _runs_scripts_in_workers,
+    ),
+    Lack(
+        "firefox",
+        "touch",
+        "over WebDriver BiDi, Playwright emulates no touch screen, so the tests cannot emulate phones",
+        _emulates_touch,
     ),
     Lack(
         "webkit",

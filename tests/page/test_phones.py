@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, Playwright, expect
 
 from tests.page.tympan_page import BOOT_MS, TympanPage, change_engine
 
-pytestmark = pytest.mark.needs("playwright")
+pytestmark = pytest.mark.needs("playwright", "touch")
 
 REAL_MODEL = "stt-1b-en_fr"
 HAS_8_GB = """

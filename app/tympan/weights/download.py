@@ -16,6 +16,7 @@ from pyodide.ffi import JsException
 from tympan.errors import BadModel, Cancelled, CorruptFile, DownloadFailed, StorageFull, UnknownModel
 from tympan.javascript import bytes_of, js_object
 from tympan.weights.blob_file import lost
+from tympan.weights.body_reader import BodyReader
 from tympan.weights.file import BytesLike, File, is_part
 from tympan.weights.manifest import ModelFile
 from tympan.weights.model import open_tensors
@@ -26,7 +27,7 @@ ATTEMPTS = 4  # consecutive requests without a byte before the download fails
 FIRST_PAUSE_S = 0.5  # before the first retry; doubled before each further one
 STALL_S = 30.0  # without a byte until a connection counts as broken
 
-_BROWSER_HASH_BYTES = 1 << 27  # the browser hashes a file in one piece; larger ones are hashed while they arrive
+_BROWSER_HASH_BYTES = 1 << 28  # the browser hashes a file in one piece; larger ones are hashed while they arrive
 _NOT_FOUND = (404, 410)
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)  # status codes worth a retry
 
@@ -37,6 +38,7 @@ class Downloader:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._abort = AbortController.new()
+        self._connection = asyncio.Lock()  # one download at a time, while the file before it is hashed
 
     def cancel(self) -> None:
         """Make the running operation raise Cancelled. Partial downloads are kept."""
@@ -72,8 +74,10 @@ class Downloader:
         async with self.store.locked(key):
             stored = await self.store.find(key, file)
             if stored is not None:
-                progress.skip(file.n_bytes)
-                return await self.store.open_exclusive(key, stored)
+                with suppress(CorruptFile):  # then `_download` hashes the whole file
+                    opened = await self.store.open_exclusive(key, stored)
+                    progress.skip(file.n_bytes)
+                    return opened
             try:
                 stored = await self._download(url, key, file, progress)
             except CorruptFile:
@@ -82,23 +86,22 @@ class Downloader:
 
     async def _download(self, url: str, key: str, file: ModelFile, progress: Progress) -> File:
         """Complete and verify the partial file in the store. Removes it and raises CorruptFile if it is wrong."""
-        needed_bytes = progress.total_bytes - progress.done_bytes
         part = await self.store.part(key)
         in_browser = self.store.hashes and file.n_bytes <= _BROWSER_HASH_BYTES
         partial = _PartialFile(part, progress, file.n_bytes, in_browser)
         try:
-            needed_bytes -= part.n_bytes
-            await self._rehash(partial)
-            if (free_bytes := await self.store.free_bytes()) < needed_bytes:
-                raise StorageFull(needed_bytes, free_bytes)
-            await self._complete(url, partial)
+            async with self._connection:
+                await self._rehash(partial)
+                if (free_bytes := await self.store.free_bytes()) < progress.missing_bytes:
+                    raise StorageFull(progress.missing_bytes, free_bytes)
+                await self._complete(url, partial)
             await partial.check(file)
         except CorruptFile:
             partial.restart()
             raise
         except JsException as error:
             if error.name == "QuotaExceededError":
-                raise StorageFull(needed_bytes, await self.store.free_bytes()) from error
+                raise StorageFull(progress.missing_bytes, await self.store.free_bytes()) from error
             if error.name == "InvalidStateError":
                 raise lost(file.path, error) from error
             raise self._failure(url, error) from error
@@ -107,7 +110,7 @@ class Downloader:
         try:
             await self.store.commit(key)
         except JsException as error:  # the Cache API allocates space only now
-            raise StorageFull(needed_bytes, await self.store.free_bytes()) from error
+            raise StorageFull(file.n_bytes, await self.store.free_bytes()) from error
         stored = await self.store.find(key, file)
         if stored is None:
             raise CorruptFile(file.path, "the browser did not keep it")
@@ -177,15 +180,15 @@ class Downloader:
                 return f"the server answered {response.status}"
             if not response.ok:
                 raise DownloadFailed(url, f"the server answered {response.status}")
-            reader = response.body.getReader()
+            reader = BodyReader(response.body)
             try:
                 while target.n_bytes <= target.n_wanted:
-                    piece = await asyncio.wait_for(_read(reader), STALL_S)
-                    if piece.done:
+                    piece = await asyncio.wait_for(reader.read(), STALL_S)
+                    if piece is None:
                         return "the connection ended early"
-                    target.add(piece.value)
+                    target.add(piece)
             finally:
-                await _close(reader)
+                await reader.close()
         except TimeoutError:
             return f"no data for {STALL_S:.0f} s"
         except JsException as error:
@@ -296,16 +299,6 @@ class _Range:
 def _key(url: str, file: ModelFile) -> str:
     """The file's key in the store: its sha256, or a hash of URL and length if no sha256 is published."""
     return file.sha256 or hashlib.sha256(f"{url} {file.n_bytes}".encode()).hexdigest()
-
-
-async def _read(reader: Any) -> Any:
-    return await reader.read()
-
-
-async def _close(reader: Any) -> None:
-    """Close a connection that may already be broken."""
-    with suppress(JsException):
-        await reader.cancel()
 
 
 def _continues(response: Any, wanted: str) -> bool:

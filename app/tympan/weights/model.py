@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from tympan.weights.manifest import MANIFEST_NAME, Manifest, ModelFile, Role
 from tympan.weights.mimi_names import EncoderTensors
 from tympan.weights.progress import Progress, ignore_progress
 from tympan.weights.safetensors import SafetensorsFile, Tensor
+
+_N_TOGETHER = 2  # one file is downloaded while the browser hashes the one before it
 
 
 class Source(Protocol):
@@ -63,10 +66,11 @@ async def read_model(source: Source, on_progress: Callable[[Progress], None] = i
     """
     manifest = await source.manifest(on_progress)
     progress = Progress("download", manifest.n_bytes, on_progress)
-    files: dict[Role, list[tuple[str, File]]] = {"tokenizer": [], "mimi": [], "lm": []}
-    for role, opened in files.items():
-        for file in manifest.files_of(role):
-            opened.append((file.path, await source.open(file, progress)))
+    roles: tuple[Role, ...] = ("tokenizer", "mimi", "lm")
+    described = [file for role in roles for file in manifest.files_of(role)]
+    files: dict[Role, list[tuple[str, File]]] = {role: [] for role in roles}
+    for file, opened in zip(described, await _open_all(source, described, progress), strict=True):
+        files[file.role].append((file.path, opened))
 
     progress = Progress("prepare", manifest.n_bytes, on_progress)
     [(_, tokenizer)] = files["tokenizer"]
@@ -76,6 +80,23 @@ async def read_model(source: Source, on_progress: Callable[[Progress], None] = i
     )
     lm.check_metadata(manifest.lm_config)
     return ModelFiles(manifest, lm, EncoderTensors(mimi, manifest.mimi_config), _content(tokenizer))
+
+
+async def _open_all(source: Source, files: Sequence[ModelFile], progress: Progress) -> list[File]:
+    """Open the files in their order, _N_TOGETHER at a time. If one fails, the others are cancelled."""
+    free = asyncio.Semaphore(_N_TOGETHER)
+
+    async def open_one(file: ModelFile) -> File:
+        async with free:
+            return await source.open(file, progress)
+
+    tasks = [asyncio.ensure_future(open_one(file)) for file in files]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def open_tensors(file: File, path: str) -> SafetensorsFile | GgufFile:

@@ -1,11 +1,15 @@
 """Storage in the origin private file system (OPFS).
 
+A verified file has a second one beside it with the SHA-256 of samples of its content, which are compared when the file
+is opened again: after a power failure, for example, its last blocks may be missing.
+
 Only workers can write its files synchronously, so this module runs in the engine worker.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from contextlib import suppress
 from typing import Any
 
@@ -13,14 +17,15 @@ from js import Uint8Array
 from numpy.typing import NDArray
 from pyodide.ffi import JsException, to_js
 
-from tympan.errors import DownloadFailed
+from tympan.errors import CorruptFile, DownloadFailed
 from tympan.javascript import bytes_of, js_object, sha256_of, uint8_array
 from tympan.weights.blob_file import PrivateFile
 from tympan.weights.file import BytesLike, File
 from tympan.weights.manifest import ModelFile
 from tympan.weights.store import Part, Store
 
-_CHECKED = ".checked"  # an empty file with this suffix marks the file beside it as verified
+_CHECKED = ".checked"  # a file with this suffix marks the file beside it as verified, and holds the hash of its samples
+_N_SAMPLES, _SAMPLE_BYTES = 16, 4096
 _OPEN_ATTEMPTS, _OPEN_EVERY_S = 20, 0.25  # a closed page releases its file handles with a short delay
 
 
@@ -41,6 +46,11 @@ class PrivateStore(Store):
             handle = await self._folder.getFileHandle(key)
             file.access = await handle.createSyncAccessHandle(js_object({"mode": "read-only"}))
             self._open.append(file)
+        if await self.read_text(key + _CHECKED) != _sampled(file):
+            if file.access is not None:
+                file.access.close()
+                self._open.remove(file)
+            raise CorruptFile(file.path, "the browser has lost a part of it")
         return file
 
     def release(self) -> None:
@@ -55,7 +65,7 @@ class PrivateStore(Store):
         return await self._part(key)
 
     async def commit(self, key: str) -> None:
-        await self._folder.getFileHandle(key + _CHECKED, js_object({"create": True}))
+        await self.write_text(key + _CHECKED, _sampled(PrivateFile(await self._file(key), key)))
 
     async def read_text(self, key: str) -> bytes | None:
         stored = await self._file(key)
@@ -128,9 +138,14 @@ class PrivatePart:
         return await sha256_of(content.buffer)
 
     def close(self) -> None:
-        try:
-            self._access.flush()
-        except JsException as error:
-            if error.name != "InvalidStateError":  # the browser has closed it
-                raise
+        """Close the file. It is not flushed to the disk, which takes as long as writing it."""
         self._access.close()
+
+
+def _sampled(file: File) -> bytes:
+    """The SHA-256, in hexadecimal, of the length and of evenly spaced parts, the first and the last among them."""
+    digest = hashlib.sha256(str(file.n_bytes).encode())
+    n_bytes = min(_SAMPLE_BYTES, file.n_bytes)
+    for i in range(_N_SAMPLES):
+        digest.update(file.read(i * (file.n_bytes - n_bytes) // (_N_SAMPLES - 1), n_bytes).data)
+    return digest.hexdigest().encode()

@@ -49,6 +49,11 @@ class Progress:
             self._report(self)
 
     @property
+    def missing_bytes(self) -> int:
+        """Bytes that are still to be counted."""
+        return self.total_bytes - self.done_bytes
+
+    @property
     def rate(self) -> float:
         """Bytes per second, averaged over the last 5 s; 0 if unknown."""
         (begin, before_bytes), (end, after_bytes) = self._samples[0], self._samples[-1]
@@ -57,7 +62,7 @@ class Progress:
     @property
     def seconds_left(self) -> float | None:
         """Estimated time to completion at the current rate; None if the rate is unknown."""
-        return (self.total_bytes - self.done_bytes) / self.rate if self.rate > 0 else None
+        return self.missing_bytes / self.rate if self.rate > 0 else None
 
 
 def ignore_progress(progress: Progress) -> None:

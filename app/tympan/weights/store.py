@@ -64,7 +64,10 @@ class Store:
         raise NotImplementedError
 
     async def open_exclusive(self, key: str, file: File) -> File:
-        """Open an exclusive handle for fast reads until `release`, if the storage has such handles."""
+        """Open an exclusive handle for fast reads until `release`, if the storage has such handles.
+
+        Raises CorruptFile if samples of the content have changed.
+        """
         return file
 
     def release(self) -> None:
