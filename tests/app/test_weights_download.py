@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -35,6 +36,31 @@ def test_broken_connection_is_resumed(server: Server, downloader: Any, cut_at: i
     assert fetch(downloader, progress=progress) == CONTENT
     assert server.ranges == [None, f"bytes={cut_at}-" if cut_at else None]
     assert progress.done_bytes == len(CONTENT)
+
+
+@pytest.mark.parametrize(
+    ("rate", "n_packet_bytes", "most_bytes", "least_bytes"),
+    [(10_000, 4096, 20_000, 1), (100_000_000, 65_536, 1 << 20, 1 << 20)],
+    ids=["slow", "fast"],
+)
+def test_reads_wait_for_more_while_the_connection_is_fast(
+    modules: Any, monkeypatch: pytest.MonkeyPatch, rate: int, n_packet_bytes: int, most_bytes: int, least_bytes: int
+) -> None:
+    now_s, wanted = 0.0, []
+
+    async def read(view: Any, options: dict[str, int]) -> SimpleNamespace:
+        nonlocal now_s
+        wanted.append(options["min"])
+        n_bytes = -(-options["min"] // n_packet_bytes) * n_packet_bytes
+        now_s += n_bytes / rate
+        return SimpleNamespace(done=False, value=SimpleNamespace(length=n_bytes, buffer=b""))
+
+    monkeypatch.setattr(modules.body_reader, "perf_counter", lambda: now_s)
+    reader = modules.body_reader.BodyReader(SimpleNamespace(getReader=lambda options: SimpleNamespace(read=read)))
+    for _ in range(20):
+        run(reader.read())
+    assert wanted[0] == 1
+    assert least_bytes <= wanted[-1] <= max(wanted) <= most_bytes
 
 
 def test_stalled_connection_is_resumed(server: Server, downloader: Any) -> None:
