@@ -19,6 +19,7 @@ Results: TypeAlias = Mapping[str, Mapping[str, Any]]  # file name without .json 
 
 RESULTS = ROOT / "bench" / "results"
 DOCUMENTS = ("README.md", "docs/performance.md", "docs/models.md", "docs/exactness.md")
+ENGINES = {"chromium": "Chromium", "firefox": "Firefox ESR", "webkit": "WebKitGTK"}
 
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
@@ -224,6 +225,24 @@ def wer(results: Results) -> str:
     return _table(["test set", "word error rate", "words", "files", "word starts within 0.16 s"], rows)
 
 
+def browsers(results: Results) -> str:
+    """The browsers of the tests: what passed, and the speed of the CPU path at the fastest level of each."""
+    engines, tests = results["engines"]["engines"], results["engine-tests"]["engine_tests"]
+    rows = []
+    for name, title in ENGINES.items():
+        engine, counted = engines[name], tests[name]
+        speed = next(engine[level] for level in ("relaxed", "simd", "numpy") if level in engine)
+        rows.append(
+            [
+                f"{title} {'.'.join(engine['version'].split('.')[:2])}, Linux",
+                f"{counted['passed']}/{counted['passed'] + counted['failed']}",
+                f"{_ms(speed['mimi_ms'])} + {_ms(speed['lm_ms'])}",
+            ]
+        )
+    rows.append(["Safari, iOS, Android, Windows, macOS", "not tried", ""])
+    return _table(["browser", "page tests passed", "Mimi + transformer per frame, demo model, CPU"], rows)
+
+
 def sources(results: Results) -> str:
     """Commit, date, machine and browser of every result."""
     rows = []
@@ -268,6 +287,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
         start,
         wer,
         terms,
+        browsers,
         sources,
     )
 }
