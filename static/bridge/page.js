@@ -39,7 +39,8 @@ export async function listen(source, trace, options, onsamples, onfinish) {
 export const stop = () => stopped?.resolve();
 
 // Wraps a function of the page's Python that calls its first argument with its result. Returns a function that returns a
-// promise of that result. An object that MicroPython 1.27 returns may be freed before JavaScript has it (micropython/micropython#19141).
+// promise of that result. An object that MicroPython 1.27 returns may be freed before JavaScript has it
+// (micropython/micropython#19141).
 export const promising = (start) => (...values) => new Promise((resolve) => void start(resolve, ...values));
 
 // Formats words, given as JSON, as a file of captions.

@@ -237,7 +237,8 @@ def test_lost_storage_file_is_reported(context: BrowserContext, site: str) -> No
     tympan = opened(context, f"{site}/?model=tiny&trace=1")
     tympan.page.click("#download")
     tympan.wait_for("error", timeout_ms=BOOT_MS)
-    assert "is damaged: the browser has lost it (InvalidStateError)" in tympan.error
+    path = FILES["tokenizer"]  # the first that is read
+    assert f"The model file {path} is damaged: the browser has lost it (InvalidStateError)" in tympan.error
 
 
 def test_damaged_storage_file_is_downloaded_again(

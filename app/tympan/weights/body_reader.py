@@ -18,8 +18,8 @@ _WAIT_S = 0.25  # for a piece, at the rate so far
 class BodyReader:
     """Reads a body into one buffer.
 
-    Python's work per piece does not depend on its size, and a fast connection delivers pieces of 64 KB or less. So a
-    read waits until there is more: at most as much as the connection delivers in _WAIT_S, and twice the last piece.
+    Python's work per piece does not depend on its size, and browsers deliver small pieces. So each read asks for a
+    minimum: as much as the connection has delivered in _WAIT_S on average, and at most twice the last piece.
     """
 
     def __init__(self, body: Any) -> None:
