@@ -45,7 +45,7 @@ def make_demo(checkpoint: Path, models: Path) -> None:
         source="trained for Tympan on recordings of people (Common Voice, LibriSpeech, speechocean762, VCTK, LJ "
         "Speech, Cathy, CMU Arctic, AN4, VoxForge, African Storybook, Picovoice, Speech Commands, Free Spoken Digit "
         "Dataset, two games) and on synthetic speech (Kokoro, hibari, flite, espeak-ng)",
-        notes="A small model to try the page with, trained on 30 hours of people. It often misunderstands them. "
+        notes="A small model to try the page with, trained on 31 hours of people. It often misunderstands them. "
         f"Words it gets wrong, before quantization: {rates}.",
     )
     # 8-bit tables take 1 MB more, but quantization then adds 1 point of word error on digit strings instead of 3.
