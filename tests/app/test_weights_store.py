@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import sys
 from types import ModuleType, SimpleNamespace
@@ -50,6 +51,30 @@ def test_text_that_cannot_be_stored_is_ignored(
     monkeypatch.setattr(store, "write_text", write_text)
     run(downloader.store_text("listing", b"[{}]"))
     assert run(store.read_text("listing")) == b"[]"
+
+
+def test_handle_of_a_cancelled_download_is_closed(modules: SimpleNamespace) -> None:
+    """Until it is closed, the browser refuses to open the file again."""
+    is_opened, is_closed = asyncio.Event(), asyncio.Event()
+
+    async def create() -> SimpleNamespace:
+        await is_opened.wait()
+        return SimpleNamespace(getSize=lambda: 0, close=is_closed.set)
+
+    async def file_handle(name: str, options: Any) -> SimpleNamespace:
+        return SimpleNamespace(createSyncAccessHandle=create)
+
+    async def cancel() -> None:
+        store = modules.private_store.PrivateStore(SimpleNamespace(getFileHandle=file_handle))
+        download = asyncio.ensure_future(store.write_text("key", b"text"))
+        await asyncio.sleep(0)
+        download.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await download
+        is_opened.set()
+        await asyncio.wait_for(is_closed.wait(), timeout=10)
+
+    run(cancel())
 
 
 def test_plain_http_page_stores_in_memory(modules: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -207,9 +207,9 @@ def test_sessions_are_stored_renamed_opened_and_deleted(tympan: TympanPage, site
     expect(page.locator("#session-list .name")).to_have_count(2)
     entries.first.locator(".name").click()
     expect(page.locator("#playback")).to_be_visible()
-    for _ in range(2):
+    for n_left in (1, 0):
         page.locator("#session-list .delete").first.click()
-    expect(page.locator("#session-list .name")).to_have_count(0)
+        expect(page.locator("#session-list .name")).to_have_count(n_left)
     page.reload()
     tympan.wait_for("ready")
     expect(page.locator("#no-sessions")).to_be_visible()

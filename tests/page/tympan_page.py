@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import BrowserContext, FilePayload, Page, Request, Route
+from playwright.sync_api import BrowserContext, FilePayload, Page, Request, Route, TimeoutError
 
 BOOT_MS = 400_000  # Pyodide starts slowly on a busy machine, and slowest in WebKit
 TRANSCRIBE_MS = 400_000
@@ -69,9 +69,12 @@ class TympanPage:
 
     def wait_for(self, *states: str, timeout_ms: float = TRANSCRIBE_MS) -> None:
         """Wait until the page is in one of these states (`data-state` of the root element)."""
-        self.page.wait_for_selector(
-            ", ".join(f"html[data-state={state}]" for state in states), state="attached", timeout=timeout_ms
-        )
+        selector = ", ".join(f"html[data-state={state}]" for state in states)
+        try:
+            self.page.wait_for_selector(selector, state="attached", timeout=timeout_ms)
+        except TimeoutError as error:
+            status = self.page.inner_text("#status")
+            raise AssertionError(f"{self.state}: {status!r}, error {self.error!r}, not {states}") from error
 
     def wait_for_words(self, n_words: int, timeout_ms: float = TRANSCRIBE_MS) -> None:
         """Wait until the transcript shows at least `n_words` words."""

@@ -43,8 +43,7 @@ class PrivateStore(Store):
     async def open_exclusive(self, key: str, file: File) -> File:
         assert isinstance(file, PrivateFile), file
         with suppress(JsException):  # the browser allows one reader at a time, and another tab reads the file
-            handle = await self._folder.getFileHandle(key)
-            file.access = await handle.createSyncAccessHandle(js_object({"mode": "read-only"}))
+            file.access = await _opened(await self._folder.getFileHandle(key), js_object({"mode": "read-only"}))
             self._open.append(file)
         if await self.read_text(key + _CHECKED) != _sampled(file):
             if file.access is not None:
@@ -98,7 +97,7 @@ class PrivateStore(Store):
         handle = await self._folder.getFileHandle(name, js_object({"create": True}))
         for _ in range(_OPEN_ATTEMPTS):
             try:
-                return PrivatePart(await handle.createSyncAccessHandle())
+                return PrivatePart(await _opened(handle))
             except JsException as error:
                 if error.name != "NoModificationAllowedError":
                     raise
@@ -140,6 +139,21 @@ class PrivatePart:
     def close(self) -> None:
         """Close the file. It is not flushed to the disk, which takes as long as writing it."""
         self._access.close()
+
+
+async def _opened(handle: Any, *options: Any) -> Any:
+    """Create the FileSystemSyncAccessHandle of a file. A cancelled task closes it: nobody else could open the file."""
+    opening = asyncio.ensure_future(handle.createSyncAccessHandle(*options))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close)
+        raise
+
+
+def _close(opening: asyncio.Future[Any]) -> None:
+    if opening.exception() is None:
+        opening.result().close()
 
 
 def _sampled(file: File) -> bytes:
