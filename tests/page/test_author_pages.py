@@ -85,11 +85,15 @@ n_words = len(await stream.feed(np.zeros(48000, np.float32)))
 tell(streamed=(await stream.finish()).seconds)
 
 kinds = []
-voice = stt.microphone(on_turn=lambda turn: kinds.append(turn.kind))
+
+def stop_at_second(turn):  # not at the next word: the pause may follow the last one
+    kinds.append(turn.kind)
+    if len(kinds) == 2:
+        voice.stop()
+
+voice = stt.microphone(on_turn=stop_at_second)
 async for word in voice:
     tell(word=word.text, start=word.start, end=word.end)
-    if len(kinds) > 1 and voice.transcript is None:
-        voice.stop()
 tell(turns=[kind.value for kind in kinds], whole=voice.transcript.text)
 
 released = asyncio.Event()
