@@ -28,7 +28,7 @@ from tympan.cli.site import prepare
 from tympan.config import SAMPLE_RATE_HZ
 
 ENGINES: tuple[type[Engine], ...] = (Chromium, Firefox, WebKit)
-LEVELS = {"relaxed": "relaxed SIMD", "simd": "SIMD", "numpy": "numpy"}
+LEVELS = ("relaxed", "simd", "numpy")
 AUDIO_S = 4.0
 N_ROUNDS = 8
 SEED = 5

@@ -29,6 +29,7 @@ COMMANDS = {
     "load-1b-simd": "load --size 1b",
     "long": "long --hours 1 3",
     "engines": "engines",
+    "delays": "delays",
     "wer": "wer --backend simd",  # also records confidence.json, and fits the calibration of the demo model
     "terms": "terms --backend simd",
     "lm-webgpu-demo-swiftshader": "lm --size demo --backend webgpu",

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from bench.cells import as_mb_range, as_ms, as_percent, as_seconds, table
+from bench.engine_tables import browsers, delays, levels
 from tympan.cli.site import ROOT
 
 Results: TypeAlias = Mapping[str, Mapping[str, Any]]  # file name without .json -> its content
 
 RESULTS = ROOT / "bench" / "results"
-DOCUMENTS = ("README.md", "docs/performance.md", "docs/models.md", "docs/exactness.md")
-ENGINES = {"chromium": "Chromium", "firefox": "Firefox ESR", "webkit": "WebKitGTK"}
+DOCUMENTS = ("README.md", "docs/performance.md", "docs/models.md", "docs/exactness.md", "docs/browsers.md")
 
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
@@ -51,50 +52,54 @@ def summary(results: Results) -> str:
         rows.append([f"Processing time / audio duration: {title}", str(pipeline["rtf"]), _machine(results[name])])
     lm = results["lm-simd-1b"]
     times = [fill["median_ms"] for fill in lm["lm"]["ring_fill"].values()]
-    rows.append(["Transformer per 80 ms frame: 1B size, CPU", f"{_ms(min(times))} to {_ms(max(times))}", _machine(lm)])
+    rows.append(
+        ["Transformer per 80 ms frame: 1B size, CPU", f"{as_ms(min(times))} to {as_ms(max(times))}", _machine(lm)]
+    )
     mimi = results["mimi"]
-    rows.append(["Mimi encoder per 80 ms frame, CPU, one thread", _ms(mimi["mimi"]["median_ms"]), _machine(mimi)])
+    rows.append(["Mimi encoder per 80 ms frame, CPU, one thread", as_ms(mimi["mimi"]["median_ms"]), _machine(mimi)])
     start = results["start"]
     for title, prefix in {"first": "cold_", "later": ""}.items():
-        usable, ready = (_s(start["start"][f"{prefix}{key}_ms"]) for key in ("usable", "ready"))
+        usable, ready = (as_seconds(start["start"][f"{prefix}{key}_ms"]) for key in ("usable", "ready"))
         what = f"Page usable / demo model ready, {title} visit"
         rows.append([what, f"{usable} / {ready}", _machine(start)])
-    return _table(["measurement", "result", "machine"], rows)
+    return table(["measurement", "result", "machine"], rows)
 
 
 def mimi(results: Results) -> str:
     """Mimi in the page and the same encoder elsewhere."""
     mimi = results["mimi"]["mimi"]
-    speed = f"{mimi['gflops']:.0f} GFLOP/s, {_percent(mimi['gemm_share'])} of the kernels' peak with data in the cache"
-    equal = f"{_percent(mimi['codes_equal_float32'], 2)} of the codes equal those of float32"
+    speed = (
+        f"{mimi['gflops']:.0f} GFLOP/s, {as_percent(mimi['gemm_share'])} of the kernels' peak with data in the cache"
+    )
+    equal = f"{as_percent(mimi['codes_equal_float32'], 2)} of the codes equal those of float32"
     rows = [
-        ["Tympan, one frame per call", _ms(mimi["median_ms"]), f"95th percentile {_ms(mimi['p95_ms'])}; {speed}"],
-        ["Tympan, eight frames per call, as for files", _ms(mimi["together_median_ms"]), "same codes"],
-        ['Tympan, `precision="float32"`', _ms(mimi["float32_median_ms"]), f"int16 weights: {equal}"],
+        ["Tympan, one frame per call", as_ms(mimi["median_ms"]), f"95th percentile {as_ms(mimi['p95_ms'])}; {speed}"],
+        ["Tympan, eight frames per call, as for files", as_ms(mimi["together_median_ms"]), "same codes"],
+        ['Tympan, `precision="float32"`', as_ms(mimi["float32_median_ms"]), f"int16 weights: {equal}"],
     ]
     if mimi["pytorch_median_ms"] is not None:
-        rows.append(["PyTorch, the official encoder, one thread", _ms(mimi["pytorch_median_ms"]), "not compiled"])
-    rows.append(["Tympan with numpy alone", _ms(mimi["numpy_median_ms"]), "no WebAssembly SIMD"])
-    return _table(["per frame of 80 ms", "median", "notes"], rows)
+        rows.append(["PyTorch, the official encoder, one thread", as_ms(mimi["pytorch_median_ms"]), "not compiled"])
+    rows.append(["Tympan with numpy alone", as_ms(mimi["numpy_median_ms"]), "no WebAssembly SIMD"])
+    return table(["per frame of 80 ms", "median", "notes"], rows)
 
 
 def mimi_gpu(results: Results) -> str:
     """Mimi on a large GPU, and the CPU of the same machine in the same run."""
     mimi = results["mimi-webgpu-h200"]["mimi"]
     live, files = mimi["kernels"]["1"], mimi["kernels"]["32"]
-    equal = f"{_percent(min(mimi['equal_codes_1'], mimi['equal_codes_32']), 2)} of the codes equal those of float32"
-    quantizer = [f"of which the quantizer {_ms(of['quantize']['ms'])}" for of in (live, files)]
+    equal = f"{as_percent(min(mimi['equal_codes_1'], mimi['equal_codes_32']), 2)} of the codes equal those of float32"
+    quantizer = [f"of which the quantizer {as_ms(of['quantize']['ms'])}" for of in (live, files)]
     rows = [
-        ["one frame per call, awaited", _ms(mimi["median_ms"]), f"95th percentile {_ms(mimi['p95_ms'])}; {equal}"],
-        ["the same, by the GPU's clock", _ms(live["all"]["ms"]), quantizer[0]],
+        ["one frame per call, awaited", as_ms(mimi["median_ms"]), f"95th percentile {as_ms(mimi['p95_ms'])}; {equal}"],
+        ["the same, by the GPU's clock", as_ms(live["all"]["ms"]), quantizer[0]],
         *(
-            [f"{n} frames per call, as for files", _ms(of), f"per frame; the CPU {_ms(mimi['cpu_files_ms'])}"]
+            [f"{n} frames per call, as for files", as_ms(of), f"per frame; the CPU {as_ms(mimi['cpu_files_ms'])}"]
             for n, of in mimi["files_ms"].items()
         ),
-        ["a call of 32 frames, by the GPU's clock", _ms(files["all"]["ms"]), quantizer[1]],
-        ["one frame per call on the CPU", _ms(mimi["cpu_median_ms"]), "the same run"],
+        ["a call of 32 frames, by the GPU's clock", as_ms(files["all"]["ms"]), quantizer[1]],
+        ["one frame per call on the CPU", as_ms(mimi["cpu_median_ms"]), "the same run"],
     ]
-    return _table(["Mimi, 1B size, on an H200", "median", "notes"], rows)
+    return table(["Mimi, 1B size, on an H200", "median", "notes"], rows)
 
 
 def frame(results: Results) -> str:
@@ -106,14 +111,14 @@ def frame(results: Results) -> str:
         "two_devices": "a device for each stage, codes through Python",
     }
     rows = [
-        [title, _ms(frame[name]["median_ms"]), _ms(frame[name]["p95_ms"]), _ms(frame[name]["start_ms"])]
+        [title, as_ms(frame[name]["median_ms"]), as_ms(frame[name]["p95_ms"]), as_ms(frame[name]["start_ms"])]
         for name, title in titles.items()
     ]
     if official := frame["official"]:
         total_ms = official["mimi_ms"] + official["lm_ms"]
-        title = f"PyTorch, official: Mimi {_ms(official['mimi_ms'])}, transformer {_ms(official['lm_ms'])}"
-        rows.append([title, _ms(total_ms), "", ""])
-    return _table(["a live frame, 1B size, on an H200", "median", "95th percentile", "Python"], rows)
+        title = f"PyTorch, official: Mimi {as_ms(official['mimi_ms'])}, transformer {as_ms(official['lm_ms'])}"
+        rows.append([title, as_ms(total_ms), "", ""])
+    return table(["a live frame, 1B size, on an H200", "median", "95th percentile", "Python"], rows)
 
 
 def memory(results: Results) -> str:
@@ -124,7 +129,7 @@ def memory(results: Results) -> str:
         rows.append(
             [f"transformer, {lm['size']}, {lm['backend']} on {lm['runs_on']}", f"{lm['heap_over_weights']:.2f}"]
         )
-    return _table(["Python memory taken", "times the stored weights"], rows)
+    return table(["Python memory taken", "times the stored weights"], rows)
 
 
 def lm(results: Results) -> str:
@@ -132,9 +137,9 @@ def lm(results: Results) -> str:
     rows = []
     for name in _lm_names(results):
         lm = results[name]["lm"]
-        times = [f"{_ms(fill['median_ms'])} ({_ms(fill['p95_ms'])})" for fill in lm["ring_fill"].values()]
-        rows.append([f"{lm['size']}, {lm['backend']}", lm["runs_on"], *times, _ms(lm["encode_ms"])])
-    return _table(["model, backend", "runs on", "cache empty", "half full", "full", "Python per frame"], rows)
+        times = [f"{as_ms(fill['median_ms'])} ({as_ms(fill['p95_ms'])})" for fill in lm["ring_fill"].values()]
+        rows.append([f"{lm['size']}, {lm['backend']}", lm["runs_on"], *times, as_ms(lm["encode_ms"])])
+    return table(["model, backend", "runs on", "cache empty", "half full", "full", "Python per frame"], rows)
 
 
 def h100(results: Results) -> str:
@@ -146,16 +151,16 @@ def h100(results: Results) -> str:
         for layout in lm["layouts"]
         if "has_integers=False" in layout["tuning"] and "kernels_ms" in layout
     )
-    share = f"{lm['matvec_bytes'] / 1e6:,.0f} MB: {_percent(lm['bandwidth_share'])} of the bandwidth of a plain read"
+    share = f"{lm['matvec_bytes'] / 1e6:,.0f} MB: {as_percent(lm['bandwidth_share'])} of the bandwidth of a plain read"
     session = lm["session"]
     growth = f"Python memory grew by {session['heap_growth_bytes']:,} bytes after the first hundredth"
     rows = [
-        ["all kernels, on the GPU's clock", _ms(lm["kernels_ms"]["all"]), f"{lm['dispatches']} dispatches"],
-        ["all kernels without `dot4I8Packed`", _ms(floats), "Q4 multiplied as floats"],
-        ["matrix products alone", _ms(lm["matvecs_ms"]), f"{share}, {lm['read_gb_s'] / 1000:.1f} TB/s"],
-        [f"{session['n_frames']:,} frames in one stream", _ms(session["frame_ms"]), growth],
+        ["all kernels, on the GPU's clock", as_ms(lm["kernels_ms"]["all"]), f"{lm['dispatches']} dispatches"],
+        ["all kernels without `dot4I8Packed`", as_ms(floats), "Q4 multiplied as floats"],
+        ["matrix products alone", as_ms(lm["matvecs_ms"]), f"{share}, {lm['read_gb_s'] / 1000:.1f} TB/s"],
+        [f"{session['n_frames']:,} frames in one stream", as_ms(session["frame_ms"]), growth],
     ]
-    return _table(["per frame", "time", "notes"], rows)
+    return table(["per frame", "time", "notes"], rows)
 
 
 def pipeline(results: Results) -> str:
@@ -163,9 +168,9 @@ def pipeline(results: Results) -> str:
     rows = []
     for name in (name for name in results if name.startswith("pipeline-")):
         run = results[name]["pipeline"]
-        times = [str(run["rtf"]), _ms(run["mimi_ms"]), _ms(run["lm_ms"])]
+        times = [str(run["rtf"]), as_ms(run["mimi_ms"]), as_ms(run["lm_ms"])]
         rows.append([f"{run['size']}, {run['backend']}", run["runs_on"], *times, f"{run['seconds']:g} s"])
-    return _table(["model, backend", "runs on", "real-time factor", "Mimi", "transformer", "audio"], rows)
+    return table(["model, backend", "runs on", "real-time factor", "Mimi", "transformer", "audio"], rows)
 
 
 def long(results: Results) -> str:
@@ -183,11 +188,11 @@ def long(results: Results) -> str:
                 *(f"{seconds:.2f} s" for seconds in (samples[0]["seconds"], samples[-1]["seconds"], slowest)),
                 f"{run['total_s']:,.0f} s",
                 f"{run['ratio']:.2f}",
-                *(_range_mb([sample[key] for sample in samples]) for key in ("python_mb", "heap_mb")),
+                *(as_mb_range([sample[key] for sample in samples]) for key in ("python_mb", "heap_mb")),
             ]
         )
     header = ["audio", "words", "first 100 s", "last 100 s", "slowest 100 s", "in total", "ratio"]
-    return _table([*header, "Python memory", "page's heap"], rows)
+    return table([*header, "Python memory", "page's heap"], rows)
 
 
 def load(results: Results) -> str:
@@ -200,17 +205,17 @@ def load(results: Results) -> str:
             times = [f"{model[part]:.1f} s" for part in ("seconds", "stored_seconds")]
             rows.append([title, _machine(results[name]), *times, f"{model['peak_over_weights']:.2f}"])
     n_mb = f"{load['weight_bytes'] / 1e6:,.0f}"
-    return _table([f"{n_mb} MB of weights", "machine", "click to ready", "later visits", "peak memory / weights"], rows)
+    return table([f"{n_mb} MB of weights", "machine", "click to ready", "later visits", "peak memory / weights"], rows)
 
 
 def start(results: Results) -> str:
     """From navigation to the first use."""
     start = results["start"]["start"]
     rows = [
-        [title, _s(start[f"{prefix}usable_ms"]), _s(start[f"{prefix}ready_ms"])]
+        [title, as_seconds(start[f"{prefix}usable_ms"]), as_seconds(start[f"{prefix}ready_ms"])]
         for title, prefix in {"first": "cold_", "later, median of five": ""}.items()
     ]
-    return _table(["visit", "buttons work", "demo model ready"], rows)
+    return table(["visit", "buttons work", "demo model ready"], rows)
 
 
 def wer(results: Results) -> str:
@@ -220,27 +225,9 @@ def wer(results: Results) -> str:
         if "words_per_minute" in rates:
             rows.append([f"`{name}`", f"{rates['words_per_minute']:.1f} a minute", "0", str(rates["n"]), ""])
             continue
-        near = "" if rates["starts_near"] is None else _percent(rates["starts_near"], 1)
-        rows.append([f"`{name}`", _percent(rates["wer"], 1), str(rates["words"]), str(rates["n"]), near])
-    return _table(["test set", "word error rate", "words", "files", "word starts within 0.16 s"], rows)
-
-
-def browsers(results: Results) -> str:
-    """The browsers of the tests: what passed, and the speed of the CPU path at the fastest level of each."""
-    engines, tests = results["engines"]["engines"], results["engine-tests"]["engine_tests"]
-    rows = []
-    for name, title in ENGINES.items():
-        engine, counted = engines[name], tests[name]
-        speed = next(engine[level] for level in ("relaxed", "simd", "numpy") if level in engine)
-        rows.append(
-            [
-                f"{title} {'.'.join(engine['version'].split('.')[:2])}, Linux",
-                f"{counted['passed']}/{counted['passed'] + counted['failed']}",
-                f"{_ms(speed['mimi_ms'])} + {_ms(speed['lm_ms'])}",
-            ]
-        )
-    rows.append(["Safari, iOS, Android, Windows, macOS", "not tried", ""])
-    return _table(["browser", "page tests passed", "Mimi + transformer per frame, demo model, CPU"], rows)
+        near = "" if rates["starts_near"] is None else as_percent(rates["starts_near"], 1)
+        rows.append([f"`{name}`", as_percent(rates["wer"], 1), str(rates["words"]), str(rates["n"]), near])
+    return table(["test set", "word error rate", "words", "files", "word starts within 0.16 s"], rows)
 
 
 def sources(results: Results) -> str:
@@ -253,7 +240,7 @@ def sources(results: Results) -> str:
             commit, date = result["commit"], result["date"][:10]
         link = f"[`{name}`](../bench/results/{name}.json)"
         rows.append([link, commit, date, _machine(result), result["browser"]])
-    return _table(["result", "commit", "date", "machine", "browser"], rows)
+    return table(["result", "commit", "date", "machine", "browser"], rows)
 
 
 def terms(results: Results) -> str:
@@ -262,12 +249,10 @@ def terms(results: Results) -> str:
     counts = {"0": "none", "10": "10, the name among them", "100": "100", "1000": "1,000"}
     rows = {title: result["terms"][count] for count, title in counts.items()}
     rows["1,000, none of which is spoken"] = result["unspoken"]
-    return _table(
+    errors = [[as_percent(rates[key], 1) for key in ("term_errors", "other_errors")] for rates in rows.values()]
+    return table(
         ["terms", "names wrong", "other words wrong"],
-        [
-            [title, _percent(rates["term_errors"], 1), _percent(rates["other_errors"], 1)]
-            for title, rates in rows.items()
-        ],
+        [[title, *cells] for title, cells in zip(rows, errors, strict=True)],
     )
 
 
@@ -288,6 +273,8 @@ TABLES: dict[str, Callable[[Results], str]] = {
         wer,
         terms,
         browsers,
+        levels,
+        delays,
         sources,
     )
 }
@@ -301,30 +288,6 @@ def _machine(result: Mapping[str, Any]) -> str:
     machine = result["machine"]
     cpu = f"{machine['cpu']}, {machine['n_cpus']} cores"
     return f"{machine['gpu']}; {cpu}" if "gpu" in machine else cpu
-
-
-def _ms(ms: float) -> str:
-    ms += 1e-9  # rounds ties up, so that no time looks shorter than it is
-    return f"{ms:,.0f} ms" if ms >= 100 else f"{ms:.3g} ms"
-
-
-def _s(ms: float) -> str:
-    return f"{ms / 1000:.1f} s"
-
-
-def _range_mb(megabytes: Sequence[float]) -> str:
-    """The least and the most of a series; one figure if they round to the same."""
-    low, high = (f"{value:.0f}" for value in (min(megabytes), max(megabytes)))
-    return f"{low} MB" if low == high else f"{low} to {high} MB"
-
-
-def _percent(share: float, n_digits: int = 0) -> str:
-    return f"{share:.{n_digits}%}"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def main() -> None:

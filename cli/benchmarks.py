@@ -119,6 +119,12 @@ def _engines(options: argparse.Namespace) -> bool:
     return main(options.json)
 
 
+def _delays(options: argparse.Namespace) -> bool:
+    from bench.delays import main
+
+    return main(options.json)
+
+
 def _long(options: argparse.Namespace) -> bool:
     from bench.long import main
 
@@ -208,6 +214,7 @@ BENCHMARKS = {
     ),
     "start": Benchmark("the time from opening the page to its first use", _start),
     "engines": Benchmark("the CPU path in Chromium, Firefox and WebKit", _engines),
+    "delays": Benchmark("the delay of live words in Chromium, Firefox and WebKit", _delays),
     "long": Benchmark(
         "recordings of hours: time and memory for every 100 s of audio",
         _long,
