@@ -55,6 +55,13 @@ def test_matvec_q4(call: Call, rng: np.random.Generator, n: int, k: int) -> None
     assert (np.abs(y - wanted) <= rounding(matrix, x) + 1e-5 * np.abs(wanted) + 1e-5).all()
 
 
+@pytest.mark.parametrize(("n", "k"), SIZES)
+def test_interleaved_blocks_are_packed_like_separate_ones(call: Call, rng: np.random.Generator, n: int, k: int) -> None:
+    matrix = random_q4(rng, n, k)
+    equal = "np.array_equal(lm.pack(type(m).from_gguf(interleaved, k)).panels, lm.pack(m).panels)"
+    assert call(equal, m=matrix, interleaved=matrix.to_gguf(), k=k)
+
+
 @pytest.mark.parametrize(("n", "k"), [(5, 7), (33, 100)])
 @pytest.mark.parametrize("is_q4", [True, False])
 def test_matvec_accumulates(call: Call, rng: np.random.Generator, n: int, k: int, is_q4: bool) -> None:

@@ -93,15 +93,15 @@ class BlockMatrix(ABC):
 
     @classmethod
     def from_gguf(cls, blocks: NDArray[np.uint8], k: int) -> Self:
-        """Split GGUF's interleaved scales and blocks into two arrays; copy the data.
+        """Split GGUF's interleaved scales and blocks into two views of the data.
 
         blocks: uint8 (n, ceil(k / 32), 2 + block_bytes), as stored in a GGUF file. Raises BadModel if the shape
         differs or a scale is not finite.
         """
         if blocks.ndim != 3 or blocks.shape[2] != SCALE_BYTES + cls.block_bytes or blocks.dtype != np.uint8:
             raise BadModel(f"an array {blocks.shape} {blocks.dtype} does not hold {cls.format} blocks of GGUF")
-        scale = np.ascontiguousarray(blocks[..., :SCALE_BYTES]).view("<f2")[..., 0]
-        return cls(np.ascontiguousarray(blocks[..., SCALE_BYTES:]).view(cls.dtype), scale, k)
+        scale = blocks[..., :SCALE_BYTES].view("<f2")[..., 0]
+        return cls(blocks[..., SCALE_BYTES:].view(cls.dtype), scale, k)
 
     def to_gguf(self) -> NDArray[np.uint8]:
         """Interleave scales and blocks for a GGUF file: uint8 (n, ceil(k / 32), 2 + block_bytes)."""

@@ -71,7 +71,7 @@ class _Entry:
 class GgufFile(Mapping[str, Tensor]):
     """The tensors of one file by name, each read on access. Only the last block-quantized matrix is cached.
 
-    F32 and F16 are views of the file's bytes. Q4_0 and Q8_0 matrices are copied into two parts.
+    Every tensor is a view of the bytes read: the two parts of a Q4_0 or Q8_0 matrix are not contiguous.
     metadata: the numbers of the metadata by key.
     """
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ ACTIVATIONS_BYTES = 8 + 2 * BLOCK  # of a block of rounded activations
 WIDTH_STEP, SLOT_STEP = 8, 4  # a KV cache's width and number of slots are rounded up to multiples of these
 
 _ARGUMENTS = {  # function name -> its arguments: p a pointer, i an int
-    "pack_q4": "pppii",
+    "pack_q4": "ppipiii",
     "matvec_q4": "ppppiii",
     "matvec_f32": "pppiii",
     "embed_sum_q4": "ppppiii",
@@ -111,11 +112,11 @@ class SimdKernels:
     def pack(self, matrix: Q4Matrix, panels: NDArray[np.uint8] | None = None) -> Q4Panels:
         """Read a matrix and pack it, into `panels` if given. Raises BadModel."""
         n, k = matrix.shape
-        scale, q4 = np.ascontiguousarray(matrix.scale), np.ascontiguousarray(matrix.blocks)
+        (q4, q4_stride), (scale, scale_stride) = _evenly_spaced(matrix.blocks), _evenly_spaced(matrix.scale)
         if panels is None:
             panels = np.empty(self.packed_shape(n, k), np.uint8)
         check(panels, *self.packed_shape(n, k), dtype=np.uint8)
-        self._c.pack_q4(address(panels), address(q4), address(scale), n, k)
+        self._c.pack_q4(address(panels), address(q4), q4_stride, address(scale), scale_stride, n, k)
         return Q4Panels(panels, n, k)
 
     def matvec(self, out: Float32, weight: Q4Panels | Float32, x: Float32, *, accumulate: bool = False) -> Call:
@@ -177,6 +178,16 @@ class SimdKernels:
         check(decoded, 1, dtype=DECODED)
         check(terms.nodes, dtype=NODE)
         return Call.bind(self._c.decode, logits, decoded, terms.nodes, total, len(logits))
+
+
+def _evenly_spaced(part: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    """The blocks or the scales of a matrix, and the bytes from each to the next; a copy if they have gaps."""
+    packed_bytes = part.itemsize * prod(part.shape[2:])
+    if not part.flags.c_contiguous:
+        row_stride, stride, *inside = part.strides
+        if row_stride == part.shape[1] * stride and inside in ([], [part.itemsize]):
+            return part, stride
+    return np.ascontiguousarray(part), packed_bytes
 
 
 def _check_vectors(*vectors: tuple[Float32, int]) -> None:

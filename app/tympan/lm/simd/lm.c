@@ -117,17 +117,19 @@ EXPORT void matvec_q4(float *out, const struct panel_block *panels, const float 
     }
 }
 
-/* Pack q4 (n, ceil(k / 32), 16) and scale (n, ceil(k / 32)). */
-EXPORT void pack_q4(struct panel_block *panels, const uint8_t *q4, const half_t *scale, int n, int k) {
+/* Pack q4 (n, ceil(k / 32), 16) and scale (n, ceil(k / 32)). The strides are the bytes from a block to the next one, and
+   from a scale to the next one: GGUF interleaves them. */
+EXPORT void pack_q4(struct panel_block *panels, const uint8_t *q4, int q4_stride, const uint8_t *scale,
+                    int scale_stride, int n, int k) {
     const int n_blocks = (k + BLOCK - 1) / BLOCK;
     for (int first = 0; first < n; first += PANEL)
         for (int block = 0; block < n_blocks; block++, panels++)
             for (int j = 0; j < PANEL; j++) {
                 const int at = (first + j) * n_blocks + block, is_inside = first + j < n;
-                panels->scale[j] = is_inside ? scale[at] : 0;
+                panels->scale[j] = is_inside ? *(const half_t *)(scale + at * scale_stride) : 0;
                 for (int group = 0; group < GROUPS; group++)
                     for (int i = 0; i < 4; i++)
-                        panels->nibbles[group][j / 4][4 * (j % 4) + i] = is_inside ? q4[at * HALF + 4 * group + i] : 0;
+                        panels->nibbles[group][j / 4][4 * (j % 4) + i] = is_inside ? q4[at * q4_stride + 4 * group + i] : 0;
             }
 }
 
