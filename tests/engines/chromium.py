@@ -33,7 +33,8 @@ class Chromium(Engine):
     name = "chromium"
     shares_code = True
 
-    def launch(self, *, webgpu: bool = True, microphone: Path | None = None) -> Browser:
+    def launch(self, *, webgpu: bool = True, microphone: Path | None = None, private: bool = False) -> Browser:
+        """private: every context without a folder of its own is."""
         return self._playwright.chromium.launch(**_options(webgpu, microphone))
 
     def context_without_site_data(self, folder: Path) -> BrowserContext:

@@ -23,11 +23,12 @@ class Engine(ABC):
         self._playwright = playwright
 
     @abstractmethod
-    def launch(self, *, webgpu: bool = True, microphone: Path | None = None) -> Browser:
+    def launch(self, *, webgpu: bool = True, microphone: Path | None = None, private: bool = False) -> Browser:
         """Start a browser.
 
         webgpu: offer WebGPU, in software, or none. microphone: a WAV file that plays once each time a page opens the
         microphone, then silence; permission is granted without a prompt. None for a browser without a microphone.
+        private: open private windows.
 
         Raises CommandError when the browser, or what the microphone needs, is not installed.
         """

@@ -30,6 +30,7 @@ GRANTED = {
     "dom.events.testing.asyncClipboard": True,  # the clipboard, without a prompt
 }
 DENIED = {"permissions.default.microphone": 2}  # without a prompt, which nobody answers
+PRIVATE = {"browser.privatebrowsing.autostart": True}
 NO_SITE_DATA = {"network.cookie.cookieBehavior": 2}
 DOWNLOAD_S = 30
 LAUNCH_MS = 600_000  # on a busy machine
@@ -42,10 +43,10 @@ class Firefox(Engine):
         super().__init__(playwright)
         self._downloads = tempfile.TemporaryDirectory(prefix="tympan-downloads-")
 
-    def launch(self, *, webgpu: bool = True, microphone: Path | None = None) -> Browser:
+    def launch(self, *, webgpu: bool = True, microphone: Path | None = None, private: bool = False) -> Browser:
         # Without any audio device, Firefox's audio contexts do not start, so each browser has a sound server.
         pulse = Pulse(microphone)
-        preferences = GRANTED if microphone is not None else DENIED
+        preferences = (GRANTED if microphone is not None else DENIED) | (PRIVATE if private else {})
         browser = self._playwright.firefox.launch(**self._options(pulse, webgpu, preferences))
         browser.on("disconnected", lambda _: pulse.stop())
         return browser

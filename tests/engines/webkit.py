@@ -50,9 +50,9 @@ class WebKit(Engine):
     name = "webkit"
     simd = "simd"
 
-    def launch(self, *, webgpu: bool = True, microphone: Path | None = None) -> Any:
+    def launch(self, *, webgpu: bool = True, microphone: Path | None = None, private: bool = False) -> Any:
         """webgpu: WebKitGTK has none."""
-        return Browser(microphone)
+        return Browser(microphone, private)
 
     def context_without_site_data(self, folder: Path) -> Any:
         raise NotImplementedError("WebKitGTK has no such setting")
@@ -67,10 +67,11 @@ class WebKit(Engine):
 class Browser:
     """A sound server, and a program for each context."""
 
-    def __init__(self, microphone: Path | None) -> None:
+    def __init__(self, microphone: Path | None, is_private: bool) -> None:
         if shutil.which(SCREEN[0]) is None:
             raise CommandError("xvfb-run is missing. Run bootstrap.py --engines as root, or install the package xvfb.")
         self._pulse = Pulse(microphone)
+        self._is_private = is_private
         self._contexts: list[Context] = []
 
     @property
@@ -80,7 +81,7 @@ class Browser:
     def new_context(self, **options: Any) -> Context:
         """options: only those that block service workers or grant permissions, which are granted anyway."""
         assert set(options) <= {"service_workers", "permissions"}, options
-        self._contexts.append(Context(self._pulse.environment))
+        self._contexts.append(Context(self._pulse.environment, self._is_private))
         if options.get("service_workers") == "block":
             self._contexts[-1].add_init_script("delete Navigator.prototype.serviceWorker;")
         return self._contexts[-1]
@@ -95,14 +96,14 @@ class Browser:
 
 
 class Context:
-    """A profile and its pages."""
+    """A profile and its pages. A private one keeps what sites store in memory."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], is_private: bool) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="tympan-webkit-"))
         (self.folder / "downloads").mkdir()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         self._program = subprocess.Popen(
-            [*SCREEN, PYTHON, str(PROGRAM), str(self.folder)],
+            [*SCREEN, PYTHON, str(PROGRAM), str(self.folder), *(["--private"] if is_private else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

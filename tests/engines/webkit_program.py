@@ -1,9 +1,9 @@
 """A browser of WebKitGTK that a test drives, with Debian's own Python, which has GTK.
 
-    python3 webkit_program.py FOLDER < commands > answers
+    python3 webkit_program.py FOLDER [--private] < commands > answers
 
 Commands and answers are JSON, one a line; so are the requests of the pages, between the answers. FOLDER is that of the
-profile. Every permission is granted.
+profile, where --private keeps nothing. Every permission is granted.
 """
 
 from __future__ import annotations
@@ -26,9 +26,12 @@ SIZE = (1280, 720)
 class Browser:
     """One profile and its pages."""
 
-    def __init__(self, folder: str) -> None:
-        data = WebKit2.WebsiteDataManager(base_data_directory=folder, base_cache_directory=f"{folder}/cache")
-        self.context = WebKit2.WebContext.new_with_website_data_manager(data)
+    def __init__(self, folder: str, is_private: bool) -> None:
+        if is_private:
+            self.context = WebKit2.WebContext.new_ephemeral()
+        else:
+            data = WebKit2.WebsiteDataManager(base_data_directory=folder, base_cache_directory=f"{folder}/cache")
+            self.context = WebKit2.WebContext.new_with_website_data_manager(data)
         self.context.connect("download-started", self.save_download)
         self.folder = folder
         self.pages: dict[int, WebKit2.WebView] = {}
@@ -141,7 +144,7 @@ def _user_script(source: str) -> WebKit2.UserScript:
 
 
 def main() -> None:
-    browser = Browser(sys.argv[1])
+    browser = Browser(sys.argv[1], is_private="--private" in sys.argv)
 
     def read(channel: GLib.IOChannel, _: GLib.IOCondition) -> bool:
         line = sys.stdin.readline()
