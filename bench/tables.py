@@ -175,8 +175,6 @@ def pipeline(results: Results) -> str:
 
 def long(results: Results) -> str:
     """Time and memory over recordings of hours."""
-    if "long" not in results:
-        return "Not recorded yet."
     rows = []
     for n_hours, run in results["long"]["long"].items():
         samples = run["samples"]
