@@ -228,6 +228,25 @@ def wer(results: Results) -> str:
     return table(["test set", "word error rate", "words", "files", "word starts within 0.16 s"], rows)
 
 
+def stand_in(results: Results) -> str:
+    """What `tympan verify` finds on the stand-in host, as it is and with one thing changed."""
+    found = results["verify-stand-in"]["verify_stand_in"]
+    rows = []
+    for name, run in found["right"].items():
+        maker = "the page" if name == "page" else "`tympan quantize`"
+        counts = [f"{run[f'{what}_equal']:,} of {run[what]:,}" for what in ("codes", "tokens")]
+        figures = [*counts, as_percent(run["wer"], 1), f"{run['seconds']:,} s"]
+        outcome = "fails" if run["exit"] else "passes"
+        rows.append([f"nothing; quantized by {maker}, {run['backend']}", *figures, outcome])
+    for name, run in found["wrong"].items():
+        # The text of a wrong transcript is left out.
+        reasons = "; ".join(reason.partition(": “")[0] for reason in run["reasons"])
+        rows.append(
+            [f"one {name}", "", "", "", f"{run['seconds']:,} s", f"fails: {reasons}" if run["exit"] else "passes"]
+        )
+    return table(["changed", "codes equal", "tokens equal", "wrong words", "took", "`tympan verify`"], rows)
+
+
 def sources(results: Results) -> str:
     """Commit, date, machine and browser of every result."""
     rows = []
@@ -273,6 +292,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
         browsers,
         levels,
         delays,
+        stand_in,
         sources,
     )
 }

@@ -25,7 +25,7 @@ from tympan.weights.manifest import MANIFEST_NAME
 Result: TypeAlias = dict[str, Any]  # what `window.tympan.transcribe` resolves with
 
 MODEL_PATH = "/local-model/"  # URL path under which a local model directory is served
-READY_TIMEOUT_S = 900  # long enough to download a large model; after that the page is assumed to hang
+READY_TIMEOUT_S = 7200  # long enough to download a checkpoint and quantize it; then the page is assumed to hang
 
 PRINTERS: dict[str, Callable[[Result], str]] = {  # formats that are printed file by file; json is one document
     "txt": lambda result: f"{result['text']}\n",
