@@ -171,13 +171,19 @@ def measure(folder: Path, backends: Sequence[str]) -> tuple[dict[str, Any], bool
         "checkpoint_bytes": sum(path.stat().st_size for path in files.iterdir()),
         "right": {name: _passed(run) for name, run in right.items()},
         "wrong": {
-            name: {"exit": run.exit, "reasons": run.reasons, "seconds": run.seconds} for name, run in wrong.items()
+            name: {"exit": run.exit, "reasons": _short(run.reasons), "seconds": run.seconds}
+            for name, run in wrong.items()
         },
     }
     as_expected = not any(run.exit for run in right.values()) and all(
         run.exit == 1 and run.reasons for run in wrong.values()
     )
     return {"verify_stand_in": result, **provenance(right["page"].result.get("browser", ""))}, as_expected
+
+
+def _short(reasons: Sequence[str]) -> list[str]:
+    """The reasons without the text of a wrong transcript."""
+    return [reason.partition(": “")[0] for reason in reasons]
 
 
 def _passed(run: Run) -> dict[str, Any]:
