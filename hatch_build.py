@@ -1,7 +1,8 @@
 """Adds to wheel and sdist what the package needs besides its modules, so that installing runs no build step.
 
-The wheel gets the built site and the shaders. The sdist gets the files of the site that set-up downloads, so that a
-wheel can be built from it without Node.js. An editable installation uses the files of the checkout.
+The wheel gets the built site and the shaders. The sdist gets the files of the site that set-up downloads, and the
+snapshot of Pyodide, so that a wheel can be built from it without Node.js. An editable installation uses the files of
+the checkout.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ class Hook(BuildHookInterface[Any]):
         sys.path.insert(0, str(root / "app"))
         from tympan.cli.site import build
         from tympan.cli.site_files import vendored_files
+        from tympan.cli.snapshot import compared_files
 
         if self.target_name == "sdist":
-            for path in vendored_files(root).values():
+            for path in [*vendored_files(root).values(), *compared_files(root)]:
                 build_data["force_include"][str(path)] = path.relative_to(root).as_posix()
             return
         self._site = tempfile.mkdtemp()

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import tympan
 from tympan.cli.errors import CommandError
+from tympan.cli.locking import locked
 from tympan.cli.site_files import SERVICE_WORKER, SITE_LIST, Files, site_files
 
 PACKAGE = Path(tympan.__file__).resolve().parent
@@ -70,20 +69,6 @@ def build(dist: Path, root: Path = ROOT) -> None:
                     path.rmdir()
             elif path.relative_to(dist).as_posix() not in site:
                 path.unlink()
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a folder, which is created if needed. Other processes wait."""
-    import fcntl  # which Windows lacks; commands that build nothing run there
-
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)  # which releases the lock
 
 
 def _installed_files() -> Files:

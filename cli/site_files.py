@@ -6,7 +6,7 @@ pyscript.toml          PyScript configuration for authors' pages
 tympan-*.whl           the package `tympan` with its shaders, for the engine worker and for authors' pages
 app/                   main.py and engine.py, and the modules of the package that MicroPython imports in the page
 vendor/pyodide/        the runtime, the wheels with the lock file that names them, and what the engine starts from:
-                       a snapshot of the runtime's memory, and numpy's libraries
+                       a snapshot of the runtime's memory with the library imported, and numpy's libraries
 vendor/pyscript/       PyScript modules
 vendor/micropython/    the interpreter of the page thread
 sbom.cdx.json          what the site contains of others, with licences
@@ -26,13 +26,13 @@ from typing import TypeAlias
 from tympan import errors, protocol
 from tympan.cli import library, sbom
 from tympan.cli.errors import CommandError
+from tympan.cli.snapshot import snapshot_files
 
 Files: TypeAlias = dict[str, Path | bytes]  # path in the site -> source file or content
 
 PYODIDE_FILES = ("pyodide.mjs", "pyodide.asm.js", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json")
 MICROPYTHON_FILES = ("micropython.mjs", "micropython.wasm")
 PYSCRIPT_SUFFIXES = (".js", ".css")
-START_SUFFIXES = (".bin", ".json")
 SHARED_MODULES = ("errors.py", "protocol.py", "text/cues.py")  # modules of the package that both interpreters import
 
 SERVICE_WORKER, SITE_LIST = "service-worker.js", "files.js"
@@ -61,7 +61,7 @@ def site_files(root: Path) -> Files:
 
 
 def vendored_files(root: Path) -> dict[str, Path]:
-    """The files of the site that set-up installs. Raises CommandError when one is missing."""
+    """The files of the site that are others', and the snapshot. Raises CommandError when one is missing."""
     modules, wheels = root / "node_modules", root / ".cache" / "pyodide"
     files: dict[str, Path] = {}
     for name in PYODIDE_FILES:
@@ -71,9 +71,8 @@ def vendored_files(root: Path) -> dict[str, Path]:
         files[f"vendor/pyodide/{path.name}"] = _installed(path)
     for path in sorted(_installed(wheels).glob("*.whl")):
         files[f"vendor/pyodide/{path.name}"] = path
-    for path in sorted(_installed(root / ".cache" / "start").iterdir()):
-        if path.suffix in START_SUFFIXES:
-            files[f"vendor/pyodide/{path.name}"] = path
+    for path in snapshot_files(root):
+        files[f"vendor/pyodide/{path.name}"] = path
     for path in sorted(_installed(modules / "@pyscript" / "core" / "dist").iterdir()):
         if path.suffix in PYSCRIPT_SUFFIXES:
             files[f"vendor/pyscript/{path.name}"] = path

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from tympan.cli import chromium, site
+from tympan.cli.locking import locked
 from tympan.cli.server import serving
 from tympan.cli.word_errors import word_error_rate
 
@@ -107,7 +108,7 @@ def built_once(tmp_path_factory: pytest.TempPathFactory, name: str, build: Calla
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     folder = shared / name
-    with site.locked(shared / f"{name}.lock"):
+    with locked(shared / f"{name}.lock"):
         if not folder.exists():
             build(shared / f"{name}.new")
             (shared / f"{name}.new").rename(folder)

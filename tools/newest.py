@@ -29,7 +29,7 @@ PACKAGES = {
     "pyscript": "@pyscript/core",
     "micropython": "@micropython/micropython-webassembly-pyscript",
 }
-LINKED = ("app", "shaders", "static", "pyproject.toml", "pyscript.toml", ".venv")
+LINKED = ("app", "shaders", "static", "tools", "pyproject.toml", "pyscript.toml", ".venv")
 N_VISITS = 5
 TIMEOUT_MS = 180_000
 
@@ -69,7 +69,6 @@ def install(root: Path, versions: dict[str, str]) -> None:
         raise CommandError(f"npm cannot install {' '.join(wanted)}: {done.stderr.strip()}")
     print((root / "package.json").read_text("utf-8"))
     bootstrap.install_wheels(root)
-    bootstrap.save_snapshot(root)
 
 
 def compare(sites: dict[str, Path]) -> None:

@@ -16,7 +16,9 @@ import pytest
 
 from tympan.cli.errors import CommandError
 from tympan.cli.library import version, wheel_name
-from tympan.cli.site import DIST, ENVIRONMENT_VARIABLE, ROOT, build, locked, prepare
+from tympan.cli.locking import locked
+from tympan.cli.site import DIST, ENVIRONMENT_VARIABLE, ROOT, build, prepare
+from tympan.cli.snapshot import SCRIPT
 
 VENDORED = (
     "vendor/micropython/micropython.mjs",
@@ -44,6 +46,7 @@ def sources(tmp_path: Path) -> Path:
     for name in (
         "static/index.html",
         "app/main.py",
+        "app/engine.py",
         "app/tympan/errors.py",
         "app/tympan/protocol.py",
         "app/tympan/text/cues.py",
@@ -54,7 +57,10 @@ def sources(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
     (root / "pyproject.toml").write_text('[project]\nversion = "1.2.3"\n')
-    for name in ("node_modules", ".cache", "package-lock.json"):
+    (root / SCRIPT).parent.mkdir()
+    (root / SCRIPT).write_text('import { mkdirSync } from "node:fs";\nmkdirSync(process.argv.at(-1));\n')
+    (root / ".cache").mkdir()
+    for name in ("node_modules", ".cache/pyodide", "package-lock.json"):
         (root / name).symlink_to(ROOT / name)
     return root
 

@@ -10,7 +10,7 @@ from playwright.sync_api import BrowserContext, Route
 from tests.engines.engine import Engine
 from tests.page.test_errors import failed_to_load, follow_link
 from tests.page.test_transcribe import MAX_WORD_ERROR_RATE, SAID, SPEECH
-from tests.page.tympan_page import TympanPage
+from tests.page.tympan_page import TympanPage, change_engine
 from tympan.cli.word_errors import word_error_rate
 
 SOFTWARE = "WebGPU is emulated in software here"
@@ -22,6 +22,12 @@ BACKENDS = {  # and the reason, by the query of the page
 }
 SIMD_LEVELS = {"relaxed": "relaxed SIMD", "simd": "SIMD", "numpy": "NumPy"}  # and how the page shows them
 
+# The engine reports whether the library was imported when it started.
+REPORT_IMPORTED = (
+    "import sys\n\nIMPORTED = 'tympan.session' in sys.modules\n",
+    "\nasync def captions(self, words, format):\n    return str(IMPORTED)\n\nEngine.captions = captions\n",
+)
+IMPORTED = "import('./bridge/page.js').then(({ captions }) => captions('[]', 'vtt'))"
 
 ON_GPU = pytest.param("?backend=webgpu", marks=pytest.mark.needs("webgpu"))
 
@@ -100,9 +106,14 @@ def test_engine_starts_without_the_snapshot_where_it_does_not_fit(module_context
         fetched.append(route.request.url)
         route.continue_()
 
-    module_context.route("**/vendor/pyodide/libraries.json", move)
+    change_engine(module_context, *REPORT_IMPORTED)
     module_context.route("**/numpy-*.whl", note)
-    tympan = TympanPage.open(module_context, site)
-    assert (tympan.state, tympan.error, len(fetched)) == ("ready", "", 1)
-    tympan.close()
+    with_snapshot = TympanPage.open(module_context, f"{site}/?backend=simd")
+    assert (with_snapshot.error, with_snapshot.page.evaluate(IMPORTED), fetched) == ("", "True", [])
+    with_snapshot.close()
+
+    module_context.route("**/vendor/pyodide/libraries.json", move)
+    without = TympanPage.open(module_context, f"{site}/?backend=simd")
+    assert (without.error, without.page.evaluate(IMPORTED), len(fetched)) == ("", "False", 1)
+    without.close()
     module_context.unroute_all()

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pyodide_js
 from js import FileReaderSync, Uint8Array
 from numpy.typing import NDArray
 from pyodide.ffi import JsException
-from pyodide_js import _module
 
 from tympan.errors import CorruptFile
 from tympan.javascript import js_object
@@ -63,6 +63,6 @@ class PrivateFile(BlobFile):
         if self.access is None:
             super()._copy(offset, target)
             return
-        memory = Uint8Array.new(_module.HEAPU8.buffer, address(target), len(target))
+        memory = Uint8Array.new(pyodide_js._module.HEAPU8.buffer, address(target), len(target))
         if self.access.read(memory, js_object({"at": offset})) != len(target):
             raise CorruptFile(self.path, "the browser has lost a part of it")
