@@ -21,6 +21,9 @@ N_CODEBOOKS = json.loads(MANIFEST.read_text("utf-8"))["config"]["n_q"]
 SAID = "can you help me with this week the meeting is at eight fourteen turn on the light in the kitchen"
 MAX_WORD_ERROR_RATE = 0.05  # one word of the twenty
 
+# For what does not depend on the backend: a software GPU takes seconds for each recording.
+on_cpu = pytest.mark.parametrize("backend", ["simd"], indirect=True, scope="module")
+
 
 @pytest.fixture(scope="module", params=[pytest.param("webgpu", marks=pytest.mark.needs("webgpu")), "simd"])
 def backend(request: pytest.FixtureRequest) -> str:
@@ -99,6 +102,7 @@ def test_last_word_is_transcribed_if_the_file_ends_with_it(tympan: TympanPage) -
     assert tympan.transcribe(wav(samples[5 * 22050 : end], 22050))["text"].endswith("kitchen")
 
 
+@on_cpu
 def test_stereo_at_another_rate_is_mixed_and_resampled(tympan: TympanPage) -> None:
     with wave.open(str(SPEECH)) as file:
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768
@@ -119,6 +123,7 @@ def test_calls_run_one_after_another(tympan: TympanPage) -> None:
     assert results[0]["tokens"] == results[1]["tokens"] == results[2]["tokens"]
 
 
+@on_cpu
 def test_script_waits_for_a_file_of_the_user(tympan: TympanPage) -> None:
     """Both recordings need the engine, and the page's Python queues them."""
     tympan.page.set_input_files("#file", SPEECH)
@@ -129,6 +134,7 @@ def test_script_waits_for_a_file_of_the_user(tympan: TympanPage) -> None:
     tympan.page.wait_for_selector("#session-list .name:has-text('speech.wav')")
 
 
+@on_cpu
 def test_url_is_transcribed_and_a_wrong_one_rejected(tympan: TympanPage, site: str) -> None:
     result = tympan.page.evaluate(f"tympan.transcribe('{site}/harness/silence.wav')")
     assert result["seconds"] == pytest.approx(0.5)
@@ -136,6 +142,7 @@ def test_url_is_transcribed_and_a_wrong_one_rejected(tympan: TympanPage, site: s
         tympan.page.evaluate("tympan.transcribe('/no-such-file.wav')")
 
 
+@on_cpu
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
