@@ -154,6 +154,10 @@ class _Handler(SimpleHTTPRequestHandler):
         self.end_headers()
         return BytesIO(part)
 
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        """Let the operating system copy the file to the connection, without passing through Python's memory."""
+        self.connection.sendfile(source)
+
     def list_directory(self, path: Any) -> None:
         """Answer 404 for a folder without an index, as static hosts do."""
         self.send_error(HTTPStatus.NOT_FOUND)

@@ -18,7 +18,6 @@ from tympan.cli.errors import CommandError
 from tympan.cli.locking import locked
 
 SCRIPT = Path("tools", "pyodide_snapshot.mjs")
-ENGINE = Path("app", "engine.py")
 SUFFIXES = (".bin", ".json")
 GZIP_LEVEL = 6  # level 9 takes four times as long for files that are 2 % smaller
 
@@ -35,7 +34,7 @@ def snapshot_files(root: Path) -> list[Path]:
     if numpy is None or not pyodide.exists():
         raise CommandError(f"{pyodide} or the wheel of numpy is missing. Run ./serve to install them.")
     wheel = library.wheel(root)
-    sources = [wheel, *(path.read_bytes() for path in (root / SCRIPT, root / ENGINE, pyodide / "package.json", numpy))]
+    sources = [wheel, *(path.read_bytes() for path in (root / SCRIPT, pyodide / "package.json", numpy))]
     stamp = hashlib.sha256(b"".join(hashlib.sha256(source).digest() for source in sources)).hexdigest()
     with locked(folder):
         if not (folder / _STAMP).exists() or (folder / _STAMP).read_text() != stamp:
@@ -58,7 +57,7 @@ def _make(folder: Path, root: Path, numpy: Path, wheel: bytes) -> None:
         with zipfile.ZipFile(numpy) as archive:
             archive.extractall(packages)
         (Path(scratch) / "library.whl").write_bytes(wheel)
-        inputs = (root / "node_modules" / "pyodide", packages, Path(scratch) / "library.whl", root / ENGINE)
+        inputs = (root / "node_modules" / "pyodide", packages, Path(scratch) / "library.whl")
         try:
             done = subprocess.run(["node", root / SCRIPT, *inputs, made], capture_output=True, text=True)
         except FileNotFoundError:

@@ -1,10 +1,10 @@
-// Starts Pyodide, imports numpy and what the engine imports of the library and of the standard library, and writes a
+// Starts Pyodide, imports numpy, the library, and the modules of the standard library that the engine needs, and writes a
 // snapshot of Pyodide's memory. A page that loads it skips Python's start and these imports.
 //
-//     node tools/pyodide_snapshot.mjs PYODIDE PACKAGES LIBRARY ENGINE FOLDER
+//     node tools/pyodide_snapshot.mjs PYODIDE PACKAGES LIBRARY FOLDER
 //
 // PYODIDE: the folder of the npm package. PACKAGES: a folder with the unpacked wheel of numpy. LIBRARY: the wheel of the
-// library. ENGINE: app/engine.py, which the page runs itself. Written to FOLDER:
+// library. Written to FOLDER:
 //
 //     snapshot.bin     the memory
 //     libraries.json   numpy's compiled libraries in the order of loading, with their places in the memory and in the
@@ -13,7 +13,7 @@
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { basename, resolve } from "node:path";
 
-const [pyodideFolder, packages, library, engine, folder] = process.argv.slice(2).map((path) => resolve(path));
+const [pyodideFolder, packages, library, folder] = process.argv.slice(2).map((path) => resolve(path));
 const { loadPyodide } = await import(`${pyodideFolder}/pyodide.mjs`);
 
 const MODULES = [
@@ -52,20 +52,20 @@ function copyPackages() {
   pyodide.runPython("import importlib; importlib.invalidate_caches()");
 }
 
-// Unpacks the library where the worker does, and imports the modules that the engine imports.
+// Unpacks the library where the worker does, and imports all of it but `embed`, which is for the pages of authors.
 function importLibrary() {
   // What Node.js lacks of that which modules import from `js`. The snapshot has only their names.
   for (const name of ["location", "navigator"]) globalThis[name] ??= {};
   globalThis.FileReaderSync ??= class {};
   pyodide.unpackArchive(Uint8Array.from(readFileSync(library)), "zip");
-  const source = JSON.stringify(readFileSync(engine, "utf-8"));
   const namespace = pyodide.toPy({});
   const imports = `
-import ast, gc, importlib
+import gc, importlib, pkgutil
 importlib.invalidate_caches()
-for node in ast.parse(${source}).body:
-    if isinstance(node, ast.ImportFrom) and node.module.startswith("tympan"):
-        importlib.import_module(node.module)
+import tympan
+for _, name, _ in pkgutil.walk_packages(tympan.__path__, "tympan."):
+    if not name.startswith("tympan.embed"):
+        importlib.import_module(name)
 gc.collect()`;
   pyodide.runPython(imports, { globals: namespace });
   namespace.destroy();

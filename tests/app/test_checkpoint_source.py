@@ -14,6 +14,7 @@ from tests.app.fake_browser import SITE, Answer, MemoryStore, Server
 from tests.awaiting import run
 from tympan.errors import BadModel, BadOption, Cancelled, DownloadFailed, NotEnoughMemory, StorageFull
 from tympan.quantize.convert import quantize
+from tympan.weights import progress as progress_module
 from tympan.weights.model import read_model
 from tympan.weights.progress import Progress
 
@@ -165,7 +166,11 @@ def test_broken_connections_are_resumed_within_a_tensor(
     assert files["lm-00001.safetensors"] == expected["lm-00001.safetensors"]
 
 
-def test_cancel_keeps_what_is_done(published: Server, modules: SimpleNamespace, downloader: Any) -> None:
+def test_cancel_keeps_what_is_done(
+    published: Server, modules: SimpleNamespace, downloader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress_module, "REPORT_EVERY_S", 0)  # the conversion can take less time
+
     def cancel(progress: Progress) -> None:
         if progress.done_bytes:
             downloader.cancel()

@@ -13,14 +13,14 @@ import pytest
 
 from tympan.cli.errors import CommandError
 from tympan.cli.site import ROOT
-from tympan.cli.snapshot import ENGINE, SCRIPT, compared_files, snapshot_files
+from tympan.cli.snapshot import SCRIPT, compared_files, snapshot_files
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """The sources of a library with one module, and what set-up installs."""
     root = tmp_path / "root"
-    for path in (SCRIPT, ENGINE, Path("pyproject.toml")):
+    for path in (SCRIPT, Path("pyproject.toml")):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / path, root / path)
     for folder in ("app/tympan", "shaders", "node_modules/pyodide", ".cache/pyodide"):
@@ -40,7 +40,7 @@ def write_numpy(root: Path, content: str) -> None:
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """`node(script)` makes a shell script the program `node`.
 
-    Its arguments: $1 the script, $2 Pyodide, $3 the packages, $4 the library, $5 the engine, $6 the folder to write to.
+    Its arguments: $1 the script, $2 Pyodide, $3 the packages, $4 the library, $5 the folder to write to.
     """
 
     def install(script: str) -> None:
@@ -55,11 +55,10 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Non
 
 def test_snapshot_is_made_once_for_the_same_sources(root: Path, node: Callable[[str], None], tmp_path: Path) -> None:
     log = tmp_path / "log"
-    node(f'mkdir "$6"; cat "$3/numpy.py" > "$6/snapshot.bin"; echo "[]" > "$6/libraries.json"; echo run >> {log}')
+    node(f'mkdir "$5"; cat "$3/numpy.py" > "$5/snapshot.bin"; echo "[]" > "$5/libraries.json"; echo run >> {log}')
     changes: list[Callable[[], object]] = [
         lambda: None,
         lambda: (root / "app" / "tympan" / "new.py").write_text("x = 1"),
-        lambda: (root / ENGINE).write_text(""),
         lambda: (root / SCRIPT).write_text(""),
         lambda: (root / "node_modules" / "pyodide" / "package.json").write_text("{ }"),
         lambda: write_numpy(root, "2"),
@@ -79,7 +78,7 @@ def test_failure_of_node_is_reported_without_the_line_of_pyodide(root: Path, nod
     node(f"echo {2000 * 'x'} >&2; echo 'No module named x' >&2; exit 1")
     with pytest.raises(CommandError, match=r"^Pyodide cannot import the library in Node\.js:\nNo module named x$"):
         snapshot_files(root)
-    node('mkdir "$6"; touch "$6/snapshot.bin"')
+    node('mkdir "$5"; touch "$5/snapshot.bin"')
     assert [path.name for path in snapshot_files(root)] == ["snapshot.bin"], "the failed one is not kept"
 
 
