@@ -302,8 +302,9 @@ def _lm_names(results: Results) -> list[str]:
 
 
 def _machine(result: Mapping[str, Any]) -> str:
+    """The machine of a result, with the short name of its processor."""
     machine = result["machine"]
-    cpu = f"{machine['cpu']}, {machine['n_cpus']} cores"
+    cpu = f"{machine['cpu'].replace('(R)', '').removesuffix(' Processor')}, {machine['n_cpus']} cores"
     return f"{machine['gpu']}; {cpu}" if "gpu" in machine else cpu
 
 
