@@ -25,12 +25,15 @@ override n_block_columns: u32 = 4 * n_x;
 override n_step: u32 = N_PART * n_splits;  // vec4 groups of k that are loaded at once
 override n_x_loads: u32 = 16 / n_x;  // vec4 groups of x, and of W, that an invocation loads in a step
 override n_w_loads: u32 = 16 / n_y;
+// Named, because Firefox 153 crashes where the size of an array is an expression of such overrides.
+override n_x_tile: u32 = n_step * n_block_rows;  // vec4 groups in the tile of x
+override n_w_tile: u32 = n_step * n_block_columns;
 
 const N_PART = 4u;  // vec4 groups of k that an invocation multiplies in a step
 const MAX_LOADS = 4u;
 
-var<workgroup> scratch: array<vec4<f32>, n_step * n_block_rows>;  // the tile of x
-var<workgroup> w_tile: array<vec4<f32>, n_step * n_block_columns>;
+var<workgroup> scratch: array<vec4<f32>, n_x_tile>;  // the tile of x
+var<workgroup> w_tile: array<vec4<f32>, n_w_tile>;
 
 #include "mimi_product.wgsl"
 
