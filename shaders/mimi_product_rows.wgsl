@@ -15,10 +15,11 @@
 
 override n_invocations: u32;
 override n_lanes: u32;
+override n_scratch: u32 = 4 * n_invocations;  // named, because Firefox 153 crashes where it is the size of an array
 
 const n_block_rows = 4u;
 
-var<workgroup> scratch: array<vec4<f32>, 4 * n_invocations>;
+var<workgroup> scratch: array<vec4<f32>, n_scratch>;
 
 #include "mimi_product.wgsl"
 
