@@ -125,7 +125,7 @@ def test_driver_errors_name_the_included_file_and_its_line(pyodide_page: Pyodide
         "main.wgsl": '// A test.\n\n#include "broken.wgsl"\n\n@compute @workgroup_size(1) fn main() { helper(); }\n',
         "broken.wgsl": "// first line\nfn helper() {\n    let x: u32 = 1.5;\n}\n",
     }
-    with pytest.raises(Error, match=r"refused the shader main: broken\.wgsl:3:\d+: error: .*u32"):
+    with pytest.raises(Error, match=r"(?s)refused the shader main: broken\.wgsl:3:\d+: error: .*u32"):
         pyodide_page.run(COMPILE, files=files)
 
 
@@ -134,5 +134,5 @@ def test_driver_errors_after_an_include_name_the_including_file(pyodide_page: Py
         "main.wgsl": '#include "fine.wgsl"\n@compute @workgroup_size(1) fn main() { missing(); }\n',
         "fine.wgsl": "fn helper() {\n}\n\n",
     }
-    with pytest.raises(Error, match=r"refused the shader main: main\.wgsl:2:\d+: error: .*missing"):
+    with pytest.raises(Error, match=r"(?s)refused the shader main: main\.wgsl:2:\d+: error: .*missing"):
         pyodide_page.run(COMPILE, files=files)

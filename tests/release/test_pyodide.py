@@ -81,6 +81,7 @@ def url(wheel: Path, tympan_site: Path, tmp_path: Path) -> Iterator[str]:
     shutil.copy(wheel, tmp_path)
     shutil.copy(SPEECH, tmp_path / "speech.wav")
     (tmp_path / "index.html").write_text(PAGE)
+    (tmp_path / "blank.html").write_text("<!doctype html>")
     with serving(tmp_path, mounts={"/vendor/": tympan_site / "vendor"}) as address:
         (tmp_path / "notebook.js").write_text(NOTEBOOK_WORKER)
         (tmp_path / "pyscript.toml").write_text(CONFIGURATION.replace("WHEEL", f"{address}/{wheel.name}"))
@@ -113,7 +114,7 @@ def test_the_cells_of_the_notebook_run_without_a_page(page: Page, url: str, whee
     notebook = json.loads((ROOT / "static" / "examples" / "notebook.ipynb").read_text("utf-8"))
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert cells[0] == "%pip install -q tympan"
-    page.goto(f"{url}/speech.wav")
+    page.goto(f"{url}/blank.html")
     page.set_default_timeout(TRANSCRIBE_MS)
     printed = page.evaluate(RUN_NOTEBOOK, [f"{url}/{wheel.name}", cells[1:]])
     text, *words = printed.splitlines()
