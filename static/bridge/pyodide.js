@@ -1,4 +1,5 @@
-// Starts Pyodide with numpy imported, from the snapshot of its memory that tools/pyodide_snapshot.mjs has made.
+// Starts Pyodide with numpy and the library imported, from the snapshot of its memory that tools/pyodide_snapshot.mjs has
+// made.
 import { loadPyodide } from "../vendor/pyodide/pyodide.mjs";
 import { read } from "./decoder.js";
 

@@ -1,4 +1,5 @@
-// Starts the engine in a worker: loads Pyodide, the library and app/engine.py, which then handles all messages.
+// Starts the engine in a worker: loads Pyodide, the library and app/engine.py, which then handles all messages. Pyodide's
+// snapshot has the library imported; its shaders and modules of WebAssembly are read from the unpacked files.
 import { read } from "./decoder.js";
 import { failure } from "./errors.js";
 import { LIBRARY } from "./protocol.js";
