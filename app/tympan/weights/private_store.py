@@ -42,8 +42,8 @@ class PrivateStore(Store):
 
     async def open_exclusive(self, key: str, file: File) -> File:
         assert isinstance(file, PrivateFile), file
-        await self._read_directly(key, file)
-        if file.access is not None:
+        with suppress(JsException):  # the browser allows one reader at a time, and another tab reads the file
+            file.access = await _opened(await self._folder.getFileHandle(key), js_object({"mode": "read-only"}))
             self._open.append(file)
         if await self.read_text(key + _CHECKED) != _sampled(file):
             if file.access is not None:
@@ -64,14 +64,7 @@ class PrivateStore(Store):
         return await self._part(key)
 
     async def commit(self, key: str) -> None:
-        file = PrivateFile(await self._file(key), key)
-        await self._read_directly(key, file)  # many times as fast as through the Blob
-        try:
-            sampled = _sampled(file)
-        finally:
-            if file.access is not None:
-                file.access.close()
-        await self.write_text(key + _CHECKED, sampled)
+        await self.write_text(key + _CHECKED, _sampled(PrivateFile(await self._file(key), key)))
 
     async def read_text(self, key: str) -> bytes | None:
         stored = await self._file(key)
@@ -90,11 +83,6 @@ class PrivateStore(Store):
         for name in [str(name) async for name in names]:
             with suppress(JsException):  # another tab is writing it
                 await self._folder.removeEntry(name)
-
-    async def _read_directly(self, key: str, file: PrivateFile) -> None:
-        """Open an exclusive handle of the file, unless another tab has one that excludes it."""
-        with suppress(JsException):  # some browsers allow one reader at a time
-            file.access = await _opened(await self._folder.getFileHandle(key), js_object({"mode": "read-only"}))
 
     async def _file(self, name: str) -> Any:
         """A JavaScript File, or None."""
