@@ -14,11 +14,13 @@ def test_model_and_session_survive_a_reload_in_a_private_window(engine: Engine, 
     tympan.choose("speech.wav", SPEECH.read_bytes())
     said = tympan.transcript
     assert "meeting" in said
+    tympan.page.wait_for_selector("#session-list .name")
     tympan.requests.clear()
     tympan.page.reload()
     tympan.wait_for("ready")
     assert [url for url in tympan.requests if url.endswith(".safetensors")] == [], "the model is stored"
     tympan.page.wait_for_selector("#session-list .name")
     tympan.page.click("#session-list .name")
+    tympan.wait_for_words(len(said.split()))
     assert tympan.transcript == said
     browser.close()
