@@ -48,4 +48,4 @@ def delays(results: Mapping[str, Mapping[str, Any]]) -> str:
         engine = results["delays"]["delays"][name]
         cells = [f"{engine[key]['delay_s']:.2f} s" if key in engine else "no WebGPU" for key in ("simd", "webgpu")]
         rows.append([title, *cells, engine.get("webgpu", {}).get("runs_on", "")])
-    return table(["browser", "CPU", "GPU", "the GPU"], rows)
+    return table(["browser", "on the CPU", "on WebGPU", "GPU"], rows)

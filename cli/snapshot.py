@@ -52,12 +52,12 @@ def compared_files(root: Path) -> list[Path]:
 
 def _make(folder: Path, root: Path, numpy: Path, wheel: bytes) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        packages, made = Path(scratch) / "packages", Path(scratch) / "made"
+        packages, packed, made = (Path(scratch) / name for name in ("packages", "library.whl", "made"))
         packages.mkdir()
         with zipfile.ZipFile(numpy) as archive:
             archive.extractall(packages)
-        (Path(scratch) / "library.whl").write_bytes(wheel)
-        inputs = (root / "node_modules" / "pyodide", packages, Path(scratch) / "library.whl")
+        packed.write_bytes(wheel)
+        inputs = (root / "node_modules" / "pyodide", packages, packed)
         try:
             done = subprocess.run(["node", root / SCRIPT, *inputs, made], capture_output=True, text=True)
         except FileNotFoundError:

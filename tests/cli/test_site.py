@@ -46,7 +46,6 @@ def sources(tmp_path: Path) -> Path:
     for name in (
         "static/index.html",
         "app/main.py",
-        "app/engine.py",
         "app/tympan/errors.py",
         "app/tympan/protocol.py",
         "app/tympan/text/cues.py",

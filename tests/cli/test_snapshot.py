@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_bootstrap import program
 from tympan.cli.errors import CommandError
 from tympan.cli.site import ROOT
 from tympan.cli.snapshot import SCRIPT, compared_files, snapshot_files
@@ -44,10 +45,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Non
     """
 
     def install(script: str) -> None:
-        program = tmp_path / "bin" / "node"
-        program.parent.mkdir(exist_ok=True)
-        program.write_text(f"#!/bin/sh\n{script}\n")
-        program.chmod(0o755)
+        program(tmp_path / "bin" / "node", script)
 
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     return install

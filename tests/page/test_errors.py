@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Error, Route, expect
 
 from tests.engines.engine import PLAIN_HOST, Engine
 from tests.page.test_transcribe import SPEECH
-from tests.page.tympan_page import BOOT_MS, TympanPage, change_engine
+from tests.page.tympan_page import BOOT_MS, CAPTIONS, TympanPage, change_engine
 
 pytestmark = pytest.mark.needs("playwright")
 
@@ -198,7 +198,7 @@ def test_crash_of_the_engine_during_a_recording(context: BrowserContext, site: s
         repeated.writeframes(60 * speech.readframes(speech.getnframes()))
     tympan.page.set_input_files("#file", tmp_path / "long.wav")
     tympan.wait_for_words(3)
-    tympan.page.evaluate("import('./bridge/page.js').then(({ captions }) => captions('[]', 'vtt'))")
+    tympan.page.evaluate(CAPTIONS)
     tympan.wait_for("error")
     assert "memory access out of bounds" in tympan.error
     assert len(tympan.transcript.split()) >= 3
@@ -213,5 +213,5 @@ def test_callbacks_of_the_event_loop_free_the_stack(context: BrowserContext, sit
     page = context.new_page()
     page.goto(site)
     assert page.evaluate("'Suspending' in WebAssembly"), "this browser cannot show the error"
-    leaked = page.evaluate("import('./bridge/page.js').then(({ captions }) => captions('[]', 'vtt'))")
+    leaked = page.evaluate(CAPTIONS)
     assert int(leaked) < 100

@@ -23,6 +23,9 @@ KEEP_TRACKS = """
     };
 """
 
+# Calls the engine's `captions`, by which a test that has changed it gets an answer from the engine.
+CAPTIONS = "import('./bridge/page.js').then(({ captions }) => captions('[]', 'vtt'))"
+
 
 def change_engine(context: BrowserContext, before: str = "", after: str = "") -> None:
     """Add Python source before and after that of app/engine.py in every page of the context."""
